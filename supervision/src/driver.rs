@@ -1,0 +1,354 @@
+//! The ractor actor around each [`Machine`]: it carries out what the machine decides.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::oneshot;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+use crate::exit::{Cause, Exit, error_message};
+use crate::host::Fall;
+use crate::machine::{Change, Effect, Input, Key, Machine};
+use crate::node::{Ended, Hub, Status};
+use crate::supervisor::{Child, Plan};
+
+/// What a supervisor takes.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// This incarnation's `init` succeeded.
+    Started(Key),
+    /// This incarnation asks to end.
+    Finish(Key),
+    /// Nothing of this incarnation is left.
+    Gone(Key, Exit),
+    /// A limit may have passed.
+    Tick,
+    /// Restart a child, uncounted.
+    Restart(usize),
+    /// End a child for good.
+    Remove(usize),
+    /// End everything, until then at the latest.
+    Shutdown(Instant),
+}
+
+/// Where an incarnation reports to.
+#[derive(Clone)]
+pub(crate) struct Report {
+    pub(crate) key: Key,
+    pub(crate) supervisor: ActorRef<Command>,
+    pub(crate) hub: Arc<Hub>,
+}
+
+/// One incarnation of a supervisor.
+pub(crate) struct Driver {
+    plan: Arc<Plan>,
+    hub: Arc<Hub>,
+    place: Place,
+}
+
+enum Place {
+    /// The top of the tree; says once when everything is up.
+    Root(Mutex<Option<oneshot::Sender<()>>>),
+    /// A child of another supervisor.
+    Below(Report),
+}
+
+pub(crate) struct State {
+    machine: Machine,
+    /// The running incarnation of each child.
+    cells: Vec<Option<ActorCell>>,
+    keys: HashMap<ActorId, Key>,
+    /// What waits for the last part of an incarnation to be gone.
+    leavers: JoinSet<()>,
+    timer: Option<Timer>,
+}
+
+/// The one armed timer of a supervisor.
+struct Timer {
+    at: Instant,
+    task: AbortHandle,
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("machine", &self.machine).finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    pub(crate) fn root(plan: Arc<Plan>, hub: Arc<Hub>, booted: oneshot::Sender<()>) -> Self {
+        Self { plan, hub, place: Place::Root(Mutex::new(Some(booted))) }
+    }
+
+    pub(crate) fn below(plan: Arc<Plan>, report: Report) -> Self {
+        Self { plan, hub: Arc::clone(&report.hub), place: Place::Below(report) }
+    }
+
+    /// Feeds the machine, and carries out what it answers.
+    async fn feed(
+        &self,
+        myself: &ActorRef<Command>,
+        state: &mut State,
+        input: Input,
+    ) -> Result<(), ActorProcessingErr> {
+        let mut inputs = VecDeque::from([input]);
+        let mut ending = None;
+        while let Some(input) = inputs.pop_front() {
+            let mut effects = Vec::new();
+            state.machine.on(Instant::now(), input, &mut effects);
+            for effect in effects {
+                match effect {
+                    Effect::Spawn(key) => {
+                        if let Err(exit) = self.spawn(myself, state, key).await {
+                            inputs.push_back(Input::Exited(key, exit));
+                        }
+                    }
+                    Effect::Stop(key, until) => {
+                        self.child(key).close();
+                        if let Some(cell) = &state.cells[key.child] {
+                            self.child(key).stop(cell, until);
+                        }
+                    }
+                    Effect::Kill(key) => {
+                        self.child(key).close();
+                        if let Some(cell) = &state.cells[key.child] {
+                            cell.kill();
+                        }
+                    }
+                    Effect::Tell(key, change) => {
+                        if let (Change::Started { .. }, Some(cell)) =
+                            (&change, &state.cells[key.child])
+                        {
+                            self.child(key).open(key.incarnation, cell);
+                        }
+                        self.hub.tell(self.child(key).node(), key.incarnation, change);
+                    }
+                    Effect::Booted => self.booted(),
+                    Effect::Halt(cause) => ending = Some(cause),
+                }
+            }
+        }
+        self.publish(state);
+        arm(myself, state);
+        match ending {
+            None => Ok(()),
+            Some(cause) => self.end(myself, cause),
+        }
+    }
+
+    async fn spawn(
+        &self,
+        myself: &ActorRef<Command>,
+        state: &mut State,
+        key: Key,
+    ) -> Result<(), Exit> {
+        let child = Arc::clone(&self.plan.children[key.child]);
+        let report = Report { key, supervisor: myself.clone(), hub: Arc::clone(&self.hub) };
+        match child.spawn(report, myself.get_cell()).await {
+            Ok(cell) => {
+                state.keys.insert(cell.get_id(), key);
+                state.cells[key.child] = Some(cell);
+                Ok(())
+            }
+            Err(error) => Err(Exit::StartFailed(error_message(&error))),
+        }
+    }
+
+    fn child(&self, key: Key) -> &dyn Child {
+        self.plan.children[key.child].as_ref()
+    }
+
+    fn booted(&self) {
+        match &self.place {
+            Place::Root(booted) => {
+                let booted = booted.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(booted) = booted {
+                    // Whoever started the tree may have lost interest.
+                    booted.send(()).ok();
+                }
+            }
+            Place::Below(report) => {
+                report.supervisor.send_message(Command::Started(report.key)).ok();
+            }
+        }
+    }
+
+    fn end(
+        &self,
+        myself: &ActorRef<Command>,
+        cause: Option<Arc<Cause>>,
+    ) -> Result<(), ActorProcessingErr> {
+        if let Place::Root(_) = self.place {
+            let mut status = Status::clone(&self.plan.node.status.load());
+            status.view = crate::machine::View::Down;
+            status.last_exit = cause.clone().map(Exit::GaveUp);
+            self.plan.node.status.store(Arc::new(status));
+            self.hub.ended.send_replace(Some(Ended { cause: cause.clone() }));
+            self.hub.touch();
+        }
+        match cause {
+            Some(cause) => Err(Fall(Exit::GaveUp(cause)).into()),
+            None => {
+                myself.stop(None);
+                Ok(())
+            }
+        }
+    }
+
+    /// Shows what the machine now says of each child.
+    fn publish(&self, state: &State) {
+        for (index, child) in self.plan.children.iter().enumerate() {
+            child.node().status.store(Arc::new(Status {
+                view: state.machine.view(index),
+                incarnation: state.machine.incarnation(index),
+                restarts: state.machine.restarts(index),
+                last_exit: state.machine.last_exit(index).cloned(),
+            }));
+        }
+        self.hub.touch();
+    }
+
+    /// An incarnation has ended; reports it once nothing of it is left.
+    #[expect(clippy::disallowed_methods, reason = "owned by this supervisor, cut off with it")]
+    fn leave(&self, myself: &ActorRef<Command>, state: &mut State, cell: &ActorCell, exit: Exit) {
+        // Only children that this incarnation spawned are linked to it.
+        let Some(key) = state.keys.remove(&cell.get_id()) else { return };
+        let child = Arc::clone(&self.plan.children[key.child]);
+        child.close();
+        state.cells[key.child] = None;
+        let myself = myself.clone();
+        while state.leavers.try_join_next().is_some() {}
+        state.leavers.spawn(async move {
+            let place = child.node().occupy().await;
+            drop(place);
+            myself.send_message(Command::Gone(key, exit)).ok();
+        });
+    }
+}
+
+/// Sets the timer to the machine's next limit.
+#[expect(clippy::disallowed_methods, reason = "cut off when the supervisor drops its timer")]
+fn arm(myself: &ActorRef<Command>, state: &mut State) {
+    let Some(at) = state.machine.next_deadline() else {
+        state.timer = None;
+        return;
+    };
+    if state.timer.as_ref().is_some_and(|timer| timer.at == at && !timer.task.is_finished()) {
+        return;
+    }
+    let myself = myself.clone();
+    let task = tokio::spawn(async move {
+        tokio::time::sleep_until(at).await;
+        myself.send_message(Command::Tick).ok();
+    });
+    state.timer = Some(Timer { at, task: task.abort_handle() });
+}
+
+/// What ractor's way of saying it means.
+fn exit_of_failure(error: ActorProcessingErr) -> Exit {
+    match error.downcast::<Fall>() {
+        Ok(fall) => fall.0,
+        // Everything of ours is a `Fall`: this is ractor speaking.
+        Err(other) => Exit::Panicked(error_message(other.as_ref())),
+    }
+}
+
+fn exit_of_termination(reason: Option<&str>) -> Exit {
+    match reason {
+        None | Some("Drained") => Exit::Stopped,
+        Some(_killed_or_cancelled) => Exit::Killed,
+    }
+}
+
+impl Actor for Driver {
+    type Msg = Command;
+    type State = State;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Command>,
+        _arguments: (),
+    ) -> Result<State, ActorProcessingErr> {
+        let policies = self.plan.children.iter().map(|child| child.policy()).collect();
+        Ok(State {
+            machine: Machine::new(self.plan.flags, policies, fastrand::u64(..)),
+            cells: self.plan.children.iter().map(|_| None).collect(),
+            keys: HashMap::new(),
+            leavers: JoinSet::new(),
+            timer: None,
+        })
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<Command>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        self.plan.live.store(Some(Arc::new(myself.clone())));
+        self.feed(&myself, state, Input::Boot).await
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Command>,
+        command: Command,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let input = match command {
+            Command::Started(key) => Input::Started(key),
+            Command::Finish(key) => Input::Finish(key),
+            Command::Gone(key, exit) => Input::Exited(key, exit),
+            Command::Tick => Input::Tick,
+            Command::Restart(child) => Input::Restart(child),
+            Command::Remove(child) => Input::Remove(child),
+            Command::Shutdown(until) => Input::Shutdown(until),
+        };
+        self.feed(&myself, state, input).await
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Command>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(cell, _state, reason) => {
+                let exit = exit_of_termination(reason.as_deref());
+                self.leave(&myself, state, &cell, exit);
+            }
+            SupervisionEvent::ActorFailed(cell, error) => {
+                self.leave(&myself, state, &cell, exit_of_failure(error));
+            }
+            // An actor is up when its `init` is done, which it reports itself.
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Driver {
+    /// A root that is dropped without having ended was lost to a fault of ours, or to the end of
+    /// its runtime: nobody may wait for it for ever.
+    fn drop(&mut self) {
+        if let Place::Root(_) = self.place {
+            self.hub.ended.send_if_modified(|ended| {
+                let lost = ended.is_none();
+                if lost {
+                    *ended = Some(Ended { cause: Some(Arc::new(Cause::SupervisorDied)) });
+                }
+                lost
+            });
+        }
+    }
+}

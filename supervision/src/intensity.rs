@@ -1,0 +1,77 @@
+//! When a supervisor gives up.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::Backoff;
+
+/// How many restarts a supervisor performs within a sliding window before it gives up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intensity {
+    /// The restarts tolerated. Default 5; the next one makes the supervisor give up.
+    pub max: u32,
+    /// The width of the window. Default 30 s.
+    pub within: Duration,
+}
+
+impl Default for Intensity {
+    fn default() -> Self {
+        Self { max: 5, within: Duration::from_secs(30) }
+    }
+}
+
+impl Intensity {
+    /// Whether an actor that falls at once every time would ever use this up, its delays included.
+    ///
+    /// A backoff that grows past the window would let a broken actor restart for ever.
+    pub fn is_reachable_with(&self, backoff: &Backoff) -> bool {
+        let longest: Duration = (0..self.max).map(|attempt| backoff.ceiling(attempt)).sum();
+        longest < self.within
+    }
+}
+
+/// The restarts that still count.
+#[derive(Debug)]
+pub(crate) struct Window {
+    intensity: Intensity,
+    restarts: VecDeque<Instant>,
+}
+
+impl Window {
+    pub(crate) fn new(intensity: Intensity) -> Self {
+        Self { intensity, restarts: VecDeque::new() }
+    }
+
+    /// Counts a restart at `now`. `false` says that it is one too many.
+    pub(crate) fn admit(&mut self, now: Instant) -> bool {
+        self.expire(now);
+        if self.restarts.len() >= self.intensity.max as usize {
+            return false;
+        }
+        self.restarts.push_back(now);
+        true
+    }
+
+    /// How many restarts the window holds.
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.restarts.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many restarts the window still tolerates at `now`.
+    pub(crate) fn left(&self, now: Instant) -> u32 {
+        let within = |at: &&Instant| now.saturating_duration_since(**at) < self.intensity.within;
+        let used = self.restarts.iter().filter(within).count();
+        self.intensity.max.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some(oldest) = self.restarts.front() {
+            if now.saturating_duration_since(*oldest) < self.intensity.within {
+                break;
+            }
+            self.restarts.pop_front();
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Sending by the type of the message alone.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::actor::{AskRoute, TellRoute};
+use crate::handle::{CallError, await_answer};
+use crate::message::{Notice, Reply, Request};
+
+/// Whoever takes messages of type `M`. Cheap to clone; survives restarts.
+pub struct Recipient<M> {
+    entry: Arc<dyn Any + Send + Sync>,
+    taker: Arc<str>,
+    ask_timeout: Duration,
+    message: PhantomData<fn(M)>,
+}
+
+impl<M> Clone for Recipient<M> {
+    fn clone(&self) -> Self {
+        let (entry, taker) = (Arc::clone(&self.entry), Arc::clone(&self.taker));
+        Self { entry, taker, ask_timeout: self.ask_timeout, message: PhantomData }
+    }
+}
+
+impl<M> fmt::Debug for Recipient<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recipient").field("taker", &self.taker).finish_non_exhaustive()
+    }
+}
+
+impl<M> Recipient<M> {
+    pub(crate) fn new(
+        entry: Arc<dyn Any + Send + Sync>,
+        taker: Arc<str>,
+        ask_timeout: Duration,
+    ) -> Self {
+        Self { entry, taker, ask_timeout, message: PhantomData }
+    }
+}
+
+impl<R: Request> Recipient<R> {
+    /// Asks, and waits for the reply as long as the system's ask timeout (default 5 s). Asks the
+    /// actor.
+    ///
+    /// # Errors
+    /// [`CallError`]; it says whether the message had been accepted.
+    pub async fn ask(&self, request: R) -> Result<R::Reply, CallError> {
+        self.ask_by(Instant::now() + self.ask_timeout, request).await
+    }
+
+    /// Asks, and waits for the reply until `deadline`. Asks the actor.
+    ///
+    /// # Errors
+    /// [`CallError`]; it says whether the message had been accepted.
+    pub async fn ask_by(&self, deadline: Instant, request: R) -> Result<R::Reply, CallError> {
+        let route: &AskRoute<R> =
+            self.entry.downcast_ref().expect("a request's type leads to a route for asking");
+        let (reply, answer) = Reply::channel();
+        let incarnation = (route.0)(request, reply, deadline)?;
+        await_answer(answer, deadline, incarnation).await
+    }
+}
+
+impl<N: Notice> Recipient<N> {
+    /// Puts a notice in the mailbox and waits for nothing.
+    ///
+    /// # Errors
+    /// [`CallError::Unavailable`] or [`CallError::Overloaded`]: it was not accepted.
+    pub fn tell(&self, notice: N) -> Result<(), CallError> {
+        let route: &TellRoute<N> =
+            self.entry.downcast_ref().expect("a notice's type leads to a route for telling");
+        (route.0)(notice)
+    }
+}

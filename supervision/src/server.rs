@@ -1,0 +1,216 @@
+//! What an actor is made of, and what it may do.
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use ractor::ActorRef;
+use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::driver::{Command, Report};
+use crate::exit::{BoxError, panic_message};
+use crate::handle::{Body, Caller, Envelope, Handle, Place, Slot};
+use crate::message::short_name;
+use crate::node::Hub;
+
+/// An actor: what it starts from, and how it answers messages. One message at a time.
+///
+/// The value itself is made anew for each incarnation and only read; what changes lives in
+/// [`State`](Self::State), and dies with the incarnation. What must outlive a fall belongs in an
+/// `Arc` that the factory hands in.
+///
+/// An `Err` or a panic says "my state is wrong, begin again": the supervisor restarts the actor.
+/// An outage of something outside is not that: it is a state like any other.
+pub trait Server: Send + Sync + 'static {
+    /// What its mailbox takes.
+    type Message: Send + 'static;
+    /// What changes from message to message.
+    type State: Send + 'static;
+
+    /// Makes the state of a new incarnation. Do no IO here: start a [task](Cx::task) for it.
+    fn init(
+        &self,
+        cx: &Cx<Self::Message>,
+    ) -> impl Future<Output = Result<Self::State, BoxError>> + Send;
+
+    /// Handles one message. Await nothing slow here: start a [task](Cx::task) for it.
+    fn handle(
+        &self,
+        cx: &Cx<Self::Message>,
+        message: Self::Message,
+        state: &mut Self::State,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// Says goodbye when the actor is asked to end, or asked for it itself; not after a fall or a
+    /// kill. Its tasks have ended by then.
+    fn terminate(
+        &self,
+        cx: &Cx<Self::Message>,
+        state: &mut Self::State,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (cx, state);
+        std::future::ready(())
+    }
+}
+
+/// What one incarnation of an actor may do.
+pub struct Cx<M> {
+    // Fields are dropped in this order: the tasks are cut before the place is given up.
+    tasks: Mutex<JoinSet<()>>,
+    occupancy: Arc<OwnedSemaphorePermit>,
+    incarnation: u64,
+    child: usize,
+    myself: ActorRef<Envelope<M>>,
+    supervisor: ActorRef<Command>,
+    slot: Arc<Slot<M>>,
+    hub: Arc<Hub>,
+}
+
+impl<M> fmt::Debug for Cx<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cx")
+            .field("path", self.slot.node.path())
+            .field("incarnation", &self.incarnation)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: Send + 'static> Cx<M> {
+    pub(crate) fn new(
+        report: &Report,
+        occupancy: Arc<OwnedSemaphorePermit>,
+        myself: ActorRef<Envelope<M>>,
+        slot: Arc<Slot<M>>,
+    ) -> Self {
+        Self {
+            tasks: Mutex::new(JoinSet::new()),
+            occupancy,
+            incarnation: report.key.incarnation,
+            child: report.key.child,
+            myself,
+            supervisor: report.supervisor.clone(),
+            slot,
+            hub: Arc::clone(&report.hub),
+        }
+    }
+
+    /// Which incarnation this is; the first is 1.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Where in the tree this actor is.
+    pub fn path(&self) -> &str {
+        self.slot.node.path()
+    }
+
+    /// This actor's own address.
+    pub fn handle(&self) -> Handle<M> {
+        Handle::new(Arc::clone(&self.slot))
+    }
+
+    /// Asks to end by itself. The message in hand is finished; the supervisor then decides by
+    /// [`Restart`](crate::Restart) whether the actor begins again.
+    pub fn stop(&self) {
+        let key = crate::machine::Key { child: self.child, incarnation: self.incarnation };
+        // A supervisor that is gone has ended this actor already.
+        self.supervisor.send_message(Command::Finish(key)).ok();
+    }
+
+    /// Runs `work` beside the actor; its result comes back as a message.
+    ///
+    /// The task belongs to this incarnation: it is cut off at its next await point when the
+    /// incarnation ends, and the next one starts only when it is gone. Its panic is this actor's.
+    pub fn task<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = T> + Send + 'static,
+        into_message: impl FnOnce(T) -> M + Send + 'static,
+    ) {
+        let myself = self.myself.clone();
+        self.spawn(async move {
+            let body = match AssertUnwindSafe(work).catch_unwind().await {
+                Ok(result) => Body::Message(into_message(result)),
+                Err(panic) => {
+                    Body::TaskPanicked { task: name, message: panic_message(panic.as_ref()) }
+                }
+            };
+            send_to_self(&myself, body, None);
+        });
+    }
+
+    /// Sends this actor a message after `delay`, unless the incarnation has ended by then.
+    pub fn after(&self, delay: Duration, message: M) {
+        let myself = self.myself.clone();
+        self.spawn(async move {
+            tokio::time::sleep(delay).await;
+            send_to_self(&myself, Body::Message(message), None);
+        });
+    }
+
+    /// Sends this actor a message each `period`, the first one after `period`.
+    ///
+    /// A tick is left out while the one before it still waits: a slow actor is not flooded.
+    pub fn every(&self, period: Duration, tick: impl Fn() -> M + Send + 'static) {
+        let myself = self.myself.clone();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        self.spawn(async move {
+            let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                if let Ok(place) = Place::take(&waiting, 1) {
+                    send_to_self(&myself, Body::Message(tick()), Some(place));
+                }
+            }
+        });
+    }
+
+    /// Shows a named value in the [snapshot](crate::TreeSnapshot) of the tree, beside this actor's
+    /// state. It stays until it is replaced, also through restarts.
+    pub fn publish(&self, name: &'static str, fact: impl Serialize) {
+        let fact = serde_json::to_value(fact).unwrap_or(serde_json::Value::Null);
+        if self.slot.node.publish_fact(name, &fact) {
+            self.hub.touch();
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is where cx.task gets its tasks from")]
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let occupancy = Arc::clone(&self.occupancy);
+        let mut tasks = self.tasks();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
+            work.await;
+            drop(occupancy);
+        });
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cuts off all tasks and waits until they are gone.
+    pub(crate) async fn end_tasks(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks());
+        tasks.shutdown().await;
+    }
+}
+
+/// Control messages take no place in the mailbox, so overload cannot hold them up.
+fn send_to_self<M: Send + 'static>(
+    myself: &ActorRef<Envelope<M>>,
+    body: Body<M>,
+    place: Option<Place>,
+) {
+    let name = short_name::<M>();
+    let envelope = Envelope { body, name, deadline: None, caller: Caller::Untraced, _place: place };
+    // An actor that has ended needs no message.
+    myself.send_message(envelope).ok();
+}

@@ -1,0 +1,223 @@
+//! The tree as data, and the events that change it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::Strategy;
+use crate::machine::{Change, View};
+use crate::node::{Hub, Kind, Node, Status};
+
+/// One place in the tree and everything below it, at one moment.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct TreeSnapshot {
+    /// Its own name.
+    pub id: String,
+    /// Its name with those of its supervisors: `mainstay/application/reads`.
+    pub path: String,
+    /// What it is doing.
+    pub state: State,
+    /// How long it has been up, in milliseconds; 0 unless `up`.
+    pub uptime_ms: u64,
+    /// In how many milliseconds it will be started again; only in `backoff`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restarts_in_ms: Option<u64>,
+    /// Its newest incarnation; the first is 1.
+    pub incarnation: u64,
+    /// How often it was restarted.
+    pub restarts: u64,
+    /// How its last incarnation ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<String>,
+    /// What only an actor has.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub mailbox: Option<Mailbox>,
+    /// Which siblings fall together; only for a supervisor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<&'static str>,
+    /// What the actor itself has to say. Kept from one incarnation to the next.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, Value>,
+    /// Its children, in start order; only for a supervisor.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<TreeSnapshot>,
+}
+
+/// The mailbox of one actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Mailbox {
+    /// Messages that wait or are being handled.
+    pub depth: usize,
+    /// How many may wait before more are refused.
+    pub capacity: usize,
+    /// Messages handled by all incarnations.
+    pub handled: u64,
+    /// For how many milliseconds the message in hand has been handled; 0 between messages.
+    pub busy_ms: u64,
+}
+
+/// What a place in the tree is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum State {
+    /// Waits for its turn to start.
+    Idle,
+    /// In `init`.
+    Starting,
+    /// Running.
+    Up,
+    /// Fell, and waits to be started again.
+    Backoff,
+    /// Asked to end.
+    Stopping,
+    /// Ended for good.
+    Down,
+}
+
+impl View {
+    pub(crate) fn state(&self) -> State {
+        match self {
+            Self::Idle => State::Idle,
+            Self::Starting => State::Starting,
+            Self::Up { .. } => State::Up,
+            Self::Backoff { .. } => State::Backoff,
+            Self::Stopping => State::Stopping,
+            Self::Down => State::Down,
+        }
+    }
+}
+
+impl TreeSnapshot {
+    /// The actor or supervisor of this id, here or below.
+    pub fn find(&self, id: &str) -> Option<&Self> {
+        if self.id == id {
+            return Some(self);
+        }
+        self.children.iter().find_map(|child| child.find(id))
+    }
+
+    pub(crate) fn of(node: &Node, hub: &Hub, now: Instant, children: Vec<Self>) -> Self {
+        let status: Arc<Status> = node.status.load_full();
+        let (uptime_ms, restarts_in_ms) = match status.view {
+            View::Up { since } => (millis_between(since, now), None),
+            View::Backoff { until } => (0, Some(millis_between(now, until))),
+            View::Idle | View::Starting | View::Stopping | View::Down => (0, None),
+        };
+        let (mailbox, strategy) = match node.kind {
+            Kind::Supervisor { strategy } => (None, Some(strategy_name(strategy))),
+            Kind::Actor { capacity } => {
+                let mailbox = Mailbox {
+                    depth: node.depth.load(Ordering::Relaxed),
+                    capacity,
+                    handled: node.handled.load(Ordering::Relaxed),
+                    busy_ms: match node.busy_since_ms.load(Ordering::Relaxed) {
+                        0 => 0,
+                        since => hub.elapsed_ms().saturating_sub(since - 1),
+                    },
+                };
+                (Some(mailbox), None)
+            }
+        };
+        let facts = node.facts.load();
+        let facts = facts.iter().map(|(name, fact)| ((*name).to_owned(), fact.clone()));
+        Self {
+            id: node.id.to_string(),
+            path: node.path().to_string(),
+            state: status.view.state(),
+            uptime_ms,
+            restarts_in_ms,
+            incarnation: status.incarnation,
+            restarts: status.restarts,
+            last_exit: status.last_exit.as_ref().map(ToString::to_string),
+            mailbox,
+            strategy,
+            facts: facts.collect(),
+            children,
+        }
+    }
+}
+
+fn strategy_name(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::OneForOne => "one_for_one",
+        Strategy::OneForAll => "one_for_all",
+        Strategy::RestForOne => "rest_for_one",
+    }
+}
+
+fn millis_between(from: Instant, to: Instant) -> u64 {
+    u64::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Something that happened to one incarnation.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Event {
+    /// Where in the tree.
+    pub path: Arc<str>,
+    /// To which incarnation; the first is 1.
+    pub incarnation: u64,
+    /// What.
+    pub change: Change,
+}
+
+impl Event {
+    /// One line of the log for each event, outside any request's span.
+    pub(crate) fn trace(&self) {
+        let (path, incarnation) = (&*self.path, self.incarnation);
+        macro_rules! line {
+            ($level:ident, $($rest:tt)*) => {
+                tracing::$level!(
+                    target: "mainstay::supervision", parent: None, path, incarnation, $($rest)*
+                )
+            };
+        }
+        match &self.change {
+            Change::Started { took } => line!(debug, ?took, "started"),
+            Change::Exited { exit, uptime } if exit.is_abnormal() => {
+                line!(error, %exit, ?uptime, "fell");
+            }
+            Change::Exited { exit, uptime } => line!(debug, %exit, ?uptime, "ended"),
+            Change::RestartScheduled { delay, attempt } => {
+                line!(warn, ?delay, attempt, "will be restarted");
+            }
+            Change::StopTimedOut => line!(warn, "did not stop in time and is cut off"),
+            Change::Leaked => line!(error, "cannot be cut off: it blocks its thread"),
+            Change::Escalated { cause } => line!(error, %cause, "the supervisor gives up"),
+            Change::Overloaded { depth } => line!(warn, depth, "mailbox full: refusing messages"),
+        }
+    }
+}
+
+/// How a shutdown went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// The paths of those that did not end in time and were cut off.
+    pub killed: Vec<String>,
+    /// The paths of those that could not even be cut off.
+    pub leaked: Vec<String>,
+}
+
+impl ShutdownReport {
+    /// Whether every actor ended as it was asked to ([`Shutdown`](crate::Shutdown)).
+    pub fn is_clean(&self) -> bool {
+        let Self { killed, leaked } = self;
+        killed.is_empty() && leaked.is_empty()
+    }
+
+    pub(crate) fn note(&mut self, event: &Event) {
+        match event.change {
+            Change::StopTimedOut => self.killed.push(event.path.to_string()),
+            Change::Leaked => self.leaked.push(event.path.to_string()),
+            _ => {}
+        }
+    }
+}

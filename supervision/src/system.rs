@@ -1,0 +1,300 @@
+//! A running tree.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor as _, ActorRef};
+use tokio::sync::{broadcast, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::actor::Route;
+use crate::driver::{Command, Driver};
+use crate::exit::Cause;
+use crate::machine::View;
+use crate::message::short_name;
+use crate::node::{Ended, Hub, Status};
+use crate::recipient::Recipient;
+use crate::snapshot::{Event, ShutdownReport, TreeSnapshot};
+use crate::supervisor::{Plan, Supervisor};
+use crate::{Backoff, Intensity};
+
+/// How long an ask waits where nobody says otherwise.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a tree that was merely dropped may take to end.
+const DROP_BUDGET: Duration = Duration::from_secs(5);
+
+/// A running tree of actors. Cheap to clone; when the last clone is dropped the tree ends.
+#[derive(Clone)]
+pub struct System {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    hub: Arc<Hub>,
+    plan: Arc<Plan>,
+    root: ActorRef<Command>,
+    routes: HashMap<TypeId, Route>,
+    ask_timeout: Duration,
+}
+
+impl fmt::Debug for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("System").field("root", self.inner.plan.node.path()).finish_non_exhaustive()
+    }
+}
+
+/// Why a tree did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Two places in the tree have one name.
+    #[error("two actors are called {id:?}: give one of them another id")]
+    DuplicateId {
+        /// The name.
+        id: Arc<str>,
+    },
+    /// Two actors take one type of message, so its type does not say where it goes.
+    #[error("{first:?} and {second:?} both accept {message}: only one may")]
+    TwoTakers {
+        /// The message.
+        message: &'static str,
+        /// The actor that was added first.
+        first: Arc<str>,
+        /// The actor that was added second.
+        second: Arc<str>,
+    },
+    /// The delays of an actor are so long that its supervisor could never give up on it.
+    #[error(
+        "{id:?} waits so long between its restarts that {max} of them never fall within {within:?}: \
+         shorten its backoff, or widen the window of its supervisor"
+    )]
+    UnreachableIntensity {
+        /// The actor.
+        id: Arc<str>,
+        /// The restarts that its supervisor tolerates.
+        max: u32,
+        /// Within this time.
+        within: Duration,
+    },
+    /// An actor did not come up; those before it were ended again.
+    #[error(transparent)]
+    Failed(Arc<Cause>),
+}
+
+/// No actor of the tree takes this type of message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no actor accepts {message}: add `.accepts(..)` for it to the actor that should")]
+pub struct NoTaker {
+    /// The message.
+    pub message: &'static str,
+}
+
+/// No place in the tree has this id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no actor {id:?} that this could be done to")]
+pub struct NoActor {
+    /// The id that was asked for.
+    pub id: String,
+}
+
+impl System {
+    /// Starts a tree: every actor in the order in which it was added, each when the one before it
+    /// is up.
+    ///
+    /// # Errors
+    /// [`StartError`]. What had been started was ended again, in reverse order.
+    ///
+    /// *Cancel safety:* dropping the future ends what was started.
+    pub async fn start(mut root: Supervisor) -> Result<Self, StartError> {
+        let routes = take_routes(&mut root)?;
+        let hub = Arc::new(Hub::new());
+        let plan = root.into_plan(Backoff::none());
+        plan.node.place(Arc::clone(&plan.node.id));
+        assemble(&plan, &hub, &mut HashMap::new())?;
+
+        let (booted, boot) = oneshot::channel();
+        let driver = Driver::root(Arc::clone(&plan), Arc::clone(&hub), booted);
+        // A root has no supervisor, and its `pre_start` does nothing that could fail.
+        let (root, _task) = Driver::spawn(None, driver, ())
+            .await
+            .map_err(|_| StartError::Failed(Arc::new(Cause::SupervisorDied)))?;
+        let inner = Inner { hub, plan, root, routes, ask_timeout: ASK_TIMEOUT };
+        let system = Self { inner: Arc::new(inner) };
+        match boot.await {
+            Ok(()) => {
+                let view = View::Up { since: Instant::now() };
+                let status = Status { view, incarnation: 1, ..Status::default() };
+                system.inner.plan.node.status.store(Arc::new(status));
+                system.inner.hub.touch();
+                Ok(system)
+            }
+            Err(_never_booted) => Err(StartError::Failed(system.failed().await)),
+        }
+    }
+
+    /// How long an ask waits where nobody says otherwise. Default 5 s. To be set before the system
+    /// is cloned.
+    #[must_use]
+    pub fn with_ask_timeout(mut self, limit: Duration) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.ask_timeout = limit;
+        }
+        self
+    }
+
+    /// Whoever takes messages of type `M`. Answers from memory.
+    ///
+    /// # Errors
+    /// [`NoTaker`] names the message.
+    pub fn recipient<M: 'static>(&self) -> Result<Recipient<M>, NoTaker> {
+        let route = self.inner.routes.get(&TypeId::of::<M>());
+        let route = route.ok_or_else(|| NoTaker { message: short_name::<M>() })?;
+        Ok(route.recipient(self.inner.ask_timeout))
+    }
+
+    /// The whole tree as it is now. Answers from memory: no supervisor is asked, so this works
+    /// however busy or broken they are.
+    pub fn tree(&self) -> TreeSnapshot {
+        snapshot(&self.inner.plan, &self.inner.hub, Instant::now())
+    }
+
+    /// Wakes whoever waits on it whenever [`tree`](Self::tree) has changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.hub.changes()
+    }
+
+    /// What happens from now on. A reader that falls far behind misses events, and is told so.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.inner.hub.events()
+    }
+
+    /// Waits until the tree gives up, and says why. Never returns for a tree that was shut down.
+    pub async fn failed(&self) -> Arc<Cause> {
+        let ended = self.ended().await;
+        match ended.cause {
+            Some(cause) => cause,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends every actor in reverse start order, each as its [`Shutdown`](crate::Shutdown) says, all
+    /// of it within `budget` (plus a second for whom it has to cut off).
+    pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
+        let mut events = self.events();
+        // Refused only by a tree that has ended.
+        self.inner.root.send_message(Command::Shutdown(Instant::now() + budget)).ok();
+        self.ended().await;
+        let mut report = ShutdownReport::default();
+        loop {
+            match events.try_recv() {
+                Ok(event) => report.note(&event),
+                Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+                Err(_empty_or_closed) => return report,
+            }
+        }
+    }
+
+    /// Restarts an actor (or a supervisor with all below it) in good order. Not counted as a fall.
+    ///
+    /// # Errors
+    /// [`NoActor`] if no child has this id.
+    pub fn restart(&self, id: &str) -> Result<(), NoActor> {
+        self.command(id, Command::Restart)
+    }
+
+    /// Ends an actor (or a supervisor with all below it) for good.
+    ///
+    /// # Errors
+    /// [`NoActor`] if no child has this id.
+    pub fn remove(&self, id: &str) -> Result<(), NoActor> {
+        self.command(id, Command::Remove)
+    }
+
+    /// Makes an actor panic in its next message, as a bug would.
+    ///
+    /// # Errors
+    /// [`NoActor`] if there is no running actor of this id.
+    #[cfg(feature = "chaos")]
+    pub fn inject_panic(&self, id: &str) -> Result<(), NoActor> {
+        let found = find(&self.inner.plan, id);
+        let found = found.filter(|(plan, child)| plan.children[*child].inject_panic());
+        found.map(|_| ()).ok_or_else(|| NoActor { id: id.to_owned() })
+    }
+
+    fn command(&self, id: &str, command: fn(usize) -> Command) -> Result<(), NoActor> {
+        let nobody = || NoActor { id: id.to_owned() };
+        let (plan, child) = find(&self.inner.plan, id).ok_or_else(nobody)?;
+        let supervisor = plan.live.load_full().ok_or_else(nobody)?;
+        supervisor.send_message(command(child)).map_err(|_| nobody())
+    }
+
+    async fn ended(&self) -> Ended {
+        let mut ended = self.inner.hub.ended.subscribe();
+        let ended = ended.wait_for(Option::is_some).await.expect("the hub outlives this borrow");
+        ended.clone().expect("waited for")
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.root.send_message(Command::Shutdown(Instant::now() + DROP_BUDGET)).ok();
+    }
+}
+
+fn take_routes(root: &mut Supervisor) -> Result<HashMap<TypeId, Route>, StartError> {
+    let mut routes: HashMap<TypeId, Route> = HashMap::new();
+    for route in root.routes.drain(..) {
+        if let Some(first) = routes.get(&route.message) {
+            let (message, first) = (route.name, Arc::clone(&first.taker));
+            return Err(StartError::TwoTakers { message, first, second: route.taker });
+        }
+        routes.insert(route.message, route);
+    }
+    Ok(routes)
+}
+
+/// Gives everyone below `plan` its path and what the tree shares, and checks what must hold.
+fn assemble(
+    plan: &Plan,
+    hub: &Arc<Hub>,
+    ids: &mut HashMap<Arc<str>, ()>,
+) -> Result<(), StartError> {
+    for child in &plan.children {
+        let node = child.node();
+        let id = &node.id;
+        if *id == plan.node.id || ids.insert(Arc::clone(id), ()).is_some() {
+            return Err(StartError::DuplicateId { id: Arc::clone(id) });
+        }
+        node.place(Arc::from(format!("{}/{id}", plan.node.path())));
+        child.connect(hub);
+        let Intensity { max, within } = plan.flags.intensity;
+        if !plan.flags.intensity.is_reachable_with(&child.policy().backoff) {
+            return Err(StartError::UnreachableIntensity { id: Arc::clone(id), max, within });
+        }
+        if let Some(plan) = child.plan() {
+            assemble(plan, hub, ids)?;
+        }
+    }
+    Ok(())
+}
+
+fn snapshot(plan: &Plan, hub: &Hub, now: Instant) -> TreeSnapshot {
+    let children = plan.children.iter().map(|child| match child.plan() {
+        Some(plan) => snapshot(plan, hub, now),
+        None => TreeSnapshot::of(child.node(), hub, now, Vec::new()),
+    });
+    TreeSnapshot::of(&plan.node, hub, now, children.collect())
+}
+
+/// The supervisor of the child called `id`, and which of its children that is.
+fn find<'a>(plan: &'a Plan, id: &str) -> Option<(&'a Plan, usize)> {
+    plan.children.iter().enumerate().find_map(|(index, child)| {
+        if *child.node().id == *id {
+            return Some((plan, index));
+        }
+        child.plan().and_then(|plan| find(plan, id))
+    })
+}
