@@ -118,6 +118,14 @@ pub(crate) struct AskRoute<R: Request>(pub(crate) Box<Ask<R>>);
 pub(crate) struct TellRoute<N: Notice>(pub(crate) Box<Tell<N>>);
 
 impl Route {
+    pub(crate) fn asked<R: Request>(
+        taker: Arc<str>,
+        ask: impl Fn(R, Reply<R::Reply>, Instant) -> Result<u64, CallError> + Send + Sync + 'static,
+    ) -> Self {
+        let entry = Arc::new(AskRoute::<R>(Box::new(ask)));
+        Self { message: TypeId::of::<R>(), name: short_name::<R>(), taker, entry }
+    }
+
     pub(crate) fn recipient<M: 'static>(&self, ask_timeout: Duration) -> Recipient<M> {
         Recipient::new(Arc::clone(&self.entry), Arc::clone(&self.taker), ask_timeout)
     }
@@ -148,8 +156,7 @@ where
         let ask = move |request, reply, deadline| {
             handle.accept(self(request, reply), name, Some(deadline))
         };
-        let entry = Arc::new(AskRoute::<R>(Box::new(ask)));
-        Route { message: TypeId::of::<R>(), name, taker, entry }
+        Route::asked::<R>(taker, ask)
     }
 }
 

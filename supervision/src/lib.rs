@@ -31,4 +31,4 @@ pub use recipient::Recipient;
 pub use server::{Cx, Server};
 pub use snapshot::{Event, Mailbox, ShutdownReport, State, TreeSnapshot};
 pub use supervisor::{Defaults, Supervisor};
-pub use system::{NoActor, NoTaker, StartError, System};
+pub use system::{GetTree, NoActor, NoTaker, StartError, System};

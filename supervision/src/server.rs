@@ -173,7 +173,8 @@ impl<M: Send + 'static> Cx<M> {
     }
 
     /// Shows a named value in the [snapshot](crate::TreeSnapshot) of the tree, beside this actor's
-    /// state. It stays until it is replaced, also through restarts.
+    /// state. It stays until it is replaced, also through restarts. A name that the snapshot uses
+    /// itself is left out.
     pub fn publish(&self, name: &'static str, fact: impl Serialize) {
         let fact = serde_json::to_value(fact).unwrap_or(serde_json::Value::Null);
         if self.slot.node.publish_fact(name, &fact) {

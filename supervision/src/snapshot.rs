@@ -40,8 +40,9 @@ pub struct TreeSnapshot {
     /// Which siblings fall together; only for a supervisor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<&'static str>,
-    /// What the actor itself has to say. Kept from one incarnation to the next.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    /// What the actor itself has to say, beside the fields above. Kept from one incarnation to the
+    /// next.
+    #[serde(flatten)]
     pub facts: BTreeMap<String, Value>,
     /// Its children, in start order; only for a supervisor.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -80,6 +81,24 @@ pub enum State {
     /// Ended for good.
     Down,
 }
+
+/// Facts are written beside these: one of the same name would hide the truth, and is left out.
+const OWN_FIELDS: [&str; 14] = [
+    "id",
+    "path",
+    "state",
+    "uptime_ms",
+    "restarts_in_ms",
+    "incarnation",
+    "restarts",
+    "last_exit",
+    "depth",
+    "capacity",
+    "handled",
+    "busy_ms",
+    "strategy",
+    "children",
+];
 
 impl View {
     pub(crate) fn state(&self) -> State {
@@ -126,7 +145,8 @@ impl TreeSnapshot {
             }
         };
         let facts = node.facts.load();
-        let facts = facts.iter().map(|(name, fact)| ((*name).to_owned(), fact.clone()));
+        let facts = facts.iter().filter(|(name, _)| !OWN_FIELDS.contains(name));
+        let facts = facts.map(|(name, fact)| ((*name).to_owned(), fact.clone()));
         Self {
             id: node.id.to_string(),
             path: node.path().to_string(),

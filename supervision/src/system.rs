@@ -14,7 +14,7 @@ use crate::actor::Route;
 use crate::driver::{Command, Driver};
 use crate::exit::Cause;
 use crate::machine::View;
-use crate::message::short_name;
+use crate::message::{Reply, Request, short_name};
 use crate::node::{Ended, Hub, Status};
 use crate::recipient::Recipient;
 use crate::snapshot::{Event, ShutdownReport, TreeSnapshot};
@@ -84,6 +84,14 @@ pub enum StartError {
     Failed(Arc<Cause>),
 }
 
+/// Asks for the whole tree, as [`System::tree`] shows it. No actor is involved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GetTree;
+
+impl Request for GetTree {
+    type Reply = TreeSnapshot;
+}
+
 /// No actor of the tree takes this type of message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no actor accepts {message}: add `.accepts(..)` for it to the actor that should")]
@@ -109,9 +117,10 @@ impl System {
     ///
     /// *Cancel safety:* dropping the future ends what was started.
     pub async fn start(mut root: Supervisor) -> Result<Self, StartError> {
-        let routes = take_routes(&mut root)?;
+        let mut routes = take_routes(&mut root)?;
         let hub = Arc::new(Hub::new());
         let plan = root.into_plan(Backoff::none());
+        answer_get_tree(&mut routes, &plan, &hub);
         plan.node.place(Arc::clone(&plan.node.id));
         assemble(&plan, &hub, &mut HashMap::new())?;
 
@@ -254,6 +263,15 @@ fn take_routes(root: &mut Supervisor) -> Result<HashMap<TypeId, Route>, StartErr
         routes.insert(route.message, route);
     }
     Ok(routes)
+}
+
+fn answer_get_tree(routes: &mut HashMap<TypeId, Route>, plan: &Arc<Plan>, hub: &Arc<Hub>) {
+    let (top, plan, hub) = (Arc::clone(&plan.node.id), Arc::clone(plan), Arc::clone(hub));
+    let answer = move |GetTree, reply: Reply<TreeSnapshot>, _deadline| {
+        reply.send(snapshot(&plan, &hub, Instant::now()));
+        Ok(1)
+    };
+    routes.entry(TypeId::of::<GetTree>()).or_insert_with(|| Route::asked::<GetTree>(top, answer));
 }
 
 /// Gives everyone below `plan` its path and what the tree shares, and checks what must hold.

@@ -1,0 +1,42 @@
+use std::time::Duration;
+
+use mainstay_supervision::{CallError, NoTaker};
+
+use crate::Outcome;
+
+/// Why a message to an actor came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// No actor of the tree takes it. Nothing happened.
+    #[error(transparent)]
+    NoTaker(#[from] NoTaker),
+    /// The actor that takes it did not answer; [`CallError`] says whether it may have acted.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl AskError {
+    /// What this failure means to the caller. Answers from memory.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::NoTaker(_) => Outcome::Bug,
+            Self::Call(error) => outcome(*error),
+        }
+    }
+}
+
+/// Where the actor does not know itself when it is back.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+fn outcome(error: CallError) -> Outcome {
+    match error {
+        CallError::Unavailable { retry_after } => {
+            Outcome::Unavailable { retry_after: retry_after.unwrap_or(RETRY_AFTER) }
+        }
+        CallError::Overloaded { .. } => Outcome::Overloaded { retry_after: RETRY_AFTER },
+        CallError::Deadline { accepted: false } => Outcome::Deadline,
+        // Accepted: a later variant that this crate does not know yet is no safer than that.
+        _ => Outcome::OutcomeUnknown,
+    }
+}

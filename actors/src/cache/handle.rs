@@ -1,0 +1,50 @@
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::redis::{CacheConn, Endpoint, Error, PoolStatus};
+
+/// A service's way to Redis. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    endpoint: Arc<Endpoint>,
+}
+
+/// The three numbers that a service's own statistics page shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolStats {
+    /// The most leases that can be out at once.
+    pub max_size: usize,
+    /// The connections that are open for leases, leased or idle.
+    pub size: usize,
+    /// The leases that can be had now, before any other comes back.
+    pub available: usize,
+}
+
+impl Cache {
+    /// A handle on `endpoint`.
+    pub fn new(endpoint: Arc<Endpoint>) -> Self {
+        Self { endpoint }
+    }
+
+    /// A connection, in the order of asking. Answers from memory if one is idle, else goes to Redis.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with the cause as soon as Redis is known to be away, [`Error::Exhausted`] when every
+    /// connection stayed in use, [`Error::Deadline`] when the request's time ran out. *Cancel safety*: may be
+    /// dropped.
+    pub async fn get(&self) -> Result<CacheConn, Error> {
+        self.endpoint.lease().await
+    }
+
+    /// The leases at this moment. Answers from memory.
+    pub fn status(&self) -> PoolStatus {
+        self.endpoint.status()
+    }
+}
+
+impl From<PoolStatus> for PoolStats {
+    fn from(status: PoolStatus) -> Self {
+        Self { max_size: status.max_size, size: status.size, available: status.available }
+    }
+}

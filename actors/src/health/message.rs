@@ -1,0 +1,71 @@
+use std::time::Duration;
+
+use mainstay_supervision::{Reply, Request};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::redis::{Breaker, Cause, Probe, Verdict};
+
+/// Asks what the last probe found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GetHealth;
+
+impl Request for GetHealth {
+    type Reply = HealthReport;
+}
+
+/// Probes once more, and answers with what that probe finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbeNow;
+
+impl Request for ProbeNow {
+    type Reply = HealthReport;
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HealthReport {
+    /// Whether the probe was answered.
+    pub healthy: bool,
+    /// The same for a reader, with what to check.
+    pub message: String,
+    /// Whether commands fail at once instead of being tried.
+    pub breaker_open: bool,
+    /// How long ago the probe ended, in milliseconds.
+    pub age_ms: u64,
+    /// How long the answer took, in microseconds, where one came.
+    pub latency_us: Option<u64>,
+}
+
+impl HealthReport {
+    pub(crate) fn of(verdict: &Verdict, now: Instant) -> Self {
+        let age = now.saturating_duration_since(verdict.as_of).as_millis();
+        let micros = |latency: Duration| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            healthy: verdict.healthy,
+            message: verdict.message.to_string(),
+            breaker_open: matches!(verdict.breaker, Breaker::Open { .. }),
+            age_ms: u64::try_from(age).unwrap_or(u64::MAX),
+            latency_us: verdict.latency.map(micros),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Message {
+    GetHealth(GetHealth, Reply<HealthReport>),
+    ProbeNow(ProbeNow, Reply<HealthReport>),
+    /// A probe may be due.
+    Tick,
+    /// A probe has ended.
+    Probed(Probed),
+}
+
+#[derive(Debug)]
+pub(crate) struct Probed {
+    /// The connection, if it may be used again.
+    pub(crate) connection: Option<Probe>,
+    pub(crate) found: Result<Duration, Cause>,
+    pub(crate) sent: Instant,
+}

@@ -1,0 +1,12 @@
+//! The health monitor: probes one endpoint on a connection of its own, and publishes what it finds.
+
+mod actor;
+mod message;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use actor::Monitor;
+pub(crate) use message::Message;
+pub use message::{GetHealth, HealthReport, ProbeNow};

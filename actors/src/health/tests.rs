@@ -1,0 +1,108 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::state::{Decision, State, Transition};
+use crate::redis::{Breaker, Cause, Verdict};
+
+const REFUSED: Result<Duration, Cause> = Err(Cause::Refused);
+const ANSWERED: Result<Duration, Cause> = Ok(Duration::from_micros(80));
+
+fn fresh() -> State {
+    State::resume(Verdict::unknown())
+}
+
+fn healthy(now: Instant) -> State {
+    let mut state = fresh();
+    state.probed(now, ANSWERED, false);
+    state
+}
+
+fn is_open(decision: &Decision) -> bool {
+    matches!(decision.verdict.breaker, Breaker::Open { .. })
+}
+
+#[test]
+fn the_first_failed_probe_makes_unhealthy_and_is_repeated_at_once() {
+    let now = Instant::now();
+    let decision = healthy(now).probed(now, REFUSED, false);
+    assert!(!decision.verdict.healthy);
+    assert!(decision.again);
+    assert!(!is_open(&decision));
+    assert_eq!(decision.transition, Some(Transition::Lost(Cause::Refused)));
+}
+
+#[test]
+fn the_second_failed_probe_opens_the_breaker_with_its_cause() {
+    let now = Instant::now();
+    let mut state = healthy(now);
+    state.probed(now, REFUSED, false);
+    let decision = state.probed(now, Err(Cause::Timeout), false);
+    let Breaker::Open { cause, .. } = decision.verdict.breaker else {
+        panic!("open after two: {:?}", decision.verdict)
+    };
+    assert_eq!(cause, Cause::Timeout);
+    assert_eq!(decision.transition, None, "one line for one outage");
+    assert!(!decision.again, "the next probe waits for its tick");
+}
+
+#[test]
+fn an_answer_to_anyone_since_the_probe_was_sent_vetoes_opening() {
+    let now = Instant::now();
+    let mut state = healthy(now);
+    state.probed(now, REFUSED, true);
+    assert!(!is_open(&state.probed(now, REFUSED, true)));
+    assert!(is_open(&state.probed(now, REFUSED, false)), "and only for that probe");
+}
+
+#[test]
+fn an_answered_probe_closes_the_breaker_and_says_how_long_it_was() {
+    let now = Instant::now();
+    let mut state = healthy(now);
+    state.probed(now, REFUSED, false);
+    state.probed(now, REFUSED, false);
+    let decision = state.probed(now + Duration::from_secs(7), ANSWERED, false);
+    assert!(decision.verdict.healthy);
+    assert!(!is_open(&decision));
+    let after = Duration::from_secs(7);
+    assert_eq!(decision.transition, Some(Transition::Regained { after }));
+}
+
+#[test]
+fn an_outage_is_one_transition_however_many_probes_fail() {
+    let now = Instant::now();
+    let mut state = fresh();
+    let transitions: Vec<_> =
+        (0..9).filter_map(|_| state.probed(now, REFUSED, false).transition).collect();
+    assert_eq!(transitions, [Transition::Lost(Cause::Refused)]);
+}
+
+#[test]
+fn a_known_outage_is_renewed_while_a_slow_probe_is_under_way() {
+    let now = Instant::now();
+    let mut state = healthy(now);
+    assert_eq!(state.still_probing(now), None, "health is not renewed without a probe");
+    state.probed(now, REFUSED, false);
+    let later = now + Duration::from_secs(1);
+    assert_eq!(state.still_probing(later).map(|verdict| verdict.as_of), Some(later));
+}
+
+#[test]
+fn a_new_incarnation_goes_on_with_the_outage_it_finds() {
+    let now = Instant::now();
+    let mut first = healthy(now);
+    first.probed(now, REFUSED, false);
+    let published = first.probed(now, REFUSED, false).verdict;
+    let mut second = State::resume(published);
+    let decision = second.probed(now, REFUSED, false);
+    assert!(is_open(&decision));
+    assert_eq!(decision.transition, None);
+}
+
+#[test]
+fn a_first_look_says_what_it_finds() {
+    let now = Instant::now();
+    assert_eq!(fresh().probed(now, ANSWERED, false).transition, Some(Transition::Reached));
+    let lost = Some(Transition::Lost(Cause::Auth));
+    assert_eq!(fresh().probed(now, Err(Cause::Auth), false).transition, lost);
+}

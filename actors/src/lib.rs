@@ -1,0 +1,28 @@
+//! The rooms of Mainstay: Redis and the supervised actors that own it.
+//!
+//! A room is a module with the same furniture as every other: its messages, its state (where the
+//! thinking is), its actor (a thin shell), its error, the handle that callers use. Rooms stand on
+//! `redis` and on nothing of each other's; none of them knows HTTP.
+//!
+//! [`Tree`] starts all of them.
+
+mod ask;
+pub mod deadline;
+mod outcome;
+pub mod tree;
+
+#[cfg(feature = "cache")]
+pub mod cache;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+#[cfg(feature = "cache")]
+pub mod health;
+#[cfg(feature = "cache")]
+pub mod pool;
+#[cfg(feature = "cache")]
+pub mod redis;
+
+pub use ask::AskError;
+pub use mainstay_supervision as supervision;
+pub use outcome::Outcome;
+pub use tree::Tree;

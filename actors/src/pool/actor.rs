@@ -1,0 +1,142 @@
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use mainstay_supervision::{BoxError, Cx, Server};
+use tokio::time::{Instant, timeout};
+
+use super::message::Message;
+use super::state::State;
+use crate::redis::{Endpoint, Generation, Reason};
+
+/// Owns the generations of one endpoint's pool.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    pub(crate) args: Args,
+}
+
+/// What a restart resumes from.
+#[derive(Clone)]
+pub(crate) struct Args {
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// The generation on its way out.
+    pub(crate) draining: Arc<ArcSwapOption<Generation>>,
+}
+
+impl Args {
+    pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
+        Self { endpoint, draining: Arc::default() }
+    }
+}
+
+impl fmt::Debug for Args {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Args").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Manager {
+    /// Puts a new generation into use. Leases asked for from now on are its own.
+    fn build(&self, cx: &Cx<Message>, state: &mut State, reason: Reason) {
+        let endpoint = &self.args.endpoint;
+        let old = endpoint.publish(endpoint.build_generation(reason));
+        let status = endpoint.status();
+        for reply in state.built(old.is_some()) {
+            reply.send(status.generation);
+        }
+        if let Some(old) = old {
+            tracing::info!(
+                endpoint = endpoint.name(), generation = status.generation, %reason,
+                "pool rebuilt"
+            );
+            cx.publish("last_rebuild_reason", reason.to_string());
+            self.args.draining.store(Some(Arc::clone(&old)));
+            self.drain(cx, old);
+        }
+        self.publish(cx);
+    }
+
+    fn publish(&self, cx: &Cx<Message>) {
+        let status = self.args.endpoint.status();
+        cx.publish("generation", status.generation);
+        cx.publish("rebuilds", status.rebuilds);
+    }
+
+    fn drain(&self, cx: &Cx<Message>, old: Arc<Generation>) {
+        let limit = self.args.endpoint.config().drain_timeout;
+        let drain = async move {
+            if timeout(limit, old.drained()).await.is_err() {
+                old.cut();
+                old.drained().await;
+            }
+        };
+        cx.task("drain", drain, |()| Message::Drained);
+    }
+
+    fn watch_read_only(&self, cx: &Cx<Message>) {
+        let endpoint = Arc::clone(&self.args.endpoint);
+        cx.task("read-only", async move { endpoint.read_only().await }, |()| Message::ReadOnly);
+    }
+}
+
+impl Server for Manager {
+    type Message = Message;
+    type State = State;
+
+    async fn init(&self, cx: &Cx<Message>) -> Result<State, BoxError> {
+        let endpoint = &self.args.endpoint;
+        let draining = self.args.draining.load_full();
+        let mut state = State::resume(draining.is_some());
+        if let Some(old) = draining {
+            self.drain(cx, old);
+        }
+        if endpoint.generation().is_none() {
+            tracing::info!(
+                endpoint = endpoint.name(), address = %endpoint.address(),
+                max_connections = endpoint.config().max_connections,
+                "pool started"
+            );
+            cx.publish("last_rebuild_reason", None::<String>);
+            self.build(cx, &mut state, Reason::Start);
+        }
+        self.publish(cx);
+        self.watch_read_only(cx);
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        cx: &Cx<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), BoxError> {
+        let due = match message {
+            Message::GetPoolStatus(_, reply) => {
+                reply.send(self.args.endpoint.status());
+                None
+            }
+            Message::RebuildPool(_, reply) => state.ask(reply),
+            Message::ReadOnly => {
+                self.watch_read_only(cx);
+                state.read_only(Instant::now())
+            }
+            Message::Drained => {
+                self.args.draining.store(None);
+                state.drained()
+            }
+        };
+        if let Some(reason) = due {
+            self.build(cx, state, reason);
+        }
+        Ok(())
+    }
+
+    async fn terminate(&self, _cx: &Cx<Message>, _state: &mut State) {
+        let endpoint = &self.args.endpoint;
+        if let Some(generation) = endpoint.close() {
+            // Requests have been drained by now; whoever still holds a lease has had its time.
+            generation.cut();
+            tracing::info!(endpoint = endpoint.name(), "pool stopped");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The pool manager: one generation of connections in use, an older one draining, never a third.
+
+mod actor;
+mod message;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use actor::{Args, Manager};
+pub(crate) use message::Message;
+pub use message::{GetPoolStatus, RebuildPool};

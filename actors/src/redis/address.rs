@@ -1,0 +1,202 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use ::redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+
+/// Where an endpoint is, and as whom to log in. Shows itself without the password.
+#[derive(Clone)]
+pub enum Address {
+    /// A host and a port.
+    Tcp {
+        /// A name or an IP address.
+        host: String,
+        /// Default 6379.
+        port: u16,
+        /// As whom, and which database.
+        login: Login,
+    },
+    /// A socket on this machine.
+    Unix {
+        /// The socket's path.
+        path: PathBuf,
+        /// As whom, and which database.
+        login: Login,
+    },
+    /// A private server that the tree itself starts. It becomes an [`Address::unix`] once its home is known.
+    Embedded,
+}
+
+/// The user, password and database that a connection starts with.
+#[derive(Clone, Default)]
+pub struct Login {
+    user: Option<String>,
+    password: Option<String>,
+    database: i64,
+}
+
+/// Why a URL is no address that we can use. Shows no user and no password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("redis url {given} cannot be used, wanted is {wanted}")]
+pub struct Fault {
+    /// The URL as far as it can be shown.
+    pub given: String,
+    /// What is accepted instead.
+    pub wanted: &'static str,
+}
+
+impl Address {
+    /// Reads an address from a URL; white space around it does not count. Answers from memory.
+    ///
+    /// # Errors
+    /// A [`Fault`] that says what is wanted instead, also for what is not supported yet: TLS, clusters, sentinels.
+    pub fn parse(url: &str) -> Result<Self, Fault> {
+        let url = url.trim();
+        if url == "embedded" {
+            return Ok(Self::Embedded);
+        }
+        let fault = |wanted| Fault { given: shown(url), wanted };
+        if url.contains(',') && url.matches("://").count() > 1 {
+            return Err(fault("one address: a cluster's list of nodes is not supported yet"));
+        }
+        let Some((scheme, _)) = url.split_once("://") else {
+            return Err(fault(FORMS));
+        };
+        match scheme {
+            "redis" | "valkey" | "unix" | "redis+unix" | "valkey+unix" => {}
+            "rediss" | "valkeys" => {
+                return Err(fault(
+                    "redis:// or unix://: TLS needs the feature `tls`, which this build does not have",
+                ));
+            }
+            "sentinel" | "redis-sentinel" => {
+                return Err(fault("the address of the primary: sentinel:// is not supported yet"));
+            }
+            _ => return Err(fault(FORMS)),
+        }
+        let Some(parsed) = ::redis::parse_redis_url(url) else {
+            return Err(fault(
+                "redis://[user][:password@]host[:port][/database], special characters percent-encoded",
+            ));
+        };
+        let is_unix = scheme.ends_with("unix");
+        if !is_unix && parsed.host_str().is_none_or(str::is_empty) {
+            return Err(fault("a host, as in redis://localhost:6379"));
+        }
+        if is_unix
+            && (parsed.host_str().is_some_and(|host| !host.is_empty()) || parsed.path().len() < 2)
+        {
+            return Err(fault("the absolute path of a socket, as in unix:///run/redis/redis.sock"));
+        }
+        let database = if is_unix {
+            parsed
+                .query_pairs()
+                .find(|(key, _)| key == "db")
+                .map(|(_, database)| database.into_owned())
+        } else {
+            Some(parsed.path().trim_matches('/').to_owned()).filter(|database| !database.is_empty())
+        };
+        if database.is_some_and(|database| !database.parse::<i64>().is_ok_and(|number| number >= 0))
+        {
+            return Err(fault(
+                "a database number, as in redis://localhost:6379/0 or unix:///path?db=0",
+            ));
+        }
+        let info = parsed
+            .into_connection_info()
+            .map_err(|_| fault("an address to connect to, with user and password in UTF-8"))?;
+        let login = Login {
+            user: info.redis_settings().username().map(str::to_owned),
+            password: info.redis_settings().password().map(str::to_owned),
+            database: info.redis_settings().db(),
+        };
+        match info.addr().clone() {
+            ConnectionAddr::Tcp(host, port) => Ok(Self::Tcp { host, port, login }),
+            ConnectionAddr::Unix(path) => Ok(Self::Unix { path, login }),
+            _ => Err(fault(FORMS)),
+        }
+    }
+
+    /// A socket on this machine, with no login. Answers from memory.
+    pub fn unix(path: impl Into<PathBuf>) -> Self {
+        Self::Unix { path: path.into(), login: Login::default() }
+    }
+
+    /// What redis needs to connect; `password` wins over the URL's own. `None` for an embedded server whose socket
+    /// is not known.
+    pub(super) fn connection_info(&self, password: Option<String>) -> Option<ConnectionInfo> {
+        let (address, login) = match self {
+            Self::Tcp { host, port, login } => (ConnectionAddr::Tcp(host.clone(), *port), login),
+            Self::Unix { path, login } => (ConnectionAddr::Unix(path.clone()), login),
+            Self::Embedded => return None,
+        };
+        let mut settings = RedisConnectionInfo::default().set_db(login.database);
+        if let Some(password) = password.as_ref().or(login.password.as_ref()) {
+            settings = settings.set_password(password);
+        }
+        if let Some(user) = &login.user {
+            settings = settings.set_username(user);
+        }
+        let info = address.into_connection_info().ok()?;
+        Some(info.set_redis_settings(settings))
+    }
+
+    /// The database that every connection starts in.
+    pub(super) fn database(&self) -> i64 {
+        match self {
+            Self::Tcp { login, .. } | Self::Unix { login, .. } => login.database,
+            Self::Embedded => 0,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port, login } if host.contains(':') => {
+                write!(f, "redis://{}[{host}]:{port}/{}", login.mask(), login.database)
+            }
+            Self::Tcp { host, port, login } => {
+                write!(f, "redis://{}{host}:{port}/{}", login.mask(), login.database)
+            }
+            Self::Unix { path, login } => {
+                write!(f, "unix://{}?db={}", path.display(), login.database)
+            }
+            Self::Embedded => f.write_str("embedded"),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
+    }
+}
+
+impl Login {
+    /// Says that there is a login without saying which.
+    fn mask(&self) -> &'static str {
+        if self.password.is_some() || self.user.is_some() { "***@" } else { "" }
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+/// What of a URL may be shown before it is known to be one: whatever stands before the last `@` and after a `?`
+/// could be a secret, and so could anything without a scheme.
+fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return if url.is_empty() { "empty".to_owned() } else { "without a scheme".to_owned() };
+    };
+    if !scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')) {
+        return "without a scheme".to_owned();
+    }
+    let (mask, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    format!("{scheme}://{mask}{rest}")
+}
+
+const FORMS: &str = "redis://host:port, valkey://host:port, unix:///path or embedded";

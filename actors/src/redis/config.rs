@@ -1,0 +1,153 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address::Address;
+
+/// How one Redis endpoint is reached and used.
+///
+/// Every size and every duration must be more than zero; [`Config::validate`] names each fault.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where Redis is: `redis://`, `valkey://`, `unix://` or `embedded`. May hold a user and a password.
+    /// Default `redis://localhost:6379`.
+    pub url: String,
+    /// The most leases that are out at once, and so the most connections that callers use. Default 50, at most
+    /// 10 000 (the server's own `maxclients` default).
+    pub max_connections: u32,
+    /// The longest wait for a lease; a request's deadline may end it sooner. Default 30 s.
+    pub connection_timeout: Duration,
+    /// The longest time for one attempt to connect: name lookup, connect, handshake, authentication. Default 1 s.
+    pub connect_timeout: Duration,
+    /// The longest time for one command or pipeline; a request's deadline may end it sooner, and a blocking command
+    /// gets its own block time on top. Default 500 ms.
+    pub command_timeout: Duration,
+    /// A file that holds the password. It is read again at each attempt to connect and wins over a password in
+    /// `url`. Default none.
+    pub password_file: Option<PathBuf>,
+    /// The age, 20 % more or less, at which a connection is replaced between two commands. Default 5 min.
+    pub recycle_timeout: Duration,
+    /// The time from one health probe to the next. Default 500 ms.
+    pub probe_interval: Duration,
+    /// The longest time for one health probe. Default 250 ms.
+    pub probe_timeout: Duration,
+    /// Whether the service counts as ready while this endpoint is away. Default false.
+    pub optional: bool,
+    /// How long leases of a replaced generation may stay out before they are cut. Default 30 s.
+    pub drain_timeout: Duration,
+    /// What our connections are called in `CLIENT LIST`, followed by the endpoint, the use and the process id.
+    /// Default `mainstay`.
+    pub client_name: String,
+}
+
+/// One value that cannot stand, and what could.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} is {given}, wanted is {wanted}")]
+pub struct Fault {
+    /// The name of the field, as in [`Config`].
+    pub key: &'static str,
+    /// The value as it was given, without secrets.
+    pub given: String,
+    /// What is accepted instead.
+    pub wanted: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            url: "redis://localhost:6379".to_owned(),
+            max_connections: 50,
+            connection_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(1),
+            command_timeout: Duration::from_millis(500),
+            password_file: None,
+            recycle_timeout: Duration::from_secs(5 * 60),
+            probe_interval: Duration::from_millis(500),
+            probe_timeout: Duration::from_millis(250),
+            optional: false,
+            drain_timeout: Duration::from_secs(30),
+            client_name: "mainstay".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// Every fault at once; empty when the configuration can stand. Answers from memory.
+    pub fn validate(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if let Err(fault) = Address::parse(&self.url) {
+            faults.push(Fault {
+                key: "url",
+                given: fault.given.clone(),
+                wanted: fault.wanted.to_owned(),
+            });
+        }
+        if !(1..=MOST_CONNECTIONS).contains(&self.max_connections) {
+            faults.push(Fault {
+                key: "max_connections",
+                given: self.max_connections.to_string(),
+                wanted: format!("a number from 1 to {MOST_CONNECTIONS}"),
+            });
+        }
+        let durations = [
+            ("connection_timeout", self.connection_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("command_timeout", self.command_timeout),
+            ("recycle_timeout", self.recycle_timeout),
+            ("probe_interval", self.probe_interval),
+            ("probe_timeout", self.probe_timeout),
+            ("drain_timeout", self.drain_timeout),
+        ];
+        for (key, duration) in durations {
+            if duration < SHORTEST || duration > LONGEST {
+                faults.push(Fault {
+                    key,
+                    given: format!("{duration:?}"),
+                    wanted: "a duration from 1ms to 365 days".to_owned(),
+                });
+            }
+        }
+        faults
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            url,
+            max_connections,
+            connection_timeout,
+            connect_timeout,
+            command_timeout,
+            password_file,
+            recycle_timeout,
+            probe_interval,
+            probe_timeout,
+            optional,
+            drain_timeout,
+            client_name,
+        } = self;
+        let url = match Address::parse(url) {
+            Ok(address) => address.to_string(),
+            Err(fault) => fault.given,
+        };
+        f.debug_struct("Config")
+            .field("url", &url)
+            .field("max_connections", max_connections)
+            .field("connection_timeout", connection_timeout)
+            .field("connect_timeout", connect_timeout)
+            .field("command_timeout", command_timeout)
+            .field("password_file", password_file)
+            .field("recycle_timeout", recycle_timeout)
+            .field("probe_interval", probe_interval)
+            .field("probe_timeout", probe_timeout)
+            .field("optional", optional)
+            .field("drain_timeout", drain_timeout)
+            .field("client_name", client_name)
+            .finish()
+    }
+}
+
+const MOST_CONNECTIONS: u32 = 10_000;
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);

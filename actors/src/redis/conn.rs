@@ -1,0 +1,146 @@
+use std::ops::{Deref, DerefMut};
+
+use ::redis::aio::ConnectionLike;
+use ::redis::{
+    Cmd, FromRedisValue, Pipeline, RedisFuture, ToRedisArgs, ToSingleRedisArg, Value, cmd,
+};
+
+use super::error::Error;
+use super::link::Link;
+use super::ttl::Ttl;
+
+/// A connection to Redis, for one holder at a time.
+///
+/// The everyday commands are methods with our own errors. For every other one there is the redis crate: with
+/// `use redis::AsyncCommands` all its commands are methods too, and pipelines and scripts take `&mut *conn`.
+///
+/// Dropping it gives the connection back, or discards it if a command was abandoned under way.
+#[derive(Debug)]
+pub struct CacheConn {
+    link: Link,
+}
+
+impl CacheConn {
+    pub(super) fn new(link: Link) -> Self {
+        Self { link }
+    }
+
+    /// The value of `key`; a key that does not exist is an `Option`'s `None`, and an error for any other type. Goes
+    /// to Redis.
+    ///
+    /// # Errors
+    /// [`Error`], among them [`Error::Value`] when the value is not an `RV`. *Cancel safety*: may be dropped, which
+    /// discards the connection.
+    pub async fn get<K: ToSingleRedisArg, RV: FromRedisValue>(
+        &mut self,
+        key: K,
+    ) -> Result<RV, Error> {
+        self.ask(cmd("GET").arg(key)).await
+    }
+
+    /// Sets `key` to `value`, for good. Goes to Redis.
+    ///
+    /// # Errors
+    /// [`Error`]. *Cancel safety*: when dropped, the value may be set or not.
+    pub async fn set<K: ToSingleRedisArg, V: ToSingleRedisArg>(
+        &mut self,
+        key: K,
+        value: V,
+    ) -> Result<(), Error> {
+        self.ask(cmd("SET").arg(key).arg(value)).await
+    }
+
+    /// Sets `key` to `value` for as long as `ttl` says: seconds, or a `Duration`. Goes to Redis.
+    ///
+    /// # Errors
+    /// [`Error`], among them [`Error::Ttl`] for a time that is not in the future; then nothing is sent. *Cancel
+    /// safety*: when dropped, the value may be set or not.
+    pub async fn set_ex<K, V>(&mut self, key: K, value: V, ttl: impl Ttl) -> Result<(), Error>
+    where
+        K: ToSingleRedisArg,
+        V: ToSingleRedisArg,
+    {
+        let millis = ttl.millis()?;
+        self.ask(cmd("SET").arg(key).arg(value).arg("PX").arg(millis)).await
+    }
+
+    /// Deletes `key`, or each of them, and says how many there were. Goes to Redis.
+    ///
+    /// # Errors
+    /// [`Error`]. *Cancel safety*: when dropped, the keys may be deleted or not.
+    pub async fn del<K: ToRedisArgs>(&mut self, key: K) -> Result<usize, Error> {
+        self.ask(cmd("DEL").arg(key)).await
+    }
+
+    /// Whether `key` exists. Goes to Redis.
+    ///
+    /// # Errors
+    /// [`Error`]. *Cancel safety*: may be dropped, which discards the connection.
+    pub async fn exists<K: ToSingleRedisArg>(&mut self, key: K) -> Result<bool, Error> {
+        self.ask(cmd("EXISTS").arg(key)).await
+    }
+
+    /// Has `key` end after `ttl` from now, and says whether it exists. Goes to Redis.
+    ///
+    /// # Errors
+    /// [`Error`], among them [`Error::Ttl`] for a time that is not in the future; then nothing is sent. *Cancel
+    /// safety*: when dropped, the time may be set or not.
+    pub async fn expire<K: ToSingleRedisArg>(
+        &mut self,
+        key: K,
+        ttl: impl Ttl,
+    ) -> Result<bool, Error> {
+        let millis = ttl.millis()?;
+        self.ask(cmd("PEXPIRE").arg(key).arg(millis)).await
+    }
+
+    /// Adds `delta`, a whole number, to `key` and says what it is now. Goes to Redis.
+    ///
+    /// # Errors
+    /// [`Error`]. *Cancel safety*: when dropped, the number may be added or not.
+    pub async fn incr<K, D, RV>(&mut self, key: K, delta: D) -> Result<RV, Error>
+    where
+        K: ToSingleRedisArg,
+        D: ToSingleRedisArg,
+        RV: FromRedisValue,
+    {
+        self.ask(cmd("INCRBY").arg(key).arg(delta)).await
+    }
+
+    async fn ask<RV: FromRedisValue>(&mut self, command: &Cmd) -> Result<RV, Error> {
+        Ok(command.query_async(&mut self.link).await?)
+    }
+}
+
+impl Deref for CacheConn {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        &self.link
+    }
+}
+
+impl DerefMut for CacheConn {
+    fn deref_mut(&mut self) -> &mut Link {
+        &mut self.link
+    }
+}
+
+impl ConnectionLike for CacheConn {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        self.link.req_packed_command(cmd)
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        self.link.req_packed_commands(pipeline, offset, count)
+    }
+
+    fn get_db(&self) -> i64 {
+        self.link.get_db()
+    }
+}

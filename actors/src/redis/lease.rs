@@ -1,0 +1,192 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bb8_redis::bb8::PooledConnection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::connection::Node;
+use super::endpoint::Endpoint;
+use super::error::{Cause, Error};
+use super::generation::Leased;
+use super::manager::Manager;
+use super::probe::ping;
+use crate::deadline;
+
+/// The right to hold a connection: first come, first served, over all generations of an endpoint.
+#[derive(Debug)]
+pub(super) struct Leases {
+    permits: Arc<Semaphore>,
+    most: u32,
+    waiting: AtomicUsize,
+}
+
+/// A connection for one holder.
+pub(super) struct Lease {
+    // Fields are dropped in this order: the connection is back in the pool before the next in line may look there.
+    connection: PooledConnection<'static, Manager>,
+    _leased: Leased,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Leases {
+    pub(super) fn new(most: u32) -> Self {
+        let permits =
+            usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
+        Self { permits: Arc::new(Semaphore::new(permits)), most, waiting: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn available(&self) -> usize {
+        self.permits.available_permits()
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Waits in line for a permit and then for a connection. *Cancel safety*: may be dropped; nothing is lost.
+    // redis R6, R7, R22
+    pub(super) async fn take(&self, endpoint: &Endpoint) -> Result<Lease, Error> {
+        let begun = Instant::now();
+        let deadline = deadline::at_most(endpoint.config().connection_timeout);
+        if let Some(error) = endpoint.health().opened() {
+            return Err(error);
+        }
+        if endpoint.generation().is_none() {
+            return Err(Error::NotBuilt);
+        }
+        if begun >= deadline {
+            return Err(Error::Deadline { waited: Duration::ZERO });
+        }
+        let _waiting = Waiting::count(&self.waiting);
+        let permit = self.permit(endpoint, begun, deadline).await?;
+        self.connection(endpoint, permit, begun, deadline).await
+    }
+
+    async fn permit(
+        &self,
+        endpoint: &Endpoint,
+        begun: Instant,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, Error> {
+        match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => return Ok(permit),
+            Err(TryAcquireError::Closed) => return Err(Error::NotBuilt),
+            Err(TryAcquireError::NoPermits) => {}
+        }
+        tokio::select! {
+            biased;
+            permit = Arc::clone(&self.permits).acquire_owned() => permit.map_err(|_closed| Error::NotBuilt),
+            error = endpoint.health().wait_opened() => Err(error),
+            () = sleep_until(deadline) => {
+                Err(Error::Exhausted { max_connections: self.most, waited: begun.elapsed() })
+            }
+        }
+    }
+
+    async fn connection(
+        &self,
+        endpoint: &Endpoint,
+        mut permit: OwnedSemaphorePermit,
+        begun: Instant,
+        deadline: Instant,
+    ) -> Result<Lease, Error> {
+        loop {
+            // Looked up each time, so that a waiter moves on to a new generation with everyone else.
+            let generation = endpoint.generation().ok_or(Error::NotBuilt)?;
+            let look_again = deadline.min(Instant::now() + LOOK_AGAIN);
+            let connection = tokio::select! {
+                biased;
+                taken = generation.pool().get_owned() => taken.ok(),
+                error = endpoint.health().wait_opened() => return Err(error),
+                // The pool loses a wake-up when two connections come back between its check and its wait, so no
+                // wait of it is trusted for long.
+                () = sleep_until(look_again) => None,
+            };
+            if let Some(connection) = connection {
+                let leased = Leased::count(&connection.node().generation);
+                let lease = Lease { connection, _leased: leased, _permit: permit };
+                match lease.tested(endpoint, deadline).await {
+                    Ok(lease) => return Ok(lease),
+                    Err(kept) => permit = kept,
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(match endpoint.trouble() {
+                    Some(cause) => Error::unavailable(cause),
+                    None => Error::Deadline { waited: begun.elapsed() },
+                });
+            }
+        }
+    }
+}
+
+impl Lease {
+    pub(super) fn node(&self) -> &Node {
+        self.connection.node()
+    }
+
+    pub(super) fn node_mut(&mut self) -> &mut Node {
+        self.connection.node_mut()
+    }
+
+    /// Asks a connection that has been silent for long whether it is still there. One that is not gives its permit
+    /// back for the next try.
+    async fn tested(
+        mut self,
+        endpoint: &Endpoint,
+        deadline: Instant,
+    ) -> Result<Self, OwnedSemaphorePermit> {
+        if !self.node().is_idle() {
+            return Ok(self);
+        }
+        let node = self.node_mut();
+        // Stays so if this future is dropped under way.
+        node.is_doubtful = true;
+        let limit = endpoint.config().probe_timeout;
+        match timeout_at(deadline, ping(&mut node.line, limit)).await {
+            Ok(Ok(())) => endpoint.health().succeeded(),
+            // It answers, which is all that is asked here: the command will say the rest.
+            Ok(Err(Cause::Loading | Cause::ReadOnly | Cause::Down)) => {}
+            Ok(Err(_)) | Err(_) => {
+                node.generation.distrust_idle();
+                return Err(self.discarded());
+            }
+        }
+        node.is_doubtful = false;
+        node.replied();
+        Ok(self)
+    }
+
+    /// Drops the connection first, then hands on the permit.
+    fn discarded(self) -> OwnedSemaphorePermit {
+        let Self { connection, _leased, _permit } = self;
+        drop(connection);
+        _permit
+    }
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lease").field("connection", self.node()).finish_non_exhaustive()
+    }
+}
+
+/// One caller waits for as long as this lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn count(counter: &'a AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+const LOOK_AGAIN: Duration = Duration::from_millis(100);

@@ -1,0 +1,51 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bb8_redis::bb8::ManageConnection;
+
+use super::connect::Connector;
+use super::connection::{Connection, Node};
+use super::error::{Cause, Error};
+use super::generation::Lifecycle;
+
+/// Makes and judges the connections of one generation's pool.
+pub(super) struct Manager {
+    connector: Arc<Connector>,
+    lifecycle: Arc<Lifecycle>,
+}
+
+impl Manager {
+    pub(super) fn new(connector: Arc<Connector>, lifecycle: Arc<Lifecycle>) -> Self {
+        Self { connector, lifecycle }
+    }
+}
+
+impl ManageConnection for Manager {
+    type Connection = Connection;
+    type Error = Error;
+
+    /// Tries until it succeeds; an error means that the generation was closed.
+    async fn connect(&self) -> Result<Connection, Error> {
+        let line = self.connector.connect_until(self.lifecycle.closed()).await?;
+        let lifetime = jittered(self.connector.config().recycle_timeout, fastrand::f64());
+        Ok(Connection::Node(Node::new(line, Arc::clone(&self.lifecycle), lifetime)))
+    }
+
+    async fn is_valid(&self, connection: &mut Connection) -> Result<(), Error> {
+        let node = connection.node();
+        if node.is_spent() || !self.lifecycle.trusts(node.last_reply) {
+            return Err(Error::unavailable(Cause::Closed));
+        }
+        Ok(())
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        connection.node().is_spent()
+    }
+}
+
+/// `age`, 20 % more or less, so that connections made together are not replaced together. `chance` is in 0..1.
+// redis R24
+pub(super) fn jittered(age: Duration, chance: f64) -> Duration {
+    age.mul_f64(0.8 + 0.4 * chance)
+}

@@ -1,0 +1,38 @@
+//! Redis itself: endpoints, generations of their pools, leases, and the one connection type that callers see.
+//!
+//! An [`Endpoint`] is everything that rooms share about one Redis. It publishes a [`Generation`] (a pool built from
+//! one configuration) and a [`Verdict`]; a lease of a connection comes as a [`CacheConn`], whose [`Link`] keeps
+//! deadline, breaker and typed errors over every command. Nothing here starts a task or decides when to probe,
+//! rebuild or close: actors do.
+
+mod config;
+
+mod address;
+mod command;
+mod conn;
+mod connect;
+mod connection;
+mod endpoint;
+mod error;
+mod generation;
+mod lease;
+mod link;
+mod manager;
+mod probe;
+mod ttl;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+pub use address::{Address, Fault as AddressFault, Login};
+pub use config::{Config, Fault};
+pub use conn::CacheConn;
+pub use connect::ConnectGate;
+pub use endpoint::{Endpoint, PoolStatus};
+pub use error::{Cause, Error};
+pub use generation::{Generation, Reason};
+pub use link::Link;
+pub use probe::Probe;
+pub use ttl::Ttl;
+pub use verdict::{Breaker, Health, Verdict};

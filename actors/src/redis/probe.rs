@@ -1,0 +1,46 @@
+use std::time::Duration;
+
+use ::redis::Value;
+use tokio::time::{Instant, timeout};
+
+use super::connection::Line;
+use super::error::Cause;
+
+/// A connection of its own for asking an endpoint whether it is well: it takes no lease and passes no breaker.
+#[derive(Debug)]
+pub struct Probe {
+    line: Line,
+    limit: Duration,
+}
+
+impl Probe {
+    pub(super) fn new(line: Line, limit: Duration) -> Self {
+        Self { line, limit }
+    }
+
+    /// Whether the other side has closed the connection. Answers from memory.
+    pub fn is_dead(&self) -> bool {
+        self.line.is_dead()
+    }
+
+    /// Asks for a `PING` and says how long the answer took. Goes to Redis. *Cancel safety*: may be dropped.
+    ///
+    /// # Errors
+    /// The cause; after [`Cause::Timeout`] or [`Cause::Closed`] the probe should be dropped.
+    pub async fn ping(&mut self) -> Result<Duration, Cause> {
+        let begun = Instant::now();
+        ping(&mut self.line, self.limit).await?;
+        Ok(begun.elapsed())
+    }
+}
+
+/// One `PING`. Every answer means that the server serves, except the ones that say "not now".
+pub(super) async fn ping(line: &mut Line, limit: Duration) -> Result<(), Cause> {
+    let reply = timeout(limit, line.mux.send_packed_command(&::redis::cmd("PING"))).await;
+    match reply {
+        Err(_) => Err(Cause::Timeout),
+        Ok(Err(error)) => Err(Cause::of(&error)),
+        Ok(Ok(Value::ServerError(error))) => Cause::of_code(error.code()).map_or(Ok(()), Err),
+        Ok(Ok(_)) => Ok(()),
+    }
+}

@@ -1,0 +1,381 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::{ErrorKind, RedisError, cmd};
+use proptest::prelude::*;
+use tokio::time::Instant;
+
+use super::command::{Block, Plan, READS, WRITES};
+use super::connect::pause;
+use super::error::Cause;
+use super::manager::jittered;
+use super::{Address, Breaker, Config, ConnectGate, Endpoint, Error, Health, Ttl, Verdict};
+use crate::Outcome;
+
+mod addresses {
+    use super::*;
+
+    #[test]
+    fn every_form_of_the_documentation_is_read() {
+        for (url, shown) in [
+            ("redis://localhost:6379", "redis://localhost:6379/0"),
+            ("  redis://localhost\n", "redis://localhost:6379/0"),
+            ("valkey://cache:7000/3", "redis://cache:7000/3"),
+            ("redis://me:secret@cache/1", "redis://***@cache:6379/1"),
+            ("redis://:secret@[::1]:1", "redis://***@[::1]:1/0"),
+            ("unix:///run/r.sock?db=2&pass=secret", "unix:///run/r.sock?db=2"),
+            ("redis+unix:///run/r.sock", "unix:///run/r.sock?db=0"),
+            ("embedded", "embedded"),
+        ] {
+            assert_eq!(Address::parse(url).unwrap().to_string(), shown, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_says_what_is_wanted() {
+        for (url, wanted) in [
+            ("", "redis://host:port"),
+            ("localhost:6379", "redis://host:port"),
+            ("http://localhost", "redis://host:port"),
+            ("redis://", "a host"),
+            ("redis://localhost/x", "a database number"),
+            ("redis://localhost/-1", "a database number"),
+            ("redis://localhost:x", "percent-encoded"),
+            ("unix://", "absolute path"),
+            ("unix://run/r.sock", "absolute path"),
+            ("unix:///run/r.sock?db=x", "a database number"),
+            ("rediss://localhost", "feature `tls`"),
+            ("sentinel://localhost/main", "sentinel:// is not supported yet"),
+            ("redis://a:1,redis://b:2", "not supported yet"),
+        ] {
+            let fault = Address::parse(url).unwrap_err();
+            assert!(fault.to_string().contains(wanted), "{url}: {fault}");
+        }
+    }
+
+    // redis R23
+    #[test]
+    fn no_secret_is_shown_by_any_message() {
+        for url in [
+            "redis://me:s3cret@host:6379/0",
+            "redis://me:s3cret@host:6379/x",
+            "redis://me:s3cret@",
+            "redis://me:s3cret@host:port",
+            "redis://me:a@s3cret@host:port",
+            "rediss://me:s3cret@host",
+            "unix:///run/r.sock?pass=s3cret",
+            "unix:///run/r.sock?db=x&pass=s3cret",
+            "redis://a:s3cret@h:1,redis://b:s3cret@h:2",
+            "redis:me:s3cret@host",
+            "s3cret",
+            "s3cret://host",
+        ] {
+            let config = Config { url: url.to_owned(), ..Config::default() };
+            let mut said = format!("{config:?} {:?} {:?}", config.validate(), Address::parse(url));
+            if let Err(fault) = Address::parse(url) {
+                said += &fault.to_string();
+            }
+            if !url.starts_with("s3cret:") {
+                assert!(!said.contains("s3cret"), "{url}: {said}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_parsing_panic(url in "(redis|unix|valkey)?(://)?[a-z0-9:@/?#,\\[\\]%=-]{0,24}") {
+            drop(Address::parse(&url));
+        }
+    }
+}
+
+mod configurations {
+    use super::*;
+
+    #[test]
+    fn the_defaults_have_no_fault() {
+        assert_eq!(Config::default().validate(), []);
+    }
+
+    #[test]
+    fn every_zero_is_reported_at_once() {
+        let config = Config {
+            url: String::new(),
+            max_connections: 0,
+            connection_timeout: Duration::ZERO,
+            connect_timeout: Duration::ZERO,
+            command_timeout: Duration::ZERO,
+            recycle_timeout: Duration::ZERO,
+            probe_interval: Duration::ZERO,
+            probe_timeout: Duration::ZERO,
+            drain_timeout: Duration::ZERO,
+            ..Config::default()
+        };
+        assert_eq!(config.validate().len(), 9);
+        assert!(config.validate().iter().all(|fault| !fault.wanted.is_empty()));
+    }
+
+    #[test]
+    fn an_embedded_endpoint_waits_for_its_socket() {
+        let config = Config { url: "embedded".to_owned(), ..Config::default() };
+        let gate = Arc::new(ConnectGate::new());
+        assert_eq!(
+            Endpoint::new("main", config.clone(), Arc::clone(&gate)).unwrap_err(),
+            Error::NotBuilt
+        );
+        Endpoint::at("main", config, Address::unix("/run/r.sock"), gate).unwrap();
+    }
+}
+
+mod errors {
+    use super::*;
+
+    fn all() -> Vec<Error> {
+        let wait = Duration::from_millis(7);
+        vec![
+            Error::Unavailable { cause: Cause::Dns, retry_after: wait },
+            Error::Exhausted { max_connections: 3, waited: wait },
+            Error::Deadline { waited: wait },
+            Error::OutcomeUnknown { cause: Cause::Timeout },
+            Error::Server { code: "WRONGTYPE".into() },
+            Error::Value,
+            Error::Refused { command: "MONITOR", instead: "use redis-cli" },
+            Error::Ttl { given: -5 },
+            Error::NotBuilt,
+        ]
+    }
+
+    #[test]
+    fn our_errors_survive_the_way_through_the_redis_crate() {
+        for error in all() {
+            let there = RedisError::from(error.clone());
+            assert_eq!(Error::from(there.clone()), error);
+            assert_eq!(there.to_string(), error.to_string());
+        }
+    }
+
+    #[test]
+    fn a_deadline_looks_like_a_timeout_to_the_redis_crate() {
+        assert!(RedisError::from(Error::Deadline { waited: Duration::ZERO }).is_timeout());
+        assert!(!RedisError::from(Error::OutcomeUnknown { cause: Cause::Timeout }).is_timeout());
+    }
+
+    #[test]
+    fn each_outcome_says_whether_a_retry_is_safe() {
+        let outcomes: Vec<_> = all().iter().map(Error::outcome).collect();
+        assert_eq!(
+            outcomes,
+            [
+                Outcome::Unavailable { retry_after: Duration::from_millis(7) },
+                Outcome::Overloaded { retry_after: Duration::from_secs(1) },
+                Outcome::Deadline,
+                Outcome::OutcomeUnknown,
+                Outcome::Bug,
+                Outcome::Bug,
+                Outcome::Refused,
+                Outcome::Refused,
+                Outcome::Unavailable { retry_after: Duration::from_secs(1) },
+            ]
+        );
+    }
+
+    #[test]
+    fn a_servers_answer_keeps_its_code_and_loses_its_words() {
+        let answer = |code: &str| {
+            ::redis::make_extension_error(code.to_owned(), Some("of key s3cret".to_owned()))
+        };
+        assert_eq!(Error::from(answer("WRONGTYPE")), Error::Server { code: "WRONGTYPE".into() });
+        assert_eq!(Error::from(answer("my s3cret")), Error::Server { code: "ERR".into() });
+        assert_eq!(Error::from(answer("LOADING")).cause(), Some(Cause::Loading));
+        assert_eq!(Error::from(answer("NOPERM")).outcome(), Outcome::Refused);
+        assert!(!Error::from(answer("WRONGTYPE")).to_string().contains("s3cret"));
+    }
+
+    #[test]
+    fn a_foreign_io_error_leaves_the_outcome_unknown() {
+        let error = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert_eq!(Error::from(error), Error::OutcomeUnknown { cause: Cause::Closed });
+        let error = RedisError::from((ErrorKind::UnexpectedReturnType, "no"));
+        assert_eq!(Error::from(error), Error::Value);
+    }
+}
+
+mod commands {
+    use super::*;
+
+    fn plan(words: &[&str]) -> Result<Plan, Error> {
+        let mut command = cmd(words[0]);
+        for word in &words[1..] {
+            command.arg(*word);
+        }
+        Plan::of([&command])
+    }
+
+    #[test]
+    fn the_tables_are_sorted_and_share_no_command() {
+        assert!(READS.is_sorted() && WRITES.is_sorted());
+        assert!(READS.iter().all(|read| WRITES.binary_search(read).is_err()));
+    }
+
+    #[test]
+    fn what_is_not_known_writes_and_binds() {
+        let plan = |words| plan(words).unwrap();
+        assert!(!plan(&["get", "k"]).writes && !plan(&["GET", "k"]).binds);
+        assert!(plan(&["SET", "k", "v"]).writes && !plan(&["SET", "k", "v"]).binds);
+        for words in [
+            &["WATCH", "k"][..],
+            &["MULTI"],
+            &["SELECT", "1"],
+            &["NO.SUCH"],
+            &["CLIENT", "NO-SUCH"],
+            &[""],
+        ] {
+            assert!(plan(words).writes && plan(words).binds, "{words:?}");
+        }
+        let long = "X".repeat(300);
+        assert!(plan(&[&long]).binds);
+    }
+
+    #[test]
+    fn what_would_harm_the_connection_is_refused() {
+        for words in [
+            &["subscribe", "c"][..],
+            &["MONITOR"],
+            &["RESET"],
+            &["AUTH", "x"],
+            &["client", "reply", "off"],
+        ] {
+            let Err(Error::Refused { command, instead }) = plan(words) else { panic!("{words:?}") };
+            assert!(
+                command.to_lowercase().starts_with(&words[0].to_lowercase()) && !instead.is_empty()
+            );
+        }
+        assert!(!plan(&["CLIENT", "ID"]).unwrap().binds);
+    }
+
+    #[test]
+    fn a_blocking_command_says_for_how_long() {
+        let seconds = |seconds| Block::For(Duration::from_secs_f64(seconds));
+        for (words, block) in [
+            (&["BLPOP", "a", "b", "2.5"][..], seconds(2.5)),
+            (&["BLMPOP", "3", "1", "a", "LEFT"], seconds(3.0)),
+            (&["BRPOP", "a", "0"], Block::Forever),
+            (&["BRPOP", "a", "1e300"], Block::Forever),
+            (&["BRPOP", "a", "nonsense"], seconds(0.0)),
+            (&["WAIT", "1", "700"], seconds(0.7)),
+            (&["XREAD", "COUNT", "1", "BLOCK", "800", "STREAMS", "s", "$"], seconds(0.8)),
+            (&["XREAD", "STREAMS", "BLOCK", "0"], seconds(0.0)),
+            (&["GET", "a"], seconds(0.0)),
+        ] {
+            assert_eq!(plan(words).unwrap().blocks, block, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_pipeline_is_as_its_strictest_command() {
+        let mut pipeline = ::redis::pipe();
+        pipeline.get("a").get("b");
+        assert!(!Plan::of(pipeline.cmd_iter()).unwrap().writes);
+        pipeline.set("a", 1).cmd("BLPOP").arg("l").arg(2).cmd("BLPOP").arg("l").arg(3);
+        let plan = Plan::of(pipeline.cmd_iter()).unwrap();
+        assert!(plan.writes && !plan.binds);
+        assert_eq!(plan.blocks, Block::For(Duration::from_secs(5)));
+        pipeline.cmd("SUBSCRIBE").arg("c");
+        assert!(Plan::of(pipeline.cmd_iter()).is_err());
+    }
+}
+
+mod times_to_live {
+    use super::*;
+
+    #[test]
+    fn whole_seconds_of_every_type_are_taken() {
+        let millis = [
+            300_i32.millis(),
+            300_i64.millis(),
+            300_u32.millis(),
+            300_u64.millis(),
+            300_usize.millis(),
+        ];
+        assert!(millis.iter().all(|millis| *millis == Ok(300_000)));
+        assert_eq!(u32::MAX.millis(), Ok(i64::from(u32::MAX) * 1000));
+    }
+
+    #[test]
+    fn parts_of_a_millisecond_round_up() {
+        assert_eq!(Duration::from_nanos(1).millis(), Ok(1));
+        assert_eq!(Duration::from_millis(1500).millis(), Ok(1500));
+    }
+
+    #[test]
+    fn what_is_not_in_the_future_is_refused() {
+        assert_eq!(0.millis(), Err(Error::Ttl { given: 0 }));
+        assert_eq!((-7_i64).millis(), Err(Error::Ttl { given: -7 }));
+        assert_eq!(((-7_i64) as u64).millis(), Err(Error::Ttl { given: -7 }));
+        assert_eq!(((-7_i64) as usize).millis(), Err(Error::Ttl { given: -7 }));
+        assert_eq!(Duration::ZERO.millis(), Err(Error::Ttl { given: 0 }));
+        assert!(
+            Duration::MAX.millis().is_err()
+                && i64::MAX.millis().is_err()
+                && u64::MAX.millis().is_err()
+        );
+    }
+}
+
+mod verdicts {
+    use super::*;
+
+    fn open(as_of: Instant) -> Verdict {
+        let breaker = Breaker::Open {
+            cause: Cause::Refused,
+            since: as_of,
+            retry_after: Duration::from_secs(2),
+        };
+        Verdict { breaker, as_of, ..Verdict::unknown() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verdict_counts_until_its_maximum_age() {
+        let health = Health::new(Duration::from_millis(1500));
+        assert!(!health.is_healthy() && health.opened().is_none());
+        health.publish(Verdict { healthy: true, ..Verdict::unknown() });
+        assert!(health.is_healthy());
+        tokio::time::advance(Duration::from_millis(1501)).await;
+        assert!(!health.is_healthy() && health.fresh().is_none());
+
+        health.publish(open(Instant::now()));
+        let error =
+            Error::Unavailable { cause: Cause::Refused, retry_after: Duration::from_secs(2) };
+        assert_eq!(health.opened(), Some(error));
+        tokio::time::advance(Duration::from_millis(1501)).await;
+        assert_eq!(health.opened(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_success_counts_from_its_moment_on() {
+        let health = Health::new(Duration::from_secs(1));
+        let before = Instant::now();
+        assert!(!health.succeeded_since(before));
+        tokio::time::advance(Duration::from_millis(10)).await;
+        health.succeeded();
+        assert!(health.succeeded_since(before) && health.succeeded_since(Instant::now()));
+        tokio::time::advance(Duration::from_millis(10)).await;
+        assert!(!health.succeeded_since(Instant::now()));
+    }
+}
+
+proptest! {
+    // redis R4
+    #[test]
+    fn the_pause_between_attempts_stays_in_bounds(failures in 0_u32.., chance in 0.0..1.0_f64) {
+        let refused = pause(failures, Cause::Refused, chance);
+        prop_assert!((Duration::from_millis(125)..=Duration::from_millis(750)).contains(&refused));
+        prop_assert_eq!(pause(failures, Cause::Auth, chance), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn the_age_of_replacement_is_spread_by_a_fifth(chance in 0.0..1.0_f64) {
+        let age = jittered(Duration::from_secs(100), chance);
+        prop_assert!((Duration::from_secs(80)..=Duration::from_secs(120)).contains(&age));
+    }
+}

@@ -1,0 +1,61 @@
+use std::time::Duration;
+
+use super::error::Error;
+
+/// A time to live: seconds in any integer type, or a [`Duration`].
+///
+/// What is not in the future is refused with [`Error::Ttl`], and so is a negative number that was cast to an
+/// unsigned type.
+pub trait Ttl {
+    /// The time in whole milliseconds, rounded up.
+    ///
+    /// # Errors
+    /// [`Error::Ttl`] for a time that is zero, negative, or longer than Redis can count.
+    fn millis(self) -> Result<i64, Error>;
+}
+
+fn from_seconds(seconds: i128) -> Result<i64, Error> {
+    if !(1..=LONGEST_SECONDS).contains(&seconds) {
+        return Err(Error::Ttl { given: seconds });
+    }
+    i64::try_from(seconds * 1000).map_err(|_| Error::Ttl { given: seconds })
+}
+
+/// A cast turns a negative number into one near the top of the unsigned type; it is shown as what it was.
+fn from_unsigned(seconds: u128, bits: u32) -> Result<i64, Error> {
+    let seconds = i128::try_from(seconds).unwrap_or(i128::MAX);
+    let half = 1_i128 << (bits - 1);
+    from_seconds(if bits == 64 && seconds >= half { seconds - 2 * half } else { seconds })
+}
+
+macro_rules! seconds {
+    ($($signed:ty),*; $($unsigned:ty),*) => {
+        $(impl Ttl for $signed {
+            fn millis(self) -> Result<i64, Error> {
+                from_seconds(self as i128)
+            }
+        })*
+        $(impl Ttl for $unsigned {
+            fn millis(self) -> Result<i64, Error> {
+                from_unsigned(self as u128, <$unsigned>::BITS)
+            }
+        })*
+    };
+}
+seconds!(i32, i64; u32, u64, usize);
+
+impl Ttl for Duration {
+    fn millis(self) -> Result<i64, Error> {
+        let whole = self.as_nanos().div_ceil(1_000_000);
+        let fault = Error::Ttl { given: i128::from(self.as_secs()) };
+        if whole == 0
+            || self.as_secs() > LONGEST_SECONDS.unsigned_abs().try_into().unwrap_or(u64::MAX)
+        {
+            return Err(fault);
+        }
+        i64::try_from(whole).map_err(|_| fault)
+    }
+}
+
+/// A thousand years: well within what Redis adds to its clock, well below any wrapped number.
+const LONGEST_SECONDS: i128 = 1000 * 366 * 24 * 3600;
