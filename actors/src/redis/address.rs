@@ -123,14 +123,14 @@ impl Address {
 
     /// What redis needs to connect; `password` wins over the URL's own. `None` for an embedded server whose socket
     /// is not known.
-    pub(super) fn connection_info(&self, password: Option<String>) -> Option<ConnectionInfo> {
+    pub(super) fn connection_info(&self, password: Option<&str>) -> Option<ConnectionInfo> {
         let (address, login) = match self {
             Self::Tcp { host, port, login } => (ConnectionAddr::Tcp(host.clone(), *port), login),
             Self::Unix { path, login } => (ConnectionAddr::Unix(path.clone()), login),
             Self::Embedded => return None,
         };
         let mut settings = RedisConnectionInfo::default().set_db(login.database);
-        if let Some(password) = password.as_ref().or(login.password.as_ref()) {
+        if let Some(password) = password.or(login.password.as_deref()) {
             settings = settings.set_password(password);
         }
         if let Some(user) = &login.user {
@@ -196,6 +196,11 @@ fn shown(url: &str) -> String {
     }
     let (mask, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (host, port) = rest.rsplit_once(':').unwrap_or((rest, ""));
+    // Without an `@` what follows the colon may be a password that was meant to be followed by a host.
+    if port.starts_with(|c: char| !c.is_ascii_digit()) {
+        return format!("{scheme}://{mask}{host}:***");
+    }
     format!("{scheme}://{mask}{rest}")
 }
 

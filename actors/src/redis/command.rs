@@ -117,7 +117,7 @@ impl Plan {
 }
 
 impl Block {
-    const NONE: Self = Self::For(Duration::ZERO);
+    pub(super) const NONE: Self = Self::For(Duration::ZERO);
 
     fn and(self, other: Self) -> Self {
         match (self, other) {

@@ -1,59 +1,26 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use ::redis::{
     AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError,
 };
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::address::Address;
+use super::cause::Cause;
 use super::config::Config;
 use super::connection::{Line, Open};
-use super::error::{Cause, Error};
-
-/// Holds connecting to a bearable pace: a few attempts at once, and at most ten a second while they fail. One for
-/// each tree, shared by its endpoints.
-#[derive(Debug)]
-pub struct ConnectGate {
-    at_once: Semaphore,
-    next_retry: Mutex<Option<Instant>>,
-}
-
-impl Default for ConnectGate {
-    fn default() -> Self {
-        Self { at_once: Semaphore::new(AT_ONCE), next_retry: Mutex::new(None) }
-    }
-}
-
-impl ConnectGate {
-    /// A gate with nobody before it.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    async fn enter(&self, is_retry: bool) -> Option<SemaphorePermit<'_>> {
-        if is_retry {
-            let slot = {
-                let mut next = self.next_retry.lock().unwrap_or_else(PoisonError::into_inner);
-                let slot = next.map_or_else(Instant::now, |next| next.max(Instant::now()));
-                *next = Some(slot + RETRY_SPACING);
-                slot
-            };
-            sleep_until(slot).await;
-        }
-        // `None` would mean a closed semaphore, and this one is never closed.
-        self.at_once.acquire().await.ok()
-    }
-}
+use super::error::Error;
+use super::gate::ConnectGate;
+use super::socket::{Names, tcp_settings};
 
 /// Makes connections to one address.
 pub(super) struct Connector {
@@ -201,11 +168,11 @@ impl Connector {
             }
             None => None,
         };
-        let password = password.map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
+        let password = password.as_deref().map(|text| text.trim_end_matches(['\r', '\n']));
         let password = password.filter(|password| !password.is_empty());
         let dead = Arc::new(AtomicBool::new(false));
         let mut is_resp3 = !self.speaks_resp2.load(Ordering::Relaxed);
-        let mut opened = self.open_line(password.clone(), is_resp3, &dead).await;
+        let mut opened = self.open_line(password, is_resp3, &dead).await;
         if is_resp3 && opened.as_ref().is_err_and(knows_no_resp3) {
             self.speaks_resp2.store(true, Ordering::Relaxed);
             is_resp3 = false;
@@ -224,7 +191,7 @@ impl Connector {
 
     async fn open_line(
         &self,
-        password: Option<String>,
+        password: Option<&str>,
         is_resp3: bool,
         dead: &Arc<AtomicBool>,
     ) -> Result<MultiplexedConnection, RedisError> {
@@ -277,42 +244,11 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// Tells a name that cannot be resolved from a server that cannot be reached.
-struct Names;
-
-impl ::redis::io::AsyncDNSResolver for Names {
-    fn resolve<'a, 'b: 'a>(
-        &'a self,
-        host: &'b str,
-        port: u16,
-    ) -> ::redis::RedisFuture<'a, Box<dyn Iterator<Item = std::net::SocketAddr> + Send + 'a>> {
-        Box::pin(async move {
-            let found: Vec<_> = tokio::net::lookup_host((host, port))
-                .await
-                .map(Iterator::collect)
-                .unwrap_or_default();
-            if found.is_empty() {
-                return Err(Error::unavailable(Cause::Dns).into());
-            }
-            Ok(Box::new(found.into_iter()) as Box<dyn Iterator<Item = std::net::SocketAddr> + Send>)
-        })
-    }
-}
-
 /// Servers before 6.0 do not know HELLO at all; some that imitate Redis know it and not version 3.
 fn knows_no_resp3(error: &RedisError) -> bool {
     error.kind() == ErrorKind::RESP3NotSupported
         || error.code() == Some("NOPROTO")
         || error.detail().is_some_and(|detail| detail.starts_with("unknown command"))
-}
-
-// redis R17
-fn tcp_settings() -> TcpSettings {
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
-    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-    let settings = settings.set_user_timeout(USER_TIMEOUT);
-    settings
 }
 
 /// The time to the next attempt: 250 ms growing to 500 ms, 50 % more or less; 2 s when the password is wrong, which
@@ -325,12 +261,4 @@ pub(super) fn pause(failures: u32, cause: Cause, chance: f64) -> Duration {
     middle.mul_f64(0.5 + chance)
 }
 
-const AT_ONCE: usize = 6;
-const RETRY_SPACING: Duration = Duration::from_millis(100);
 const AUTH_PAUSE: Duration = Duration::from_secs(2);
-/// A silent peer is asked after 15 s and then each 5 s; what we sent and nobody acknowledged ends the connection
-/// after 5 s (tcp(7)).
-const KEEPALIVE: Duration = Duration::from_secs(15);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-const USER_TIMEOUT: Duration = Duration::from_secs(5);

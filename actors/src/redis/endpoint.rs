@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::address::Address;
+use super::cause::Cause;
 use super::config::Config;
 use super::conn::CacheConn;
-use super::connect::{ConnectGate, Connector, Purpose};
-use super::error::{Cause, Error};
+use super::connect::{Connector, Purpose};
+use super::error::Error;
+use super::gate::ConnectGate;
 use super::generation::{Generation, Reason};
 use super::lease::Leases;
 use super::link::Link;

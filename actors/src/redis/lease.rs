@@ -6,9 +6,10 @@ use bb8_redis::bb8::PooledConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::cause::Cause;
 use super::connection::Node;
 use super::endpoint::Endpoint;
-use super::error::{Cause, Error};
+use super::error::Error;
 use super::generation::Leased;
 use super::manager::Manager;
 use super::probe::ping;
@@ -27,7 +28,7 @@ pub(super) struct Lease {
     // Fields are dropped in this order: the connection is back in the pool before the next in line may look there.
     connection: PooledConnection<'static, Manager>,
     _leased: Leased,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 impl Leases {
@@ -106,7 +107,7 @@ impl Leases {
             };
             if let Some(connection) = connection {
                 let leased = Leased::count(&connection.node().generation);
-                let lease = Lease { connection, _leased: leased, _permit: permit };
+                let lease = Lease { connection, _leased: leased, permit };
                 match lease.tested(endpoint, deadline).await {
                     Ok(lease) => return Ok(lease),
                     Err(kept) => permit = kept,
@@ -161,9 +162,9 @@ impl Lease {
 
     /// Drops the connection first, then hands on the permit.
     fn discarded(self) -> OwnedSemaphorePermit {
-        let Self { connection, _leased, _permit } = self;
+        let Self { connection, permit, .. } = self;
         drop(connection);
-        _permit
+        permit
     }
 }
 

@@ -7,10 +7,11 @@ use ::redis::aio::ConnectionLike;
 use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use tokio::time::{Instant, sleep_until};
 
+use super::cause::Cause;
 use super::command::{Block, Plan};
 use super::connection::Node;
 use super::endpoint::Endpoint;
-use super::error::{Cause, Error};
+use super::error::Error;
 use super::lease::Lease;
 use crate::deadline;
 
@@ -58,7 +59,10 @@ impl Link {
         }
         let limit = self.endpoint.config().command_timeout;
         let until = match plan.blocks {
-            Block::For(time) => Some(deadline::at_most(limit.saturating_add(time))),
+            Block::NONE => Some(deadline::at_most(limit)),
+            Block::For(time) => {
+                Some(deadline::at_most(limit.saturating_add(time).saturating_add(LATE)))
+            }
             Block::Forever => deadline::current(),
         };
         if until.is_some_and(|until| until <= begun) {
@@ -71,9 +75,8 @@ impl Link {
 
     /// Reads what came of it: the connection is trusted again only if its reply is here.
     fn settle<T: Reply>(&mut self, plan: &Plan, begun: Instant, sent: Sent<T>) -> RedisResult<T> {
-        let lost = |cause| match plan.writes {
-            true => Error::OutcomeUnknown { cause },
-            false => Error::unavailable(cause),
+        let lost = |cause| {
+            if plan.writes { Error::OutcomeUnknown { cause } } else { Error::unavailable(cause) }
         };
         match sent {
             Sent::Answered(reply) => {
@@ -145,8 +148,7 @@ async fn within<T>(
 
 /// Ends when the generation is cut, if the plan blocks.
 fn cut(node: &Node, plan: &Plan) -> impl Future<Output = ()> + Send + 'static {
-    let generation =
-        (plan.blocks != Block::For(Duration::ZERO)).then(|| Arc::clone(&node.generation));
+    let generation = (plan.blocks != Block::NONE).then(|| Arc::clone(&node.generation));
     async move {
         match generation {
             Some(generation) => generation.was_cut().await,
@@ -229,3 +231,7 @@ fn code(value: &Value) -> Option<&str> {
         _ => None,
     }
 }
+
+/// How late a server may be to notice that a blocked client's time is over: it looks `hz` times a second
+/// (redis.conf; default 10, at least 1).
+const LATE: Duration = Duration::from_secs(1);

@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use bb8_redis::bb8::ManageConnection;
 
+use super::cause::Cause;
 use super::connect::Connector;
 use super::connection::{Connection, Node};
-use super::error::{Cause, Error};
+use super::error::Error;
 use super::generation::Lifecycle;
 
 /// Makes and judges the connections of one generation's pool.

@@ -8,17 +8,20 @@
 mod config;
 
 mod address;
+mod cause;
 mod command;
 mod conn;
 mod connect;
 mod connection;
 mod endpoint;
 mod error;
+mod gate;
 mod generation;
 mod lease;
 mod link;
 mod manager;
 mod probe;
+mod socket;
 mod ttl;
 mod verdict;
 
@@ -26,11 +29,12 @@ mod verdict;
 mod tests;
 
 pub use address::{Address, Fault as AddressFault, Login};
+pub use cause::Cause;
 pub use config::{Config, Fault};
 pub use conn::CacheConn;
-pub use connect::ConnectGate;
 pub use endpoint::{Endpoint, PoolStatus};
-pub use error::{Cause, Error};
+pub use error::Error;
+pub use gate::ConnectGate;
 pub use generation::{Generation, Reason};
 pub use link::Link;
 pub use probe::Probe;

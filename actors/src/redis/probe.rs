@@ -3,8 +3,8 @@ use std::time::Duration;
 use ::redis::Value;
 use tokio::time::{Instant, timeout};
 
+use super::cause::Cause;
 use super::connection::Line;
-use super::error::Cause;
 
 /// A connection of its own for asking an endpoint whether it is well: it takes no lease and passes no breaker.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use ::redis::{ErrorKind, RedisError, cmd};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
+use super::cause::Cause;
 use super::command::{Block, Plan, READS, WRITES};
 use super::connect::pause;
-use super::error::Cause;
 use super::manager::jittered;
 use super::{Address, Breaker, Config, ConnectGate, Endpoint, Error, Health, Ttl, Verdict};
 use crate::Outcome;
@@ -67,17 +67,17 @@ mod addresses {
             "unix:///run/r.sock?db=x&pass=s3cret",
             "redis://a:s3cret@h:1,redis://b:s3cret@h:2",
             "redis:me:s3cret@host",
+            "redis://:s3cret",
+            "redis://me:s3cret",
+            "redis://me:s3cret/0",
             "s3cret",
-            "s3cret://host",
         ] {
             let config = Config { url: url.to_owned(), ..Config::default() };
             let mut said = format!("{config:?} {:?} {:?}", config.validate(), Address::parse(url));
             if let Err(fault) = Address::parse(url) {
                 said += &fault.to_string();
             }
-            if !url.starts_with("s3cret:") {
-                assert!(!said.contains("s3cret"), "{url}: {said}");
-            }
+            assert!(!said.contains("s3cret"), "{url}: {said}");
         }
     }
 
@@ -311,8 +311,8 @@ mod times_to_live {
     fn what_is_not_in_the_future_is_refused() {
         assert_eq!(0.millis(), Err(Error::Ttl { given: 0 }));
         assert_eq!((-7_i64).millis(), Err(Error::Ttl { given: -7 }));
-        assert_eq!(((-7_i64) as u64).millis(), Err(Error::Ttl { given: -7 }));
-        assert_eq!(((-7_i64) as usize).millis(), Err(Error::Ttl { given: -7 }));
+        assert_eq!((-7_i64).cast_unsigned().millis(), Err(Error::Ttl { given: -7 }));
+        assert_eq!((-7_isize).cast_unsigned().millis(), Err(Error::Ttl { given: -7 }));
         assert_eq!(Duration::ZERO.millis(), Err(Error::Ttl { given: 0 }));
         assert!(
             Duration::MAX.millis().is_err()

@@ -22,27 +22,41 @@ fn from_seconds(seconds: i128) -> Result<i64, Error> {
 }
 
 /// A cast turns a negative number into one near the top of the unsigned type; it is shown as what it was.
-fn from_unsigned(seconds: u128, bits: u32) -> Result<i64, Error> {
-    let seconds = i128::try_from(seconds).unwrap_or(i128::MAX);
+fn from_cast(seconds: u64, bits: u32) -> Result<i64, Error> {
+    let seconds = i128::from(seconds);
     let half = 1_i128 << (bits - 1);
-    from_seconds(if bits == 64 && seconds >= half { seconds - 2 * half } else { seconds })
+    from_seconds(if seconds >= half { seconds - 2 * half } else { seconds })
 }
 
-macro_rules! seconds {
-    ($($signed:ty),*; $($unsigned:ty),*) => {
-        $(impl Ttl for $signed {
-            fn millis(self) -> Result<i64, Error> {
-                from_seconds(self as i128)
-            }
-        })*
-        $(impl Ttl for $unsigned {
-            fn millis(self) -> Result<i64, Error> {
-                from_unsigned(self as u128, <$unsigned>::BITS)
-            }
-        })*
-    };
+impl Ttl for i32 {
+    fn millis(self) -> Result<i64, Error> {
+        from_seconds(self.into())
+    }
 }
-seconds!(i32, i64; u32, u64, usize);
+
+impl Ttl for i64 {
+    fn millis(self) -> Result<i64, Error> {
+        from_seconds(self.into())
+    }
+}
+
+impl Ttl for u32 {
+    fn millis(self) -> Result<i64, Error> {
+        from_seconds(self.into())
+    }
+}
+
+impl Ttl for u64 {
+    fn millis(self) -> Result<i64, Error> {
+        from_cast(self, u64::BITS)
+    }
+}
+
+impl Ttl for usize {
+    fn millis(self) -> Result<i64, Error> {
+        from_cast(u64::try_from(self).unwrap_or(u64::MAX), usize::BITS)
+    }
+}
 
 impl Ttl for Duration {
     fn millis(self) -> Result<i64, Error> {

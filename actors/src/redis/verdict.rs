@@ -7,7 +7,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::error::{Cause, Error, RETRY_AFTER};
+use super::cause::Cause;
+use super::error::{Error, RETRY_AFTER};
 
 /// What the last look at an endpoint found.
 #[derive(Debug, Clone, PartialEq, Eq)]

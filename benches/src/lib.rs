@@ -1,0 +1,68 @@
+//! How Mainstay is measured: rivals in one process, round about, and the ratio of each round.
+//!
+//! A wall clock on a shared machine swings by a factor of three from one second to the next, so an
+//! absolute time says little. Rivals that take turns within a few milliseconds meet the same
+//! machine; their ratio holds.
+#![allow(clippy::print_stdout, reason = "a benchmark's product is what it prints")]
+
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use tokio::time::Instant;
+
+/// How many rounds a comparison runs, after one that is not counted.
+pub const ROUNDS: usize = 15;
+
+/// What one rival needed for its share of one round.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// By the clock on the wall.
+    pub wall: Duration,
+    /// By the processor time of this process, all threads.
+    pub cpu: Duration,
+}
+
+/// Measures what `work` costs.
+pub async fn cost(work: impl Future<Output = ()>) -> Cost {
+    let (wall, cpu) = (Instant::now(), cpu_time());
+    work.await;
+    Cost { wall: wall.elapsed(), cpu: cpu_time().saturating_sub(cpu) }
+}
+
+fn cpu_time() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("getrusage(2) of oneself does not fail");
+    let [user, system] = [usage.user_time(), usage.system_time()].map(|time| {
+        let micros = time.tv_sec() * 1_000_000 + time.tv_usec();
+        Duration::from_micros(u64::try_from(micros).expect("time spent is not negative"))
+    });
+    user + system
+}
+
+/// One comparison: ours and theirs, over all rounds.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    throughput: Vec<f64>,
+    cpu: Vec<f64>,
+}
+
+impl Comparison {
+    /// Adds a round in which both did the same work.
+    pub fn add(&mut self, ours: Cost, theirs: Cost) {
+        self.throughput.push(theirs.wall.as_secs_f64() / ours.wall.as_secs_f64());
+        self.cpu.push(ours.cpu.as_secs_f64() / theirs.cpu.as_secs_f64());
+    }
+
+    /// Prints `ratio <name> <median> <min> <max>`, throughput of ours over theirs, and the same for
+    /// processor time per operation under `<name>_cpu`.
+    pub fn print(self, name: &str) {
+        print("ratio", name, self.throughput);
+        print("ratio", &format!("{name}_cpu"), self.cpu);
+    }
+}
+
+/// Prints `<kind> <name> <median> <min> <max>`.
+pub fn print(kind: &str, name: &str, mut figures: Vec<f64>) {
+    figures.sort_by(f64::total_cmp);
+    let (min, max) = (figures[0], figures[figures.len() - 1]);
+    println!("{kind} {name} {:.3} {min:.3} {max:.3}", figures[figures.len() / 2]);
+}

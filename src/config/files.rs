@@ -1,0 +1,156 @@
+//! The files that a configuration is read from.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use figment::providers::{Format, Toml};
+use figment::value::{Dict, Value};
+
+use super::environment::Environment;
+use super::error::Fault;
+use super::keys;
+use super::layer::{Layer, Report};
+use super::nearest::nearest;
+
+/// Reads the files of `service`, lowest first, and notes which there were.
+pub(super) fn read(
+    environment: &dyn Environment,
+    service: &str,
+    report: &mut Report,
+) -> Vec<Layer> {
+    let (mut read, mut absent) = (Vec::new(), Vec::new());
+    let mut layers = Vec::new();
+    for file in candidates(environment, service, report) {
+        let source = file.path.display().to_string();
+        match environment.read(&file.path) {
+            Ok(text) => {
+                layers.extend(layer(&text, &source, report));
+                read.push(source);
+            }
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                absent.push(source);
+            }
+            // A process that changed its user keeps the HOME of another, whose files are none of its business.
+            Err(error)
+                if error.kind() == ErrorKind::PermissionDenied
+                    && file.is_at_home
+                    && !environment.sees(&file.path) =>
+            {
+                absent.push(format!("{source} (its directory is closed to us)"));
+            }
+            Err(error) => {
+                let given = format!("a file that cannot be read ({error})");
+                report.faults.push(Fault::new(
+                    "the file",
+                    &source,
+                    given,
+                    "a file that this process may read, or none",
+                ));
+            }
+        }
+    }
+    let list =
+        |files: Vec<String>| if files.is_empty() { "none".to_owned() } else { files.join(", ") };
+    report.notes.push(format!(
+        "configuration files read, the last wins: {}; not there: {}",
+        list(read),
+        list(absent)
+    ));
+    layers
+}
+
+struct Candidate {
+    path: PathBuf,
+    /// Under `$HOME`, which the process need not own.
+    is_at_home: bool,
+}
+
+fn candidates(environment: &dyn Environment, service: &str, report: &mut Report) -> Vec<Candidate> {
+    let user = user_directory(environment, report);
+    let mut candidates = Vec::new();
+    for product in ["acton-service", "mainstay"] {
+        let in_product = PathBuf::from(product).join(service).join("config.toml");
+        candidates
+            .push(Candidate { path: PathBuf::from("/etc").join(&in_product), is_at_home: false });
+        if let Some(user) = &user {
+            candidates
+                .push(Candidate { path: user.path.join(&in_product), is_at_home: user.is_at_home });
+        }
+    }
+    let here = environment.current_directory().unwrap_or_else(|| PathBuf::from("."));
+    candidates.push(Candidate { path: here.join("config.toml"), is_at_home: false });
+    candidates
+}
+
+/// `$XDG_CONFIG_HOME`, else `~/.config`: <https://specifications.freedesktop.org/basedir-spec/latest/>, which has a
+/// relative path ignored.
+fn user_directory(environment: &dyn Environment, report: &mut Report) -> Option<Candidate> {
+    if let Some(path) = environment.variable("XDG_CONFIG_HOME").map(PathBuf::from) {
+        if path.is_absolute() {
+            return Some(Candidate { path, is_at_home: false });
+        }
+        report
+            .notes
+            .push("XDG_CONFIG_HOME is not absolute: ~/.config is used in its place".to_owned());
+    }
+    let home = environment.variable("HOME").map(PathBuf::from).filter(|home| home.is_absolute())?;
+    Some(Candidate { path: home.join(".config"), is_at_home: true })
+}
+
+fn layer(text: &str, source: &str, report: &mut Report) -> Option<Layer> {
+    let document: Dict = match Toml::from_str(text) {
+        Ok(document) => document,
+        Err(error) => {
+            // Only the message: the line itself may hold a password.
+            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            let given = error.message().replace('\n', ", ");
+            report.faults.push(Fault::new(&format!("line {line}"), source, given, "TOML"));
+            return None;
+        }
+    };
+    let mut layer = Layer { source: source.to_owned(), values: Vec::new() };
+    let mut foreign = Vec::new();
+    for (section, value) in document {
+        if !keys::sections().any(|ours| ours == section) {
+            let meant = nearest(&section, keys::sections());
+            foreign.push(meant.map_or_else(
+                || section.clone(),
+                |meant| format!("{section} (perhaps [{meant}]?)"),
+            ));
+            continue;
+        }
+        match value {
+            Value::Dict(_, values) => fill(&mut layer, &section, values, report),
+            _ => report.faults.push(Fault::new(
+                &section,
+                source,
+                "a single value",
+                format!("a section, [{section}]"),
+            )),
+        }
+    }
+    if !foreign.is_empty() {
+        report.notes.push(format!("passed over in {source}, not ours: {}", foreign.join(", ")));
+    }
+    Some(layer)
+}
+
+fn fill(layer: &mut Layer, section: &str, values: Dict, report: &mut Report) {
+    for (name, value) in values {
+        let spell = |key: &keys::Key| format!("[{}] {}", key.section, key.name);
+        let Some(key) = report.key(section, &name, &layer.source, spell) else { continue };
+        if layer.values.iter().any(|(known, _)| known.path() == key.path()) {
+            let wanted = format!("{} alone", key.name);
+            report.faults.push(Fault::new(
+                &format!("{section}.{name}"),
+                &layer.source,
+                "a key given twice",
+                wanted,
+            ));
+        } else {
+            layer.values.push((key, value));
+        }
+    }
+}

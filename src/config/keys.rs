@@ -1,0 +1,133 @@
+//! The table of keys: everything a configuration may say. Files, variables, faults and docs/configuration.md all go
+//! by it.
+
+use super::Config;
+use super::slot::{Least, Slot};
+
+/// One key of one section.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// The section it stands in, without brackets.
+    pub(super) section: &'static str,
+    pub(super) name: &'static str,
+    pub(super) slot: Slot,
+    /// What it says, for docs/configuration.md.
+    pub(super) doc: &'static str,
+}
+
+impl Key {
+    /// As a fault names it, as in `redis.url`.
+    pub(super) fn path(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+
+    /// Its variable without the prefix, as in `REDIS_URL`.
+    pub(super) fn variable(&self) -> String {
+        format!("{}_{}", self.section, self.name).to_ascii_uppercase()
+    }
+}
+
+/// Every key, section by section.
+pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+    SERVICE.iter().chain(&REDIS).chain(&SUPERVISION)
+}
+
+/// The names of our sections.
+pub(super) fn sections() -> impl Iterator<Item = &'static str> {
+    [SERVICE.first(), REDIS.first(), SUPERVISION.first()]
+        .into_iter()
+        .flatten()
+        .map(|key| key.section)
+}
+
+/// The key called `name` in `section`.
+pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
+    all().find(|key| key.section == section && key.name == name)
+}
+
+/// Every key as the Markdown table that docs/configuration.md holds: variable, default, bound and meaning.
+pub(super) fn reference() -> String {
+    let mut defaults = Config::default();
+    let mut lines = vec![
+        "| key | variable | default | kind | takes | what it says |".to_owned(),
+        "|---|---|---|---|---|---|".to_owned(),
+    ];
+    lines.extend(all().map(|key| {
+        let default = key
+            .slot
+            .get(&mut defaults)
+            .map_or_else(|| "none".to_owned(), |given| format!("`{given}`"));
+        let cells = [
+            format!("`[{}]` `{}`", key.section, key.name),
+            format!("`ACTON_{}`", key.variable()),
+            if (key.section, key.name) == ("service", "name") {
+                "the program's file name".to_owned()
+            } else {
+                default
+            },
+            key.slot.kind().to_owned(),
+            key.slot.bound(),
+            key.doc.to_owned(),
+        ];
+        format!("| {} |", cells.join(" | "))
+    }));
+    lines.join("\n") + "\n"
+}
+
+macro_rules! keys {
+    ($section:ident: $($name:ident = $slot:ident $(($bound:expr))? $doc:literal)*) => {
+        [$(Key {
+            section: stringify!($section),
+            name: stringify!($name),
+            slot: Slot::$slot(|config| &mut config.$section.$name $(, $bound)?),
+            doc: $doc,
+        }),*]
+    };
+}
+
+#[cfg(feature = "cache")]
+const MOST_CONNECTIONS: u32 = 10_000;
+const MOST_RESTARTS: u32 = 1000;
+const MOST_MESSAGES: u32 = 1 << 20;
+const LARGEST_BODY_BYTES: u64 = 1 << 30;
+
+static SERVICE: [Key; 9] = keys! { service:
+    name = Name "What the service is called in `/ready`, in its keys in Redis and in its telemetry."
+    bind = Address "The address to listen on."
+    port = Port "The port to listen on; 0 takes any free one."
+    environment = Name "Where the service runs. `production` makes the default of `drain_delay` 5 s."
+    log_level = Levels "The least level that is logged, or a list such as `info,redis=debug`."
+    request_timeout = Time(Least::Millisecond) "How long a request may take, answer included."
+    shutdown_timeout = Time(Least::Millisecond) "The whole time from the signal to the exit of the process."
+    drain_delay = Time(Least::Zero) "How long the service still accepts while it is no longer ready. Shorter than `shutdown_timeout`."
+    body_limit = Size(LARGEST_BODY_BYTES) "The largest request body that is read."
+};
+
+#[cfg(feature = "cache")]
+static REDIS: [Key; 11] = keys! { redis:
+    url = Url "Where Redis is; may hold user, password and database. `embedded` starts a private server."
+    max_connections = Count(MOST_CONNECTIONS) "The most leases that are out at once."
+    connection_timeout = Time(Least::Millisecond) "The longest wait for a lease; a request's own deadline may end it sooner."
+    connect_timeout = Time(Least::Millisecond) "The longest time for one attempt to connect, authentication included."
+    command_timeout = Time(Least::Millisecond) "The longest time for one command or pipeline."
+    password_file = File "A file that holds the password; read again at each attempt to connect, and wins over the URL's."
+    recycle_timeout = Time(Least::Millisecond) "The age, 20 % more or less, at which a connection is replaced."
+    probe_interval = Time(Least::Millisecond) "The time from one health probe to the next."
+    probe_timeout = Time(Least::Millisecond) "The longest time for one health probe."
+    optional = Switch "Whether the service counts as ready while Redis is away."
+    drain_timeout = Time(Least::Millisecond) "How long leases of a replaced pool may stay out before they are cut."
+};
+
+#[cfg(not(feature = "cache"))]
+static REDIS: [Key; 0] = [];
+
+static SUPERVISION: [Key; 8] = keys! { supervision:
+    intensity = Count(MOST_RESTARTS) "How many restarts a supervisor grants within `within` before it gives up."
+    within = Time(Least::Millisecond) "The sliding window that `intensity` counts in."
+    backoff_min = Time(Least::Millisecond) "The longest wait before the first restart; it doubles with each further one."
+    backoff_max = Time(Least::Millisecond) "The longest wait before any restart. Not below `backoff_min`."
+    stable_after = Time(Least::Millisecond) "How long an actor must have run for the wait to begin at `backoff_min` again."
+    mailbox_capacity = Capacity(MOST_MESSAGES) "How many messages a mailbox holds before further ones are refused."
+    start_timeout = Time(Least::Millisecond) "How long an actor may take to start."
+    ask_timeout = Time(Least::Millisecond) "How long an ask waits for its reply where no request's deadline is in force."
+};

@@ -1,0 +1,101 @@
+//! The configuration: what a service may be told, where from, and what is refused.
+//!
+//! [`Config::load`] is all that most programs need. Whoever wants to log where the values came from, or brings an
+//! environment of its own, calls [`Config::load_from`].
+#![doc = include_str!("../../docs/configuration.md")]
+
+pub mod service;
+pub mod supervision;
+
+mod environment;
+mod error;
+
+mod keys;
+mod slot;
+mod value;
+
+mod files;
+mod layer;
+mod links;
+mod load;
+mod nearest;
+mod old;
+mod variables;
+
+#[cfg(all(test, feature = "cache"))]
+mod tests;
+
+#[cfg(feature = "cache")]
+use mainstay_actors::redis;
+
+pub use environment::{Environment, Process, Surroundings};
+pub use error::{Error, Fault};
+
+/// Everything a service may be told, one field for each section. Shows itself without secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Config {
+    /// `[service]`: the name, the address, the time limits.
+    pub service: service::Config,
+    /// `[redis]`: the default endpoint.
+    #[cfg(feature = "cache")]
+    pub redis: redis::Config,
+    /// `[supervision]`: restarts and mailboxes.
+    pub supervision: supervision::Config,
+}
+
+/// A configuration, and what its sources had to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Lines for the log, without secrets: which files were read, which variable won over which, what was passed
+    /// over.
+    pub notes: Vec<String>,
+    /// What a child process is started with.
+    pub surroundings: Surroundings,
+}
+
+impl Config {
+    /// Loads the configuration of the service that the environment names, else of the running program.
+    ///
+    /// Reads variables and files.
+    ///
+    /// # Errors
+    /// Every fault at once, if there is one.
+    pub fn load() -> Result<Self, Error> {
+        Self::load_from(&Process, None).map(|loaded| loaded.config)
+    }
+
+    /// Loads the configuration of the service called `name`.
+    ///
+    /// Reads variables and files.
+    ///
+    /// # Errors
+    /// Every fault at once, if there is one.
+    pub fn load_for_service(name: &str) -> Result<Self, Error> {
+        Self::load_from(&Process, Some(name)).map(|loaded| loaded.config)
+    }
+
+    /// Loads the configuration out of `environment`, for the service called `name` or, without one, for the service
+    /// that the environment names.
+    ///
+    /// # Errors
+    /// Every fault at once, if there is one.
+    pub fn load_from(environment: &dyn Environment, name: Option<&str>) -> Result<Loaded, Error> {
+        load::load(environment, name)
+    }
+
+    /// Checks a configuration that was made or changed in code. What was loaded passes. Answers from memory.
+    ///
+    /// # Errors
+    /// Every fault at once, if there is one.
+    pub fn validate(&self) -> Result<(), Error> {
+        load::validate(self)
+    }
+
+    /// Every key with its variable, default, bound and meaning, as a Markdown table. Answers from memory.
+    pub fn reference() -> String {
+        keys::reference()
+    }
+}

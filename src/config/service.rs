@@ -1,0 +1,54 @@
+//! What one service is called, where it listens and how long it takes over things.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// The section `[service]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// What the service is called: in its keys in Redis, in `/ready` and in its telemetry. Default when loaded: the
+    /// program's file name.
+    pub name: String,
+    /// The address to listen on. Default 0.0.0.0, every IPv4 address of the machine.
+    pub bind: IpAddr,
+    /// The port to listen on. Default 8080; 0 takes any free one.
+    pub port: u16,
+    /// Where the service runs. Default "development"; "production" lengthens `drain_delay`.
+    pub environment: String,
+    /// The least level that is logged, or a list such as `info,redis=debug`. Default "info".
+    pub log_level: String,
+    /// How long a request may take, answer included. Default 30 s.
+    pub request_timeout: Duration,
+    /// How long the process may take from the signal to its exit. Default 25 s.
+    pub shutdown_timeout: Duration,
+    /// How long the service still answers, not ready, before it stops accepting. Default 0; 5 s in production.
+    pub drain_delay: Duration,
+    /// The largest request body that is read, in bytes. Default 2 MiB.
+    pub body_limit: usize,
+}
+
+impl Config {
+    /// The drain delay of a service in production that sets none: as long as a load balancer takes to notice.
+    pub(super) const DRAIN_DELAY_IN_PRODUCTION: Duration = Duration::from_secs(5);
+
+    /// Whether the environment is "production", in whatever case. Answers from memory.
+    pub fn is_production(&self) -> bool {
+        self.environment.eq_ignore_ascii_case("production")
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "service".to_owned(),
+            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            port: 8080,
+            environment: "development".to_owned(),
+            log_level: "info".to_owned(),
+            request_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(25),
+            drain_delay: Duration::ZERO,
+            body_limit: 2 * 1024 * 1024,
+        }
+    }
+}

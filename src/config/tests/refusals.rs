@@ -1,0 +1,205 @@
+use super::World;
+use crate::config::{Config, keys, slot::Slot};
+
+#[test]
+fn every_fault_is_reported_at_once_with_its_source() {
+    let world = World::new()
+        .here("[redis]\nmax_connections = 0\nprobe_timout = '1s'\n[service]\nbody_limit = '2 stone'\nname = true")
+        .with("ACTON_REDIS_URL", "http://store")
+        .with("MAINSTAY_SUPERVISION__INTENSITY", "-1")
+        .with("ACTON_SERVICE_REQUEST_TIMEOUT", "0");
+    let faults = world.faults();
+    let mut found: Vec<_> =
+        faults.iter().map(|fault| (fault.key.as_str(), fault.source.as_str())).collect();
+    found.sort_unstable();
+    let here = "/srv/config.toml";
+    assert_eq!(
+        found,
+        [
+            ("redis.max_connections", here),
+            ("redis.probe_timout", here),
+            ("redis.url", "ACTON_REDIS_URL"),
+            ("service.body_limit", here),
+            ("service.name", here),
+            ("service.request_timeout", "ACTON_SERVICE_REQUEST_TIMEOUT"),
+            ("supervision.intensity", "MAINSTAY_SUPERVISION__INTENSITY"),
+        ]
+    );
+    let text = world.try_load().unwrap_err().to_string();
+    assert!(text.starts_with("the configuration has 7 faults\n"), "{text}");
+    let line = "redis.max_connections in /srv/config.toml: given 0; wanted: a count, 1 to 10000";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
+fn no_password_is_shown_anywhere() {
+    let urls = [
+        "redis://:sesame@store:port",
+        "http://ada:se@same@store",
+        "redis://store:port?password=sesame",
+        "sesame",
+        ":sesame@store",
+    ];
+    for url in urls {
+        let text =
+            format!("{0} {0:?}", World::new().with("ACTON_REDIS_URL", url).try_load().unwrap_err());
+        assert!(!text.contains("same"), "{text}");
+    }
+    let unknown =
+        World::new().with("ACTON_REDIS_PASWORD", "sesame").here("[redis]\npasword = 'sesame'");
+    let text = format!("{:?}", unknown.faults());
+    assert!(!text.contains("sesame"), "{text}");
+    let misplaced = World::new().with("ACTON_SERVICE_BIND", "redis://:sesame@store");
+    assert_eq!(misplaced.fault().2, "a URL");
+    let good = World::new().with("ACTON_REDIS_URL", "redis://:sesame@store").loaded();
+    assert!(!format!("{good:?}").contains("sesame"), "{good:?}");
+}
+
+// acton 23
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_one() {
+    let hint = |world: World| world.fault().3;
+    assert_eq!(
+        hint(World::new().with("ACTON_REDIS_MAX_CONECTIONS", "5")),
+        "ACTON_REDIS_MAX_CONNECTIONS?"
+    );
+    assert_eq!(hint(World::new().with("MAINSTAY_REDIS__ULR", "embedded")), "MAINSTAY_REDIS_URL?");
+    assert_eq!(
+        hint(World::new().with("ACTON_SERVICE_REQUEST__TIMEOUT", "5")),
+        "ACTON_SERVICE_REQUEST_TIMEOUT?"
+    );
+    assert_eq!(
+        hint(World::new().here("[redis]\nconnection_timeot = 5")),
+        "[redis] connection_timeout?"
+    );
+    assert_eq!(
+        hint(World::new().here("[service]\nmax_connections = 5")),
+        "[redis] max_connections?"
+    );
+    assert_eq!(
+        hint(World::new().here("[redis.url]\nhost = 'store'")),
+        "a URL, redis://, valkey://, unix:// or embedded"
+    );
+    let all = hint(World::new().here("[redis]\nquux = 5"));
+    assert!(all.starts_with("one of [redis] url, [redis] max_connections, "), "{all}");
+    assert!(
+        hint(World::new().with("ACTON_REDIS", "embedded")).starts_with("one of ACTON_REDIS_URL, ")
+    );
+}
+
+#[test]
+fn a_section_that_is_a_value_is_refused() {
+    assert_eq!(
+        World::new().here("redis = 'redis://:sesame@store'").fault().3,
+        "a section, [redis]"
+    );
+}
+
+// acton 23
+#[test]
+fn zero_is_refused_for_every_size_and_every_timeout() {
+    for key in keys::all() {
+        let is_free = (key.section, key.name) == ("service", "drain_delay");
+        if matches!(
+            key.slot,
+            Slot::Count(..) | Slot::Capacity(..) | Slot::Size(..) | Slot::Time(..)
+        ) && !is_free
+        {
+            let variable = format!("ACTON_{}", key.variable());
+            for zero in ["0", "-1", "", " "] {
+                let (path, source, given, _) = World::new().with(&variable, zero).fault();
+                assert_eq!(
+                    (path, source, given),
+                    (key.path(), variable.clone(), format!("{zero:?}"))
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_of_acton_service_are_mapped_or_refused_with_what_replaced_them() {
+    let world = World::new()
+        .here("[redis]\nconnection_timeout_secs = 7")
+        .with("ACTON_SERVICE_TIMEOUT_SECS", "8");
+    let (redis, service) = (world.load().redis, world.load().service);
+    assert_eq!((redis.connection_timeout.as_secs(), service.request_timeout.as_secs()), (7, 8));
+    let note =
+        "redis.connection_timeout_secs in /srv/config.toml is read as redis.connection_timeout";
+    assert!(world.notes().contains(note), "{}", world.notes());
+    let world = World::new()
+        .here("[redis]\nmax_retries = 5\nretry_delay_secs = 2")
+        .with("ACTON_REDIS_LAZY_INIT", "true");
+    let wanted: Vec<_> = world.faults().into_iter().map(|fault| fault.wanted).collect();
+    assert!(
+        wanted[0].contains("optional")
+            && wanted[1..].iter().all(|wanted| wanted.contains("connect_timeout")),
+        "{wanted:?}"
+    );
+    assert_eq!(wanted.len(), 3);
+}
+
+#[test]
+fn an_old_key_beside_its_new_one_is_refused() {
+    let world = World::new().here("[redis]\nconnection_timeout_secs = 7\nconnection_timeout = 8");
+    assert_eq!(world.fault().3, "connection_timeout alone");
+}
+
+#[test]
+fn keys_at_odds_are_refused_where_they_were_set() {
+    let world = World::new()
+        .with("ACTON_SERVICE_SHUTDOWN_TIMEOUT", "2s")
+        .with("ACTON_SERVICE_DRAIN_DELAY", "2s");
+    let (key, source, _, wanted) = world.fault();
+    assert_eq!(
+        (key.as_str(), source.as_str()),
+        ("service.drain_delay", "ACTON_SERVICE_DRAIN_DELAY")
+    );
+    assert_eq!(wanted, "less than shutdown_timeout, which is \"2s\"");
+    let world = World::new().here("[supervision]\nbackoff_max = '50ms'");
+    let (key, source, given, _) = world.fault();
+    assert_eq!(
+        (key.as_str(), source.as_str(), given.as_str()),
+        ("supervision.backoff_min", "/srv/config.toml", "\"100ms\"")
+    );
+}
+
+#[test]
+fn a_name_that_cannot_stand_in_a_path_is_refused() {
+    for name in ["../shop", "a b", "", "..", "a\u{0}b", &"x".repeat(129)] {
+        let error = Config::load_from(&World::new(), Some(name)).unwrap_err();
+        assert_eq!(
+            (error.faults()[0].key.as_str(), error.faults().len()),
+            ("service.name", 1),
+            "{name:?}"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_utf8_is_a_fault() {
+    use std::os::unix::ffi::OsStringExt;
+    let world = World::new().with("ACTON_REDIS_URL", std::ffi::OsString::from_vec(vec![0xff]));
+    assert_eq!(world.fault().2, "bytes that are not UTF-8");
+}
+
+#[test]
+fn a_configuration_made_in_code_is_held_to_the_same_bounds() {
+    let mut config = Config::default();
+    assert_eq!(config.validate(), Ok(()));
+    config.redis.max_connections = 0;
+    config.redis.probe_timeout = std::time::Duration::ZERO;
+    config.service.drain_delay = config.service.shutdown_timeout;
+    let error = config.validate().unwrap_err();
+    let keys: Vec<_> =
+        error.faults().iter().map(|fault| (fault.key.as_str(), fault.source.as_str())).collect();
+    assert_eq!(
+        keys,
+        [
+            ("redis.max_connections", "code"),
+            ("redis.probe_timeout", "code"),
+            ("service.drain_delay", "code")
+        ]
+    );
+}

@@ -1,0 +1,134 @@
+//! The variables that a configuration is read from: `ACTON_<SECTION>_<KEY>` and its twin `MAINSTAY_..`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use figment::value::Value;
+
+use super::environment::Environment;
+use super::error::Fault;
+use super::keys::{self, Key};
+use super::layer::{Layer, Report};
+use super::links::is_link;
+use super::nearest::nearest;
+
+/// The prefixes, lowest first.
+const PREFIXES: [&str; 2] = ["ACTON", "MAINSTAY"];
+
+/// One value from one variable.
+pub(super) struct Setting {
+    pub(super) key: &'static Key,
+    pub(super) variable: String,
+    pub(super) value: String,
+}
+
+impl From<Setting> for Layer {
+    fn from(setting: Setting) -> Self {
+        Self { source: setting.variable, values: vec![(setting.key, Value::from(setting.value))] }
+    }
+}
+
+/// Reads every variable that is ours, lowest first: `ACTON_REDIS_URL`, `ACTON_REDIS__URL`, `MAINSTAY_REDIS_URL`,
+/// `MAINSTAY_REDIS__URL`.
+pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Vec<Setting> {
+    let all: BTreeMap<String, OsString> = environment
+        .variables()
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .collect();
+    let (mut settings, mut links, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
+    for prefix in PREFIXES {
+        let (mut single, mut double) = (Vec::new(), Vec::new());
+        for (name, value) in &all {
+            let Some(rest) = without_prefix(name, prefix) else { continue };
+            if is_link(name, &all) {
+                links.push(name.as_str());
+                continue;
+            }
+            let Some((section, key)) = split(&rest) else {
+                foreign.push(foreign_name(name, prefix, &rest));
+                continue;
+            };
+            let settings = if rest.contains("__") { &mut double } else { &mut single };
+            settings.extend(setting(name, prefix, (section, key), value, report));
+        }
+        settings.extend(single);
+        settings.extend(double);
+    }
+    note_what_won(&settings, report);
+    if !foreign.is_empty() {
+        report.notes.push(format!(
+            "variables passed over, not of a section of ours: {}",
+            foreign.join(", ")
+        ));
+    }
+    if !links.is_empty() {
+        report.notes.push(format!(
+            "variables passed over as Kubernetes service links (two underscores, as in ACTON_SERVICE__PORT, always set \
+             a key): {}",
+            links.join(", ")
+        ));
+    }
+    settings
+}
+
+/// What follows the prefix, in lower case.
+fn without_prefix(name: &str, prefix: &str) -> Option<String> {
+    let (head, rest) = name.split_at_checked(prefix.len())?;
+    let rest = rest.strip_prefix('_').filter(|rest| !rest.is_empty())?;
+    head.eq_ignore_ascii_case(prefix).then(|| rest.to_ascii_lowercase())
+}
+
+/// The section of ours that `rest` begins with, and what follows it.
+fn split(rest: &str) -> Option<(&'static str, &str)> {
+    keys::sections().find_map(|section| {
+        let key = rest.strip_prefix(section)?;
+        if key.is_empty() {
+            return Some((section, key));
+        }
+        Some((section, key.strip_prefix("__").or_else(|| key.strip_prefix('_'))?))
+    })
+}
+
+fn setting(
+    variable: &str,
+    prefix: &str,
+    (section, name): (&'static str, &str),
+    value: &OsString,
+    report: &mut Report,
+) -> Option<Setting> {
+    let spell = |key: &Key| format!("{prefix}_{}", key.variable());
+    let key = report.key(section, name, variable, spell)?;
+    let Some(value) = value.to_str() else {
+        report.faults.push(Fault::new(
+            &key.path(),
+            variable,
+            "bytes that are not UTF-8",
+            key.slot.kind(),
+        ));
+        return None;
+    };
+    Some(Setting { key, variable: variable.to_owned(), value: value.to_owned() })
+}
+
+fn foreign_name(name: &str, prefix: &str, rest: &str) -> String {
+    let section = rest.split('_').next().unwrap_or_default();
+    match nearest(section, keys::sections()) {
+        Some(meant) => format!("{name} (perhaps {prefix}_{}..?)", meant.to_ascii_uppercase()),
+        None => name.to_owned(),
+    }
+}
+
+fn note_what_won(settings: &[Setting], report: &mut Report) {
+    let mut highest: BTreeMap<String, &Setting> = BTreeMap::new();
+    for setting in settings {
+        let Some(beaten) = highest.insert(setting.key.path(), setting) else { continue };
+        if beaten.value.trim() != setting.value.trim() {
+            let note = format!(
+                "{} wins over {}: they are set differently",
+                setting.variable, beaten.variable
+            );
+            report.notes.push(note);
+        }
+    }
+}
