@@ -117,6 +117,15 @@ type Tell<N> = dyn Fn(N) -> Result<(), CallError> + Send + Sync;
 pub(crate) struct AskRoute<R: Request>(pub(crate) Box<Ask<R>>);
 pub(crate) struct TellRoute<N: Notice>(pub(crate) Box<Tell<N>>);
 
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route")
+            .field("message", &self.name)
+            .field("taker", &self.taker)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Route {
     pub(crate) fn asked<R: Request>(
         taker: Arc<str>,
@@ -152,9 +161,8 @@ where
 {
     fn route(self, handle: Handle<M>) -> Route {
         let taker = handle.id();
-        let name = short_name::<R>();
         let ask = move |request, reply, deadline| {
-            handle.accept(self(request, reply), name, Some(deadline))
+            handle.accept(self(request, reply), short_name::<R>, Some(deadline))
         };
         Route::asked::<R>(taker, ask)
     }
@@ -168,9 +176,9 @@ where
 {
     fn route(self, handle: Handle<M>) -> Route {
         let taker = handle.id();
-        let name = short_name::<N>();
-        let tell = move |notice| handle.accept(self(notice), name, None).map(|_incarnation| ());
+        let tell =
+            move |notice| handle.accept(self(notice), short_name::<N>, None).map(|_incarnation| ());
         let entry = Arc::new(TellRoute::<N>(Box::new(tell)));
-        Route { message: TypeId::of::<N>(), name, taker, entry }
+        Route { message: TypeId::of::<N>(), name: short_name::<N>(), taker, entry }
     }
 }

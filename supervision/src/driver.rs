@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ractor::actor::messages::BoxedState;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
@@ -219,15 +221,26 @@ impl Driver {
 
     /// An incarnation has ended; reports it once nothing of it is left.
     #[expect(clippy::disallowed_methods, reason = "owned by this supervisor, cut off with it")]
-    fn leave(&self, myself: &ActorRef<Command>, state: &mut State, cell: &ActorCell, exit: Exit) {
+    fn leave(
+        &self,
+        myself: &ActorRef<Command>,
+        state: &mut State,
+        cell: &ActorCell,
+        exit: Exit,
+        left: Option<BoxedState>,
+    ) {
         // Only children that this incarnation spawned are linked to it.
         let Some(key) = state.keys.remove(&cell.get_id()) else { return };
         let child = Arc::clone(&self.plan.children[key.child]);
         child.close();
+        child.node().depth.store(Arc::default());
         state.cells[key.child] = None;
         let myself = myself.clone();
         while state.leavers.try_join_next().is_some() {}
         state.leavers.spawn(async move {
+            // What a killed actor owned comes this way. Its drop is the actor's own code: it must
+            // neither hold up nor fell the supervisor.
+            std::panic::catch_unwind(AssertUnwindSafe(|| drop(left))).ok();
             let place = child.node().occupy().await;
             drop(place);
             myself.send_message(Command::Gone(key, exit)).ok();
@@ -323,12 +336,12 @@ impl Actor for Driver {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorTerminated(cell, _state, reason) => {
+            SupervisionEvent::ActorTerminated(cell, left, reason) => {
                 let exit = exit_of_termination(reason.as_deref());
-                self.leave(&myself, state, &cell, exit);
+                self.leave(&myself, state, &cell, exit, left);
             }
             SupervisionEvent::ActorFailed(cell, error) => {
-                self.leave(&myself, state, &cell, exit_of_failure(error));
+                self.leave(&myself, state, &cell, exit_of_failure(error), None);
             }
             // An actor is up when its `init` is done, which it reports itself.
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}

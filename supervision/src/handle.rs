@@ -9,6 +9,8 @@ use arc_swap::ArcSwapOption;
 use ractor::{ActorRef, MessagingErr};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::level_filters::LevelFilter;
+use tracing::{Span, span};
 
 use crate::machine::{Change, View};
 use crate::message::{Reply, short_name};
@@ -61,47 +63,65 @@ pub struct Rejected<M> {
 /// What travels to an actor.
 pub(crate) struct Envelope<M> {
     pub(crate) body: Body<M>,
-    pub(crate) name: &'static str,
     /// Skipped once this has passed: nobody waits for the answer any more.
     pub(crate) deadline: Option<Instant>,
+    /// `None` where the sender was not traced. Boxed, because most messages travel without.
+    pub(crate) trace: Option<Box<Trace>>,
+}
+
+/// Whose span a message is handled under.
+pub(crate) struct Trace {
+    /// What the span calls the message.
+    pub(crate) message: &'static str,
     pub(crate) caller: Caller,
-    /// Frees its place in the mailbox when handled, or when the mailbox is dropped.
-    pub(crate) _place: Option<Place>,
+}
+
+impl<M> Envelope<M> {
+    /// What an actor, or its supervisor, sends to the actor itself.
+    pub(crate) fn own(body: Body<M>) -> Self {
+        Self { body, deadline: None, trace: None }
+    }
 }
 
 pub(crate) enum Body<M> {
+    /// From outside: takes a place in the mailbox.
     Message(M),
-    TaskPanicked {
-        task: &'static str,
-        message: Arc<str>,
-    },
+    /// From the actor to itself: takes no place, so it gets through when the mailbox is full.
+    Own(M),
+    /// The same, and lets the next tick through when it is handled or dropped.
+    Tick(M, #[expect(dead_code, reason = "held for its drop")] Place),
+    /// A task of the actor panicked.
+    TaskPanicked(Box<TaskPanic>),
     #[cfg(feature = "chaos")]
     Panic,
 }
 
-/// Whose span a message is handled under.
-pub(crate) enum Caller {
-    /// Nobody's: the sender was not traced.
-    Untraced,
-    /// An ask: the caller waits, so the handling is a child of its span.
-    Asks(tracing::Span),
-    /// A tell: the handling is a trace of its own that follows from the caller's span. Only the id
-    /// is kept, so that a queued message does not hold the caller's span open.
-    Tells(tracing::span::Id),
+pub(crate) struct TaskPanic {
+    pub(crate) task: &'static str,
+    pub(crate) message: Arc<str>,
 }
 
-impl Caller {
-    fn capture(asks: bool) -> Self {
-        let span = tracing::Span::current();
+pub(crate) enum Caller {
+    /// An ask: the caller waits, so the handling is a child of its span.
+    Asks(Span),
+    /// A tell: the handling is a trace of its own that follows from the caller's span. Only the id
+    /// is kept, so that a queued message does not hold the caller's span open.
+    Tells(span::Id),
+}
+
+impl Trace {
+    /// The sender's, if it is traced.
+    fn capture(message: fn() -> &'static str, asks: bool) -> Option<Box<Self>> {
+        if LevelFilter::current() < LevelFilter::INFO {
+            return None;
+        }
+        let span = Span::current();
         // The actor library keeps a span open for each actor's whole life: not a caller.
-        let library = |meta: &tracing::Metadata<'_>| meta.target().starts_with("ractor");
-        if span.is_none() || span.metadata().is_some_and(library) {
-            return Self::Untraced;
+        if span.metadata()?.target().starts_with("ractor") {
+            return None;
         }
-        if asks {
-            return Self::Asks(span);
-        }
-        span.id().map_or(Self::Untraced, Self::Tells)
+        let caller = if asks { Caller::Asks(span) } else { Caller::Tells(span.id()?) };
+        Some(Box::new(Self { message: message(), caller }))
     }
 }
 
@@ -136,6 +156,9 @@ pub(crate) struct Slot<M> {
 struct Live<M> {
     incarnation: u64,
     actor: ActorRef<Envelope<M>>,
+    /// Messages that wait, or are being handled, in this incarnation's mailbox. Each incarnation
+    /// counts anew, so nothing that is lost with one can be missing from the next.
+    depth: Arc<AtomicUsize>,
 }
 
 impl<M: Send + 'static> Slot<M> {
@@ -154,39 +177,34 @@ impl<M: Send + 'static> Slot<M> {
     }
 
     pub(crate) fn open(&self, incarnation: u64, actor: ActorRef<Envelope<M>>) {
-        self.live.store(Some(Arc::new(Live { incarnation, actor })));
+        let depth = self.node.depth.load_full();
+        self.live.store(Some(Arc::new(Live { incarnation, actor, depth })));
     }
 
     pub(crate) fn close(&self) {
         self.live.store(None);
     }
 
-    fn admit(&self) -> Result<Place, CallError> {
-        Place::take(&self.node.depth, self.capacity).map_err(|depth| {
-            if !self.refusing.swap(true, Ordering::AcqRel)
-                && let Some(hub) = self.hub.get()
-            {
-                let incarnation = self.node.status.load().incarnation;
-                hub.tell(&self.node, incarnation, Change::Overloaded { depth });
-            }
-            CallError::Overloaded { depth }
-        })
+    fn overloaded(&self, incarnation: u64, depth: usize) -> CallError {
+        if !self.refusing.swap(true, Ordering::AcqRel)
+            && let Some(hub) = self.hub.get()
+        {
+            hub.tell(&self.node, incarnation, Change::Overloaded { depth });
+        }
+        CallError::Overloaded { depth }
     }
 
     /// Makes the running incarnation panic in its next message. `false` if there is none.
     #[cfg(feature = "chaos")]
     pub(crate) fn inject_panic(&self) -> bool {
-        let (name, caller) = ("InjectPanic", Caller::Untraced);
-        let envelope = Envelope { body: Body::Panic, name, deadline: None, caller, _place: None };
+        let envelope = Envelope::own(Body::Panic);
         let live = self.live.load();
         live.as_ref().is_some_and(|live| live.actor.send_message(envelope).is_ok())
     }
 
-    /// Notes that a message was taken out of the mailbox.
-    pub(crate) fn relieved(&self) {
-        if self.refusing.load(Ordering::Relaxed)
-            && self.node.depth.load(Ordering::Relaxed) <= self.capacity / 2
-        {
+    /// Notes how many messages are left, when one has been handled.
+    pub(crate) fn relieved(&self, depth: usize) {
+        if self.refusing.load(Ordering::Relaxed) && depth <= self.capacity / 2 {
             self.refusing.store(false, Ordering::Release);
         }
     }
@@ -204,26 +222,21 @@ impl<M: Send + 'static> Slot<M> {
     fn send(
         &self,
         message: M,
-        name: &'static str,
+        name: fn() -> &'static str,
         deadline: Option<Instant>,
     ) -> Result<u64, (M, CallError)> {
-        let place = match self.admit() {
-            Ok(place) => place,
-            Err(error) => return Err((message, error)),
-        };
-        let caller = Caller::capture(deadline.is_some());
-        let mut envelope =
-            Envelope { body: Body::Message(message), name, deadline, caller, _place: Some(place) };
+        let trace = Trace::capture(name, deadline.is_some());
+        let mut envelope = Envelope { body: Body::Message(message), deadline, trace };
         let mut refused_by = 0;
-        loop {
+        let why = loop {
             let live = self.live.load();
             let newer = live.as_ref().filter(|live| live.incarnation > refused_by);
-            let Some(live) = newer else {
-                let Body::Message(message) = envelope.body else {
-                    unreachable!("the envelope was built above around a message")
-                };
-                return Err((message, self.unavailable()));
-            };
+            let Some(live) = newer else { break self.unavailable() };
+            let depth = live.depth.fetch_add(1, Ordering::Relaxed);
+            if depth >= self.capacity {
+                live.depth.fetch_sub(1, Ordering::Relaxed);
+                break self.overloaded(live.incarnation, depth);
+            }
             match live.actor.send_message(envelope) {
                 Ok(()) => return Ok(live.incarnation),
                 // It ended since the load. Not accepted, so a newer incarnation may have it.
@@ -235,6 +248,10 @@ impl<M: Send + 'static> Slot<M> {
                     unreachable!("a typed send gives the message back")
                 }
             }
+        };
+        match envelope.body {
+            Body::Message(message) => Err((message, why)),
+            _ => unreachable!("the envelope was built above around a message"),
         }
     }
 }
@@ -267,7 +284,7 @@ impl<M: Send + 'static> Handle<M> {
     /// [`Rejected`] gives the message back if the actor is not running or its mailbox is full. An
     /// accepted message is lost if the actor falls before it is handled.
     pub fn tell(&self, message: M) -> Result<(), Rejected<M>> {
-        match self.slot.send(message, short_name::<M>(), None) {
+        match self.slot.send(message, short_name::<M>, None) {
             Ok(_) => Ok(()),
             Err((message, why)) => Err(Rejected { message, why }),
         }
@@ -285,14 +302,14 @@ impl<M: Send + 'static> Handle<M> {
         question: impl FnOnce(Reply<R>) -> M,
     ) -> Result<R, CallError> {
         let (reply, answer) = Reply::channel();
-        let incarnation = self.accept(question(reply), short_name::<M>(), Some(deadline))?;
+        let incarnation = self.accept(question(reply), short_name::<M>, Some(deadline))?;
         await_answer(answer, deadline, incarnation).await
     }
 
     pub(crate) fn accept(
         &self,
         message: M,
-        name: &'static str,
+        name: fn() -> &'static str,
         deadline: Option<Instant>,
     ) -> Result<u64, CallError> {
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
@@ -312,7 +329,7 @@ impl<M: Send + 'static> Handle<M> {
 
     /// How many messages wait or are being handled. Answers from memory.
     pub fn depth(&self) -> usize {
-        self.slot.node.depth.load(Ordering::Relaxed)
+        self.slot.node.depth()
     }
 
     /// Where in the tree the actor is.

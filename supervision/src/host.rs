@@ -1,35 +1,39 @@
 //! The ractor actor around each [`Server`].
 
+use std::future::{poll_fn, ready};
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
+use futures_util::future::Either;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::Span;
 
 use crate::driver::{Command, Report};
 use crate::exit::{BoxError, Exit, error_message, panic_message};
-use crate::handle::{Body, Caller, Envelope, Slot};
+use crate::handle::{Body, Caller, Envelope, Slot, Trace};
 use crate::server::{Cx, Server};
 
-/// One incarnation.
-///
-/// The user's state lives here and not in ractor's `State`, which on a clean stop travels to the
-/// supervisor's task and is dropped there: a slow or panicking drop would hit the supervisor. This
-/// value is dropped in the actor's own task on every path.
+/// One incarnation, before and beyond what it owns.
 pub(crate) struct Host<S: Server> {
-    // Fields are dropped in this order: the state before the place it occupies.
-    state: Mutex<Option<S::State>>,
-    running: OnceLock<Running<S>>,
     factory: Arc<dyn Fn() -> S + Send + Sync>,
     slot: Arc<Slot<S::Message>>,
     report: Report,
 }
 
-struct Running<S: Server> {
+/// What one incarnation owns. Empty before `init` is done and after `terminate`.
+pub(crate) type Owned<S> = Option<Box<Running<S>>>;
+
+/// Fields are dropped in this order: the state first; in the end, with the `cx`, the tasks and the
+/// place that all of it occupies.
+pub(crate) struct Running<S: Server> {
+    state: S::State,
     server: S,
+    /// Messages in this incarnation's mailbox.
+    depth: Arc<AtomicUsize>,
     cx: Cx<S::Message>,
 }
 
@@ -54,62 +58,82 @@ impl<S: Server> Host<S> {
         slot: Arc<Slot<S::Message>>,
         report: Report,
     ) -> Self {
-        Self { state: Mutex::new(None), running: OnceLock::new(), factory, slot, report }
+        Self { factory, slot, report }
     }
 
-    fn state(&self) -> MutexGuard<'_, Option<S::State>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn start(&self, myself: ActorRef<Envelope<S::Message>>) -> Result<(), Fall> {
+    async fn start(&self, myself: ActorRef<Envelope<S::Message>>) -> Result<Running<S>, Fall> {
         let occupancy = self.slot.node.occupy().await;
+        let depth = Arc::new(AtomicUsize::new(0));
+        self.slot.node.depth.store(Arc::clone(&depth));
         self.slot.node.busy_since_ms.store(0, Ordering::Relaxed);
         let cx = Cx::new(&self.report, occupancy, myself, Arc::clone(&self.slot));
         let start = async {
             let server = (self.factory)();
-            let running = self.running.get_or_init(|| Running { server, cx });
-            running.server.init(&running.cx).await
+            let state = server.init(&cx).await?;
+            Ok((server, state))
         };
-        let state = match AssertUnwindSafe(start).catch_unwind().await {
-            Ok(Ok(state)) => state,
-            Ok(Err(error)) => return Err(Fall(Exit::StartFailed(error_message(error.as_ref())))),
-            Err(panic) => return Err(Fall(Exit::StartFailed(panic_message(panic.as_ref())))),
-        };
-        *self.state() = Some(state);
-        Ok(())
-    }
-
-    async fn handle_message(&self, message: S::Message) -> Result<(), Fall> {
-        let running = self.running.get().expect("messages come after a start that succeeded");
-        // Taken out for the time of the handling: whichever way it ends, the state is dropped in
-        // this task, unless it is put back.
-        let mut state = self.state().take().expect("ractor handles one message at a time");
-        let handling = running.server.handle(&running.cx, message, &mut state);
-        match AssertUnwindSafe(handling).catch_unwind().await {
-            Ok(Ok(())) => {
-                *self.state() = Some(state);
-                Ok(())
-            }
-            Ok(Err(error)) => Err(Fall::failed(error)),
-            Err(panic) => Err(Fall::panicked(panic.as_ref())),
+        let started: Result<Result<_, BoxError>, _> = AssertUnwindSafe(start).catch_unwind().await;
+        match started {
+            Ok(Ok((server, state))) => Ok(Running { state, server, depth, cx }),
+            Ok(Err(error)) => Err(Fall(Exit::StartFailed(error_message(error.as_ref())))),
+            Err(panic) => Err(Fall(Exit::StartFailed(panic_message(panic.as_ref())))),
         }
     }
 
-    async fn say_goodbye(&self) -> Result<(), Fall> {
-        let Some(running) = self.running.get() else { return Ok(()) };
-        running.cx.end_tasks().await;
-        let Some(mut state) = self.state().take() else { return Ok(()) };
-        let goodbye = async {
-            running.server.terminate(&running.cx, &mut state).await;
-            drop(state);
+    /// Handles one message. The future is moved about for each message: it is kept small.
+    async fn handle_message(
+        &self,
+        running: &mut Running<S>,
+        message: S::Message,
+        span: Option<Box<Span>>,
+        is_counted: bool,
+    ) -> Result<(), ActorProcessingErr> {
+        let ended = {
+            let handling = running.server.handle(&running.cx, message, &mut running.state);
+            let mut handling = pin!(AssertUnwindSafe(handling).catch_unwind());
+            let mut is_waiting = false;
+            poll_fn(|context| {
+                let _entered = span.as_deref().map(Span::enter);
+                let polled = handling.as_mut().poll(context);
+                if polled.is_pending() && !is_waiting {
+                    is_waiting = true;
+                    self.note_waiting();
+                }
+                polled
+            })
+            .await
         };
-        let ended = AssertUnwindSafe(goodbye).catch_unwind().await;
-        ended.map_err(|panic| Fall::panicked(panic.as_ref()))
+        match ended {
+            Ok(Ok(())) => {
+                self.dealt_with(running, is_counted);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(Fall::failed(error).into()),
+            Err(panic) => Err(Fall::panicked(panic.as_ref()).into()),
+        }
     }
 
-    fn span(&self, name: &'static str, caller: Caller) -> Option<tracing::Span> {
-        let (parent, follows) = match caller {
-            Caller::Untraced => return None,
+    /// A handling that never waits costs no look at a clock.
+    fn note_waiting(&self) {
+        let since_ms = self.report.hub.elapsed_ms().saturating_add(1);
+        self.slot.node.busy_since_ms.store(since_ms, Ordering::Relaxed);
+    }
+
+    /// A message has been dealt with.
+    fn dealt_with(&self, running: &Running<S>, is_counted: bool) {
+        let node = &self.slot.node;
+        // No other writer: a read-modify-write would be paid for nothing.
+        let handled = node.handled.load(Ordering::Relaxed);
+        node.handled.store(handled + 1, Ordering::Relaxed);
+        node.busy_since_ms.store(0, Ordering::Relaxed);
+        if is_counted {
+            let before = running.depth.fetch_sub(1, Ordering::Relaxed);
+            self.slot.relieved(before - 1);
+        }
+    }
+
+    fn span(&self, trace: Trace) -> Box<Span> {
+        let (parent, follows) = match trace.caller {
             Caller::Asks(span) => (span.id(), None),
             Caller::Tells(id) => (None, Some(id)),
         };
@@ -119,18 +143,18 @@ impl<S: Server> Host<S> {
             "actor.handle",
             actor = &**self.slot.node.path(),
             incarnation = self.report.key.incarnation,
-            message = name,
+            message = trace.message,
         );
         if let Some(id) = follows {
             span.follows_from(id);
         }
-        Some(span)
+        Box::new(span)
     }
 }
 
 impl<S: Server> Actor for Host<S> {
     type Msg = Envelope<S::Message>;
-    type State = ();
+    type State = Owned<S>;
     type Arguments = ();
 
     /// Does nothing: it runs in the supervisor's task, and would hold up every sibling.
@@ -138,62 +162,67 @@ impl<S: Server> Actor for Host<S> {
         &self,
         _myself: ActorRef<Self::Msg>,
         _arguments: (),
-    ) -> Result<(), ActorProcessingErr> {
-        Ok(())
+    ) -> Result<Owned<S>, ActorProcessingErr> {
+        Ok(None)
     }
 
     async fn post_start(
         &self,
         myself: ActorRef<Self::Msg>,
-        _state: &mut (),
+        owned: &mut Owned<S>,
     ) -> Result<(), ActorProcessingErr> {
-        self.start(myself).await?;
+        *owned = Some(Box::new(self.start(myself).await?));
         self.report.supervisor.send_message(Command::Started(self.report.key)).ok();
         Ok(())
     }
 
-    async fn handle(
+    fn handle(
         &self,
         _myself: ActorRef<Self::Msg>,
         envelope: Envelope<S::Message>,
-        _state: &mut (),
-    ) -> Result<(), ActorProcessingErr> {
-        let Envelope { body, name, deadline, caller, _place } = envelope;
-        let now = Instant::now();
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            return Ok(());
-        }
-        let node = &self.slot.node;
-        let since = now.saturating_duration_since(self.report.hub.started).as_millis();
-        let since = u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1);
-        node.busy_since_ms.store(since, Ordering::Relaxed);
-        let handled = match body {
-            Body::Message(message) => match self.span(name, caller) {
-                Some(span) => self.handle_message(message).instrument(span).await,
-                None => self.handle_message(message).await,
-            },
-            Body::TaskPanicked { task, message } => {
-                let message = format!("in its task {task:?}: {message}");
-                Err(Fall(Exit::Panicked(Arc::from(message))))
+        owned: &mut Owned<S>,
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        let Envelope { body, deadline, trace } = envelope;
+        let running = owned.as_mut().expect("messages come after a start that succeeded");
+        let is_counted = matches!(body, Body::Message(_));
+        let done = match body {
+            // Nobody waits for the answer any more.
+            Body::Message(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                self.dealt_with(running, is_counted);
+                Ok(())
+            }
+            Body::Message(message) | Body::Own(message) | Body::Tick(message, _) => {
+                let span = trace.map(|trace| self.span(*trace));
+                return Either::Left(self.handle_message(running, message, span, is_counted));
+            }
+            Body::TaskPanicked(panic) => {
+                let message = format!("in its task {:?}: {}", panic.task, panic.message);
+                Err(Fall(Exit::Panicked(Arc::from(message))).into())
             }
             #[cfg(feature = "chaos")]
             Body::Panic => {
-                let chaos = async { panic!("on purpose: inject_panic") };
-                let panic = AssertUnwindSafe(chaos).catch_unwind().await;
-                panic.map_err(|panic| Fall::panicked(panic.as_ref()))
+                let panic = std::panic::catch_unwind(|| panic!("on purpose: inject_panic"));
+                panic.map_err(|panic| Fall::panicked(panic.as_ref()).into())
             }
         };
-        node.busy_since_ms.store(0, Ordering::Relaxed);
-        node.handled.fetch_add(1, Ordering::Relaxed);
-        self.slot.relieved();
-        Ok(handled?)
+        Either::Right(ready(done))
     }
 
+    /// Everything the incarnation owns is dropped here, in its own task: what is left in `owned`
+    /// travels to the supervisor.
     async fn post_stop(
         &self,
         _myself: ActorRef<Self::Msg>,
-        _state: &mut (),
+        owned: &mut Owned<S>,
     ) -> Result<(), ActorProcessingErr> {
-        Ok(self.say_goodbye().await?)
+        let Some(mut running) = owned.take() else { return Ok(()) };
+        let goodbye = async move {
+            running.cx.end_tasks().await;
+            running.server.terminate(&running.cx, &mut running.state).await;
+        };
+        match AssertUnwindSafe(goodbye).catch_unwind().await {
+            Ok(()) => Ok(()),
+            Err(panic) => Err(Fall::panicked(panic.as_ref()).into()),
+        }
     }
 }

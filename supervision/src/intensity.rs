@@ -27,8 +27,10 @@ impl Intensity {
     ///
     /// A backoff that grows past the window would let a broken actor restart for ever.
     pub fn is_reachable_with(&self, backoff: &Backoff) -> bool {
-        let longest: Duration = (0..self.max).map(|attempt| backoff.ceiling(attempt)).sum();
-        longest < self.within
+        // From the 32nd doubling on every delay is the same.
+        let growing = (0..self.max.min(32)).map(|attempt| backoff.ceiling(attempt));
+        let rest = backoff.ceiling(32).saturating_mul(self.max.saturating_sub(32));
+        growing.fold(rest, Duration::saturating_add) < self.within
     }
 }
 

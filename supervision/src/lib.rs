@@ -17,6 +17,8 @@ mod server;
 mod snapshot;
 mod supervisor;
 mod system;
+#[cfg(test)]
+mod tests;
 
 pub use actor::{Accept, Actor, Asked, Told};
 pub use backoff::{Backoff, Jitter};

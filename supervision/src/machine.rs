@@ -17,6 +17,8 @@ use crate::policy::{ChildPolicy, Flags, Restart, Shutdown, Strategy};
 const KILL_GRACE: Duration = Duration::from_secs(1);
 /// The same, once the time for the whole shutdown is over.
 const LAST_GRACE: Duration = Duration::from_millis(50);
+/// How long a child that asked to end may take where [`Shutdown::Kill`] names no time.
+const FINISH_LIMIT: Duration = Duration::from_secs(5);
 
 /// One incarnation of one child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,7 +113,7 @@ enum Life {
     /// Not running. Exits to `Starting`, `Ended`.
     Idle,
     /// In `init`. Exits to `Up`, `Stopping`, `Idle`.
-    Starting { since: Instant },
+    Starting { since: Instant, finishing: bool },
     /// Running. Exits to `Stopping`, `Idle`, `Ended`.
     Up { since: Instant },
     /// Asked to end. Exits to `Idle`, `Ended`.
@@ -123,7 +125,8 @@ enum Life {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stopping {
     reason: StopReason,
-    up_since: Instant,
+    /// `None` if it never came up.
+    up_since: Option<Instant>,
     kill_at: Option<Instant>,
     leaked_at: Option<Instant>,
     leaked: bool,
@@ -167,6 +170,8 @@ struct Group {
     /// Exits to `Starting` when no member is alive and `until` has come.
     phase: GroupPhase,
     reason: GroupReason,
+    /// Whether the boot is done when this group is up.
+    boots: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -256,6 +261,9 @@ impl Machine {
 
     /// Takes in what happened at `now` and appends what to do.
     pub fn on(&mut self, now: Instant, input: Input, out: &mut Vec<Effect>) {
+        if matches!(self.phase, Phase::Halted) {
+            return;
+        }
         match input {
             Input::Boot => self.boot(now),
             Input::Started(key) => self.started(now, key, out),
@@ -273,7 +281,7 @@ impl Machine {
     /// When [`Input::Tick`] is next needed.
     pub fn next_deadline(&self) -> Option<Instant> {
         let of_child = |child: &Child| match child.life {
-            Life::Starting { since } => child.policy.start_timeout.map(|limit| since + limit),
+            Life::Starting { since, .. } => start_limit(&child.policy, since),
             Life::Stopping(Stopping { leaked: false, kill_at, leaked_at, .. }) => {
                 leaked_at.or(kill_at)
             }
@@ -295,7 +303,7 @@ impl Machine {
                 View::Down
             }
             Life::Idle => match self.group_of(child) {
-                Some(group) if group.reason != GroupReason::Boot => {
+                Some(group) if self.children[child].incarnation > 0 => {
                     View::Backoff { until: group.until }
                 }
                 _ => View::Idle,
@@ -331,8 +339,8 @@ impl Machine {
         if matches!(self.phase, Phase::New) {
             self.phase = Phase::Running;
             let members = (0..self.children.len()).collect();
-            let phase = GroupPhase::Starting;
-            self.groups.push(Group { members, until: now, phase, reason: GroupReason::Boot });
+            let (phase, reason) = (GroupPhase::Starting, GroupReason::Boot);
+            self.groups.push(Group { members, until: now, phase, reason, boots: true });
         }
     }
 
@@ -342,16 +350,26 @@ impl Machine {
             return;
         }
         // A start that was given up on is being killed: its late success changes nothing.
-        if let Life::Starting { since } = child.life {
+        if let Life::Starting { since, finishing } = child.life {
             child.life = Life::Up { since: now };
             out.push(Effect::Tell(key, Change::Started { took: now - since }));
+            if finishing {
+                self.finish(now, key, out);
+            }
         }
     }
 
     fn finish(&mut self, now: Instant, key: Key, out: &mut Vec<Effect>) {
-        let child = &self.children[key.child];
-        if child.incarnation == key.incarnation && matches!(child.life, Life::Up { .. }) {
-            self.begin_stop(now, key.child, StopReason::Finishing, out);
+        let child = &mut self.children[key.child];
+        // Where everything is ending, its turn comes.
+        let is_running = matches!(self.phase, Phase::Running);
+        if child.incarnation != key.incarnation || !is_running {
+            return;
+        }
+        match &mut child.life {
+            Life::Starting { finishing, .. } => *finishing = true,
+            Life::Up { .. } => self.begin_stop(now, key.child, StopReason::Finishing, out),
+            Life::Stopping(_) | Life::Idle | Life::Ended => {}
         }
     }
 
@@ -372,10 +390,10 @@ impl Machine {
                 };
                 (exit, stopping.up_since, Some(stopping.reason))
             }
-            Life::Up { since } => (exit, since, None),
-            Life::Starting { .. } | Life::Idle | Life::Ended => (exit, now, None),
+            Life::Up { since } => (exit, Some(since), None),
+            Life::Starting { .. } | Life::Idle | Life::Ended => (exit, None, None),
         };
-        let uptime = now.saturating_duration_since(up_since);
+        let uptime = up_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let was_starting =
             matches!(was, Life::Starting { .. }) || reason == Some(StopReason::StartTimedOut);
         child.last_exit = Some(exit.clone());
@@ -440,8 +458,9 @@ impl Machine {
     }
 
     /// Puts a fallen child, and whoever falls with it, into one group that starts at `until`.
-    fn regroup(&mut self, fallen: usize, until: Instant) {
-        let falls_too = |child: usize| match self.strategy {
+    fn regroup(&mut self, fallen: usize, mut until: Instant) {
+        let strategy = self.strategy;
+        let falls_too = |child: usize| match strategy {
             Strategy::OneForOne => child == fallen,
             Strategy::OneForAll => true,
             Strategy::RestForOne => child >= fallen,
@@ -449,20 +468,35 @@ impl Machine {
         let mut members: Vec<usize> = (0..self.children.len())
             .filter(|&child| falls_too(child) && !matches!(self.children[child].life, Life::Ended))
             .collect();
-        if self.strategy == Strategy::OneForOne {
-            for group in &mut self.groups {
-                group.members.retain(|&member| member != fallen);
-            }
-        } else {
-            // Groups of these strategies share their tail: a further fall joins the same restart.
-            for group in self.groups.drain(..) {
-                members.extend(group.members);
-            }
-            members.sort_unstable();
-            members.dedup();
+        // A further fall joins a restart that is under way. What it must not do is to restart once
+        // more what is already back, or to touch the restart by hand of someone it spares.
+        let joins = |group: &Group| {
+            strategy != Strategy::OneForOne
+                && (group.reason != GroupReason::ByHand
+                    || group.members.iter().any(|&member| falls_too(member)))
+        };
+        let mut boots = false;
+        for group in self.groups.extract_if(.., |group| joins(group)) {
+            until = until.max(group.until);
+            boots |= group.boots;
+            let is_due = |member: &usize| {
+                group.phase == GroupPhase::Stopping || self.children[*member].life == Life::Idle
+            };
+            members.extend(group.members.iter().copied().filter(is_due));
         }
-        let phase = GroupPhase::Stopping;
-        self.groups.push(Group { members, until, phase, reason: GroupReason::Fall });
+        members.sort_unstable();
+        members.dedup();
+        self.leave_groups(fallen);
+        let (phase, reason) = (GroupPhase::Stopping, GroupReason::Fall);
+        self.groups.push(Group { members, until, phase, reason, boots });
+    }
+
+    /// Takes a child out of whatever it was to be started with.
+    fn leave_groups(&mut self, child: usize) {
+        for group in &mut self.groups {
+            group.members.retain(|&member| member != child);
+        }
+        self.groups.retain(|group| group.boots || !group.members.is_empty());
     }
 
     fn escalate(&mut self, key: Key, cause: Cause, out: &mut Vec<Effect>) {
@@ -476,16 +510,32 @@ impl Machine {
         if !matches!(self.phase, Phase::Running) || self.children[child].removed {
             return;
         }
-        if self.children[child].life == Life::Ended {
-            self.children[child].life = Life::Idle;
-        }
         self.children[child].attempt = 0;
-        for group in &mut self.groups {
-            group.members.retain(|&member| member != child);
+        let comes_back = match self.children[child].life {
+            Life::Idle => true,
+            Life::Stopping(Stopping { reason: StopReason::Asked, .. }) => {
+                self.children[child].policy.restart != Restart::Temporary
+            }
+            Life::Stopping(_) | Life::Starting { .. } | Life::Up { .. } | Life::Ended => false,
+        };
+        let mut groups = self.groups.iter_mut();
+        if comes_back && let Some(group) = groups.find(|group| group.members.contains(&child)) {
+            // Its turn comes, and now without delay.
+            group.until = group.until.min(now);
+            return;
         }
-        let phase = GroupPhase::Stopping;
+        match &mut self.children[child].life {
+            life @ Life::Ended => *life = Life::Idle,
+            // What it asked for itself is no longer the last word.
+            Life::Stopping(Stopping { reason: reason @ StopReason::Finishing, .. }) => {
+                *reason = StopReason::Asked;
+            }
+            Life::Stopping(_) | Life::Starting { .. } | Life::Up { .. } | Life::Idle => {}
+        }
+        self.leave_groups(child);
+        let (phase, reason) = (GroupPhase::Stopping, GroupReason::ByHand);
         let members = vec![child];
-        self.groups.push(Group { members, until: now, phase, reason: GroupReason::ByHand });
+        self.groups.push(Group { members, until: now, phase, reason, boots: false });
     }
 
     fn remove(&mut self, child: usize) {
@@ -493,9 +543,7 @@ impl Machine {
         if !self.children[child].is_alive() {
             self.children[child].life = Life::Ended;
         }
-        for group in &mut self.groups {
-            group.members.retain(|&member| member != child);
-        }
+        self.leave_groups(child);
     }
 
     fn shut_down(&mut self, until: Instant, out: &mut Vec<Effect>) {
@@ -514,11 +562,18 @@ impl Machine {
             Phase::Halted => return,
         }
         // Whoever is already stopping shares the new deadline.
-        for child in &mut self.children {
+        for (index, child) in self.children.iter_mut().enumerate() {
+            let key = Key { child: index, incarnation: child.incarnation };
             if let Life::Stopping(stopping) = &mut child.life
                 && stopping.leaked_at.is_none()
             {
-                stopping.kill_at = Some(stopping.kill_at.map_or(until, |at| at.min(until)));
+                let kill_at = until + spare_of(child.policy.shutdown);
+                if stopping.kill_at.is_none_or(|at| kill_at < at) {
+                    stopping.kill_at = Some(kill_at);
+                    if child.policy.shutdown == Shutdown::Unlimited {
+                        out.push(Effect::Stop(key, Some(until)));
+                    }
+                }
             }
         }
     }
@@ -526,14 +581,16 @@ impl Machine {
     /// Acts on every limit that has passed.
     fn expire(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let grace = self.grace(now);
+        let mut cannot_boot = None;
         for (index, child) in self.children.iter_mut().enumerate() {
             let key = Key { child: index, incarnation: child.incarnation };
+            let has_come = |at: Option<Instant>| at.is_some_and(|at| now >= at);
             match &mut child.life {
-                Life::Starting { since } => {
-                    if child.policy.start_timeout.is_some_and(|limit| now >= *since + limit) {
+                Life::Starting { since, .. } => {
+                    if has_come(start_limit(&child.policy, *since)) {
                         child.life = Life::Stopping(Stopping {
                             reason: StopReason::StartTimedOut,
-                            up_since: now,
+                            up_since: None,
                             kill_at: None,
                             leaked_at: Some(now + grace),
                             leaked: false,
@@ -541,21 +598,31 @@ impl Machine {
                         out.push(Effect::Kill(key));
                     }
                 }
-                Life::Stopping(stopping) if !stopping.leaked => match stopping.leaked_at {
-                    Some(at) if now >= at => {
+                Life::Stopping(stopping) if !stopping.leaked => {
+                    if has_come(stopping.leaked_at) {
                         stopping.leaked = true;
                         out.push(Effect::Tell(key, Change::Leaked));
-                    }
-                    Some(_) => {}
-                    None if stopping.kill_at.is_some_and(|at| now >= at) => {
+                        if stopping.reason == StopReason::StartTimedOut {
+                            cannot_boot = Some(key);
+                        }
+                    } else if stopping.leaked_at.is_none() && has_come(stopping.kill_at) {
                         stopping.leaked_at = Some(now + grace);
                         out.push(Effect::Tell(key, Change::StopTimedOut));
                         out.push(Effect::Kill(key));
                     }
-                    None => {}
-                },
+                }
                 Life::Stopping(_) | Life::Idle | Life::Up { .. } | Life::Ended => {}
             }
+        }
+        if let Some(key) = cannot_boot
+            && !self.booted
+            && matches!(self.phase, Phase::Running)
+        {
+            // It may never be gone, and whoever started the tree waits.
+            let policy = &self.children[key.child].policy;
+            let path = Arc::clone(&policy.path);
+            let exit = Exit::StartTimedOut(policy.start_timeout.unwrap_or_default());
+            self.escalate(key, Cause::StartFailed { path, exit }, out);
         }
     }
 
@@ -604,14 +671,14 @@ impl Machine {
                 Life::Idle => {
                     let child = &mut self.children[member];
                     child.incarnation += 1;
-                    child.life = Life::Starting { since: now };
+                    child.life = Life::Starting { since: now, finishing: false };
                     let incarnation = child.incarnation;
                     out.push(Effect::Spawn(Key { child: member, incarnation }));
                     return false;
                 }
             }
         }
-        if group.reason == GroupReason::Boot && !self.booted {
+        if group.boots && !self.booted {
             self.booted = true;
             out.push(Effect::Booted);
         }
@@ -657,24 +724,23 @@ impl Machine {
         let child = &mut self.children[index];
         let key = Key { child: index, incarnation: child.incarnation };
         let limit = match child.policy.shutdown {
+            // It ends by its own wish: that is no reason to cut it off in the middle.
+            Shutdown::Kill if reason == StopReason::Finishing => Some(FINISH_LIMIT),
             Shutdown::Kill => Some(Duration::ZERO),
             Shutdown::Stop(limit) | Shutdown::Drain(limit) => Some(limit),
             Shutdown::Unlimited => None,
         };
-        let until = match (limit.map(|limit| now + limit), deadline) {
+        let until = match (limit.and_then(|limit| now.checked_add(limit)), deadline) {
             (Some(own), Some(all)) => Some(own.min(all)),
             (own, all) => own.or(all),
         };
-        // A supervisor keeps the deadline itself, and needs a moment to cut off its last child.
-        let spare = if limit.is_none() { KILL_GRACE } else { Duration::ZERO };
-        let kill_at = until.map(|until| until + spare);
+        let kill_at = until.map(|until| until + spare_of(child.policy.shutdown));
         let up_since = match child.life {
-            Life::Up { since } => since,
-            _ => now,
+            Life::Up { since } => Some(since),
+            Life::Starting { .. } | Life::Stopping(_) | Life::Idle | Life::Ended => None,
         };
         // A child in `init` does not read its mailbox: only a kill reaches it.
-        let is_starting = matches!(child.life, Life::Starting { .. });
-        let kills = is_starting || child.policy.shutdown == Shutdown::Kill;
+        let kills = up_since.is_none() || limit == Some(Duration::ZERO);
         let leaked_at = kills.then(|| now + grace);
         child.life =
             Life::Stopping(Stopping { reason, up_since, kill_at, leaked_at, leaked: false });
@@ -693,4 +759,14 @@ impl Machine {
     fn group_of(&self, child: usize) -> Option<&Group> {
         self.groups.iter().find(|group| group.members.contains(&child))
     }
+}
+
+/// A supervisor keeps its deadline itself, and needs a moment to cut off its last child.
+fn spare_of(shutdown: Shutdown) -> Duration {
+    if shutdown == Shutdown::Unlimited { KILL_GRACE } else { Duration::ZERO }
+}
+
+/// When an `init` that began at `since` has taken too long. A limit past the end of time is none.
+fn start_limit(policy: &ChildPolicy, since: Instant) -> Option<Instant> {
+    policy.start_timeout.and_then(|limit| since.checked_add(limit))
 }

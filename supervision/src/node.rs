@@ -31,14 +31,14 @@ pub(crate) struct Node {
     pub(crate) status: ArcSwap<Status>,
     /// Written by the actor; outlives its incarnations.
     pub(crate) facts: ArcSwap<Facts>,
-    /// Messages that wait, or are being handled.
-    pub(crate) depth: Arc<AtomicUsize>,
+    /// Messages that wait, or are being handled, in the newest incarnation's mailbox.
+    pub(crate) depth: ArcSwap<AtomicUsize>,
     pub(crate) handled: AtomicU64,
     /// Held by all parts of an incarnation (its state, its tasks): the next one starts, and the end
     /// of this one is reported, only when none is left.
     occupancy: Arc<Semaphore>,
-    /// Milliseconds since the system started, plus one, at which the message in hand was taken; 0
-    /// between messages.
+    /// Milliseconds since the system started, plus one, at which the handling of the message in
+    /// hand first had to wait; 0 while none waits.
     pub(crate) busy_since_ms: AtomicU64,
 }
 
@@ -71,7 +71,7 @@ impl Node {
             kind,
             status: ArcSwap::from_pointee(Status::default()),
             facts: ArcSwap::from_pointee(Facts::new()),
-            depth: Arc::new(AtomicUsize::new(0)),
+            depth: ArcSwap::default(),
             handled: AtomicU64::new(0),
             occupancy: Arc::new(Semaphore::new(1)),
             busy_since_ms: AtomicU64::new(0),
@@ -90,6 +90,10 @@ impl Node {
     pub(crate) async fn occupy(&self) -> Arc<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.occupancy).acquire_owned().await;
         Arc::new(permit.expect("the semaphore is never closed"))
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.depth.load().load(Ordering::Relaxed)
     }
 
     pub(crate) fn publish_fact(&self, name: &'static str, value: &Value) -> bool {

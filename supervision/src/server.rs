@@ -15,8 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::driver::{Command, Report};
 use crate::exit::{BoxError, panic_message};
-use crate::handle::{Body, Caller, Envelope, Handle, Place, Slot};
-use crate::message::short_name;
+use crate::handle::{Body, Envelope, Handle, Place, Slot, TaskPanic};
 use crate::node::Hub;
 
 /// An actor: what it starts from, and how it answers messages. One message at a time.
@@ -136,12 +135,13 @@ impl<M: Send + 'static> Cx<M> {
         let myself = self.myself.clone();
         self.spawn(async move {
             let body = match AssertUnwindSafe(work).catch_unwind().await {
-                Ok(result) => Body::Message(into_message(result)),
+                Ok(result) => Body::Own(into_message(result)),
                 Err(panic) => {
-                    Body::TaskPanicked { task: name, message: panic_message(panic.as_ref()) }
+                    let message = panic_message(panic.as_ref());
+                    Body::TaskPanicked(Box::new(TaskPanic { task: name, message }))
                 }
             };
-            send_to_self(&myself, body, None);
+            send_to_self(&myself, body);
         });
     }
 
@@ -150,7 +150,7 @@ impl<M: Send + 'static> Cx<M> {
         let myself = self.myself.clone();
         self.spawn(async move {
             tokio::time::sleep(delay).await;
-            send_to_self(&myself, Body::Message(message), None);
+            send_to_self(&myself, Body::Own(message));
         });
     }
 
@@ -166,7 +166,7 @@ impl<M: Send + 'static> Cx<M> {
             loop {
                 ticks.tick().await;
                 if let Ok(place) = Place::take(&waiting, 1) {
-                    send_to_self(&myself, Body::Message(tick()), Some(place));
+                    send_to_self(&myself, Body::Tick(tick(), place));
                 }
             }
         });
@@ -204,14 +204,7 @@ impl<M: Send + 'static> Cx<M> {
     }
 }
 
-/// Control messages take no place in the mailbox, so overload cannot hold them up.
-fn send_to_self<M: Send + 'static>(
-    myself: &ActorRef<Envelope<M>>,
-    body: Body<M>,
-    place: Option<Place>,
-) {
-    let name = short_name::<M>();
-    let envelope = Envelope { body, name, deadline: None, caller: Caller::Untraced, _place: place };
+fn send_to_self<M: Send + 'static>(myself: &ActorRef<Envelope<M>>, body: Body<M>) {
     // An actor that has ended needs no message.
-    myself.send_message(envelope).ok();
+    myself.send_message(Envelope::own(body)).ok();
 }

@@ -59,7 +59,8 @@ pub struct Mailbox {
     pub capacity: usize,
     /// Messages handled by all incarnations.
     pub handled: u64,
-    /// For how many milliseconds the message in hand has been handled; 0 between messages.
+    /// For how many milliseconds the message in hand has been waiting for something; 0 while none
+    /// waits. More than a moment here says that a handler awaits what belongs in a task.
     pub busy_ms: u64,
 }
 
@@ -133,7 +134,7 @@ impl TreeSnapshot {
             Kind::Supervisor { strategy } => (None, Some(strategy_name(strategy))),
             Kind::Actor { capacity } => {
                 let mailbox = Mailbox {
-                    depth: node.depth.load(Ordering::Relaxed),
+                    depth: node.depth(),
                     capacity,
                     handled: node.handled.load(Ordering::Relaxed),
                     busy_ms: match node.busy_since_ms.load(Ordering::Relaxed) {

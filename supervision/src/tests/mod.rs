@@ -1,0 +1,7 @@
+//! What needs no runtime: the laws of backoff and intensity, and the machine against a simulated
+//! world.
+
+mod laws;
+mod machine;
+mod properties;
+mod world;
