@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::exit::{Cause, Exit, error_message};
 use crate::host::Fall;
-use crate::machine::{Change, Effect, Input, Key, Machine};
+use crate::machine::{Change, Effect, Input, Key, Machine, View};
 use crate::node::{Ended, Hub, Status};
 use crate::supervisor::{Child, Plan};
 
@@ -174,6 +174,10 @@ impl Driver {
             Place::Root(booted) => {
                 let booted = booted.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(booted) = booted {
+                    // Before anyone can know: the root may give up at any time from now on.
+                    let view = View::Up { since: Instant::now() };
+                    let status = Status { view, incarnation: 1, ..Status::default() };
+                    self.plan.node.status.store(Arc::new(status));
                     // Whoever started the tree may have lost interest.
                     booted.send(()).ok();
                 }
@@ -191,7 +195,7 @@ impl Driver {
     ) -> Result<(), ActorProcessingErr> {
         if let Place::Root(_) = self.place {
             let mut status = Status::clone(&self.plan.node.status.load());
-            status.view = crate::machine::View::Down;
+            status.view = View::Down;
             status.last_exit = cause.clone().map(Exit::GaveUp);
             self.plan.node.status.store(Arc::new(status));
             self.hub.ended.send_replace(Some(Ended { cause: cause.clone() }));
@@ -209,11 +213,13 @@ impl Driver {
     /// Shows what the machine now says of each child.
     fn publish(&self, state: &State) {
         for (index, child) in self.plan.children.iter().enumerate() {
+            let before = child.node().status.load().last_exit.clone();
             child.node().status.store(Arc::new(Status {
                 view: state.machine.view(index),
                 incarnation: state.machine.incarnation(index),
                 restarts: state.machine.restarts(index),
-                last_exit: state.machine.last_exit(index).cloned(),
+                last_exit: state.machine.last_exit(index).or(before.as_ref()).cloned(),
+                removed: state.machine.is_removed(index),
             }));
         }
         self.hub.touch();
@@ -234,6 +240,7 @@ impl Driver {
         let child = Arc::clone(&self.plan.children[key.child]);
         child.close();
         child.node().depth.store(Arc::default());
+        child.node().busy_since_ms.store(0, Ordering::Relaxed);
         state.cells[key.child] = None;
         let myself = myself.clone();
         while state.leavers.try_join_next().is_some() {}
@@ -293,8 +300,13 @@ impl Actor for Driver {
         _arguments: (),
     ) -> Result<State, ActorProcessingErr> {
         let policies = self.plan.children.iter().map(|child| child.policy()).collect();
+        let mut machine = Machine::new(self.plan.flags, policies, fastrand::u64(..));
+        for (index, child) in self.plan.children.iter().enumerate() {
+            let known = child.node().status.load();
+            machine.recall(index, known.incarnation, known.restarts, known.removed);
+        }
         Ok(State {
-            machine: Machine::new(self.plan.flags, policies, fastrand::u64(..)),
+            machine,
             cells: self.plan.children.iter().map(|_| None).collect(),
             keys: HashMap::new(),
             leavers: JoinSet::new(),
@@ -321,7 +333,11 @@ impl Actor for Driver {
             Command::Started(key) => Input::Started(key),
             Command::Finish(key) => Input::Finish(key),
             Command::Gone(key, exit) => Input::Exited(key, exit),
-            Command::Tick => Input::Tick,
+            Command::Tick => {
+                // It has done its work, even if its task is not quite over.
+                state.timer = None;
+                Input::Tick
+            }
             Command::Restart(child) => Input::Restart(child),
             Command::Remove(child) => Input::Remove(child),
             Command::Shutdown(until) => Input::Shutdown(until),

@@ -93,12 +93,12 @@ impl Cause {
     /// The actor at the bottom of it.
     pub fn path(&self) -> Option<&str> {
         match self {
-            Self::SignificantExit { exit: Exit::GaveUp(inner), path } => {
-                inner.path().or(Some(path))
-            }
-            Self::TooManyRestarts { path, .. }
-            | Self::StartFailed { path, .. }
-            | Self::SignificantExit { path, .. } => Some(path),
+            Self::TooManyRestarts { path, exit, .. }
+            | Self::StartFailed { path, exit }
+            | Self::SignificantExit { path, exit } => match exit {
+                Exit::GaveUp(inner) => inner.path().or(Some(path)),
+                _ => Some(path),
+            },
             Self::SupervisorDied => None,
         }
     }

@@ -24,7 +24,7 @@ pub enum CallError {
     /// The actor is not running. The message was not accepted: asking again is safe.
     #[error("the actor is not running")]
     Unavailable {
-        /// When asking again is worth a try; `None` if it will not come back.
+        /// When asking again is worth a try; `None` if it is ending, or has ended.
         retry_after: Option<Duration>,
     },
     /// The actor's mailbox is full. The message was not accepted: asking again is safe.
@@ -50,7 +50,7 @@ pub enum CallError {
 }
 
 /// A told message that was not accepted, given back.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("not accepted: {why}")]
 pub struct Rejected<M> {
     /// The message.
@@ -58,6 +58,12 @@ pub struct Rejected<M> {
     /// [`CallError::Unavailable`] or [`CallError::Overloaded`].
     #[source]
     pub why: CallError,
+}
+
+impl<M> fmt::Debug for Rejected<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected").field("why", &self.why).finish_non_exhaustive()
+    }
 }
 
 /// What travels to an actor.

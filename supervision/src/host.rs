@@ -216,11 +216,14 @@ impl<S: Server> Actor for Host<S> {
         owned: &mut Owned<S>,
     ) -> Result<(), ActorProcessingErr> {
         let Some(mut running) = owned.take() else { return Ok(()) };
-        let goodbye = async move {
+        let goodbye = async {
             running.cx.end_tasks().await;
             running.server.terminate(&running.cx, &mut running.state).await;
         };
-        match AssertUnwindSafe(goodbye).catch_unwind().await {
+        let said = AssertUnwindSafe(goodbye).catch_unwind().await;
+        // Apart, for a drop that panics while a panic unwinds ends the whole process.
+        let dropped = std::panic::catch_unwind(AssertUnwindSafe(|| drop(running)));
+        match said.and(dropped) {
             Ok(()) => Ok(()),
             Err(panic) => Err(Fall::panicked(panic.as_ref()).into()),
         }

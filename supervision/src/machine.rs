@@ -259,6 +259,16 @@ impl Machine {
         }
     }
 
+    /// Takes over what an earlier machine knew of `child`: its incarnations go on counting, and
+    /// once removed it stays so. For a supervisor that is itself restarted; before `Input::Boot`.
+    pub fn recall(&mut self, child: usize, incarnation: u64, restarts: u64, removed: bool) {
+        let child = &mut self.children[child];
+        (child.incarnation, child.restarts, child.removed) = (incarnation, restarts, removed);
+        if removed {
+            child.life = Life::Ended;
+        }
+    }
+
     /// Takes in what happened at `now` and appends what to do.
     pub fn on(&mut self, now: Instant, input: Input, out: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Halted) {
@@ -303,7 +313,7 @@ impl Machine {
                 View::Down
             }
             Life::Idle => match self.group_of(child) {
-                Some(group) if self.children[child].incarnation > 0 => {
+                Some(group) if group.reason != GroupReason::Boot => {
                     View::Backoff { until: group.until }
                 }
                 _ => View::Idle,
@@ -323,6 +333,11 @@ impl Machine {
     /// How often `child` was restarted.
     pub fn restarts(&self, child: usize) -> u64 {
         self.children[child].restarts
+    }
+
+    /// Whether `child` was ended for good by hand.
+    pub fn is_removed(&self, child: usize) -> bool {
+        self.children[child].removed
     }
 
     /// How `child` last ended.

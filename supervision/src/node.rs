@@ -55,11 +55,12 @@ pub(crate) struct Status {
     pub(crate) incarnation: u64,
     pub(crate) restarts: u64,
     pub(crate) last_exit: Option<Exit>,
+    pub(crate) removed: bool,
 }
 
 impl Default for Status {
     fn default() -> Self {
-        Self { view: View::Idle, incarnation: 0, restarts: 0, last_exit: None }
+        Self { view: View::Idle, incarnation: 0, restarts: 0, last_exit: None, removed: false }
     }
 }
 

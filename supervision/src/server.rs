@@ -133,22 +133,15 @@ impl<M: Send + 'static> Cx<M> {
         into_message: impl FnOnce(T) -> M + Send + 'static,
     ) {
         let myself = self.myself.clone();
-        self.spawn(async move {
-            let body = match AssertUnwindSafe(work).catch_unwind().await {
-                Ok(result) => Body::Own(into_message(result)),
-                Err(panic) => {
-                    let message = panic_message(panic.as_ref());
-                    Body::TaskPanicked(Box::new(TaskPanic { task: name, message }))
-                }
-            };
-            send_to_self(&myself, body);
+        self.spawn(name, async move {
+            send_to_self(&myself, Body::Own(into_message(work.await)));
         });
     }
 
     /// Sends this actor a message after `delay`, unless the incarnation has ended by then.
     pub fn after(&self, delay: Duration, message: M) {
         let myself = self.myself.clone();
-        self.spawn(async move {
+        self.spawn("after", async move {
             tokio::time::sleep(delay).await;
             send_to_self(&myself, Body::Own(message));
         });
@@ -160,7 +153,7 @@ impl<M: Send + 'static> Cx<M> {
     pub fn every(&self, period: Duration, tick: impl Fn() -> M + Send + 'static) {
         let myself = self.myself.clone();
         let waiting = Arc::new(AtomicUsize::new(0));
-        self.spawn(async move {
+        self.spawn("every", async move {
             let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -183,12 +176,15 @@ impl<M: Send + 'static> Cx<M> {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is where cx.task gets its tasks from")]
-    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let occupancy = Arc::clone(&self.occupancy);
+    fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let (myself, occupancy) = (self.myself.clone(), Arc::clone(&self.occupancy));
         let mut tasks = self.tasks();
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
-            work.await;
+            if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
+                let message = panic_message(panic.as_ref());
+                send_to_self(&myself, Body::TaskPanicked(Box::new(TaskPanic { task: name, message })));
+            }
             drop(occupancy);
         });
     }

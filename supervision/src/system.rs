@@ -1,7 +1,7 @@
 //! A running tree.
 
 use std::any::TypeId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,8 @@ use tokio::time::Instant;
 use crate::actor::Route;
 use crate::driver::{Command, Driver};
 use crate::exit::Cause;
-use crate::machine::View;
 use crate::message::{Reply, Request, short_name};
-use crate::node::{Ended, Hub, Status};
+use crate::node::{Ended, Hub};
 use crate::recipient::Recipient;
 use crate::snapshot::{Event, ShutdownReport, TreeSnapshot};
 use crate::supervisor::{Plan, Supervisor};
@@ -122,7 +121,7 @@ impl System {
         let plan = root.into_plan(Backoff::none());
         answer_get_tree(&mut routes, &plan, &hub);
         plan.node.place(Arc::clone(&plan.node.id));
-        assemble(&plan, &hub, &mut HashMap::new())?;
+        assemble(&plan, &hub, &mut HashSet::from([Arc::clone(&plan.node.id)]))?;
 
         let (booted, boot) = oneshot::channel();
         let driver = Driver::root(Arc::clone(&plan), Arc::clone(&hub), booted);
@@ -133,13 +132,7 @@ impl System {
         let inner = Inner { hub, plan, root, routes, ask_timeout: ASK_TIMEOUT };
         let system = Self { inner: Arc::new(inner) };
         match boot.await {
-            Ok(()) => {
-                let view = View::Up { since: Instant::now() };
-                let status = Status { view, incarnation: 1, ..Status::default() };
-                system.inner.plan.node.status.store(Arc::new(status));
-                system.inner.hub.touch();
-                Ok(system)
-            }
+            Ok(()) => Ok(system),
             Err(_never_booted) => Err(StartError::Failed(system.failed().await)),
         }
     }
@@ -278,12 +271,12 @@ fn answer_get_tree(routes: &mut HashMap<TypeId, Route>, plan: &Arc<Plan>, hub: &
 fn assemble(
     plan: &Plan,
     hub: &Arc<Hub>,
-    ids: &mut HashMap<Arc<str>, ()>,
+    ids: &mut HashSet<Arc<str>>,
 ) -> Result<(), StartError> {
     for child in &plan.children {
         let node = child.node();
         let id = &node.id;
-        if *id == plan.node.id || ids.insert(Arc::clone(id), ()).is_some() {
+        if !ids.insert(Arc::clone(id)) {
             return Err(StartError::DuplicateId { id: Arc::clone(id) });
         }
         node.place(Arc::from(format!("{}/{id}", plan.node.path())));

@@ -1,0 +1,20 @@
+//! A service's way to Redis.
+
+#[cfg(feature = "cache")]
+mod handle;
+
+#[cfg(feature = "cache")]
+#[expect(clippy::module_name_repetitions, reason = "what every handler calls it")]
+pub use handle::{Cache, CacheConn};
+#[cfg(feature = "cache")]
+pub use mainstay_actors::{
+    cache::{PoolStats, PoolStatus},
+    health::{GetHealth, HealthReport, ProbeNow},
+    pool::{GetPoolStatus, RebuildPool},
+    redis::{Cause, Config, Error, Link, Ttl},
+};
+
+/// The way to Redis: there is none in a service that was built without the feature `cache`.
+#[cfg(not(feature = "cache"))]
+#[derive(Debug, Clone, Copy)]
+pub enum Cache {}

@@ -1,0 +1,136 @@
+//! The connections of clients.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+
+/// How long a client may take over the head of a request, and so how long a connection may be idle. Longer than the
+/// 60 s for which load balancers commonly keep one: whoever sends the requests should be the one to close it.
+const IDLE_LIMIT: Duration = Duration::from_secs(75);
+
+/// How long accepting pauses when the process or the machine has no room for another connection.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The most connections that are taken over from the system's queue at the end.
+const MOST_LAST: usize = 4096;
+
+/// Every open connection. Dropping it cuts them off.
+pub(super) struct Connections {
+    router: Router,
+    open: JoinSet<()>,
+    ends: watch::Sender<bool>,
+}
+
+impl Connections {
+    pub(super) fn new(router: Router) -> Self {
+        Self { router, open: JoinSet::new(), ends: watch::Sender::new(false) }
+    }
+
+    /// Takes connections, without end. *Cancel safety*: may be dropped; no connection is lost.
+    pub(super) async fn accept(&mut self, listener: &TcpListener) -> Infallible {
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => self.add(stream, peer),
+                    Err(error) if is_of_one_connection(&error) => {}
+                    Err(error) => {
+                        tracing::error!(%error, "cannot accept connections; check the limit on open files");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                },
+                Some(_ended) = self.open.join_next() => {}
+            }
+        }
+    }
+
+    /// Takes over those connections that the system has accepted already, so that their requests are answered.
+    pub(super) fn accept_last(&mut self, listener: &TcpListener) {
+        for _ in 0..MOST_LAST {
+            match listener.accept().now_or_never() {
+                Some(Ok((stream, peer))) => self.add(stream, peer),
+                Some(Err(_)) | None => return,
+            }
+        }
+    }
+
+    /// Ends each connection as soon as no request is under way on it. *Cancel safety*: may be dropped.
+    pub(super) async fn finish(&mut self) {
+        self.ends.send_replace(true);
+        while self.open.join_next().await.is_some() {}
+    }
+
+    /// Cuts every connection off.
+    pub(super) async fn cut(&mut self) {
+        self.open.shutdown().await;
+    }
+
+    /// How many there are.
+    pub(super) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a connection belongs to this set, and ends with it"
+    )]
+    fn add(&mut self, stream: TcpStream, peer: SocketAddr) {
+        self.open.spawn(serve(stream, peer, self.router.clone(), self.ends.subscribe()));
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    mut ends: watch::Receiver<bool>,
+) {
+    // Merely slower without.
+    stream.set_nodelay(true).ok();
+    let answer = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(IDLE_LIMIT)
+            .serve_connection(TokioIo::new(stream), answer)
+            .with_upgrades()
+    );
+    // A watch whose other side is gone ends too; then this task is cut off anyway.
+    let asked_to_end = async move { ends.wait_for(|ends| *ends).await.map(drop).ok() };
+    let ended = tokio::select! {
+        // First the connection: a request that has arrived already is under way when it is asked to end.
+        biased;
+        ended = connection.as_mut() => ended,
+        _ = asked_to_end => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::trace!(%error, %peer, "a connection broke");
+    }
+}
+
+/// Whether only the connection that was to be accepted is at fault.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

@@ -1,0 +1,226 @@
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use futures_util::future::BoxFuture;
+use mainstay_actors::Tree;
+use mainstay_actors::supervision::{Cause, Defaults, Intensity, ShutdownReport};
+use mainstay_actors::tree::{AddActor, Limits, Setup};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout_at};
+
+use super::connections::Connections;
+use super::logging;
+use super::stop::Stop;
+use crate::config::{Process, Surroundings, supervision};
+use crate::{AppState, Config, Error, Result, web};
+
+/// A service that was described and not yet started. It needs no runtime.
+pub struct Service {
+    plan: Plan,
+    assemble: Assemble,
+}
+
+type Assemble = Box<dyn FnOnce(AppState) -> Router + Send>;
+
+/// What a service is besides its routes.
+#[derive(Default)]
+pub(super) struct Plan {
+    pub(super) name: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) config: Option<Config>,
+    pub(super) actors: Vec<AddActor>,
+    pub(super) shutdown: Option<BoxFuture<'static, ()>>,
+}
+
+/// A service that has its port and its actors, and does not answer yet. Requests wait from now on.
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+    state: AppState,
+    stop: Stop,
+}
+
+impl Service {
+    pub(super) fn new(plan: Plan, assemble: Assemble) -> Self {
+        Self { plan, assemble }
+    }
+
+    /// Starts the service and answers requests until SIGTERM or SIGINT; then ends in good order.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind) and [`Bound::serve`].
+    pub async fn serve(self) -> Result<()> {
+        self.bind().await?.serve().await
+    }
+
+    /// Reads the configuration, takes the port and starts the actors. Redis need not be there.
+    ///
+    /// # Errors
+    /// The first thing that keeps the service from running, with what to do about it: [`Error::Config`] with all
+    /// faults, [`Error::Listen`], [`Error::Start`].
+    ///
+    /// # Panics
+    /// If two routes of the service conflict.
+    pub async fn bind(self) -> Result<Bound> {
+        let Self { mut plan, assemble } = self;
+        let (config, surroundings) = configure(&mut plan)?;
+        let address = SocketAddr::new(config.service.bind, config.service.port);
+        let listen = |source| Error::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let stop = Stop::new(plan.shutdown.take())?;
+        let state = start(plan, config, surroundings).await?;
+        let router = web::guarded(assemble(state.clone()), state.clone());
+        Ok(Bound { listener, address, router, state, stop })
+    }
+
+    /// Starts the actors and leaves the HTTP to the caller, who ends them with [`AppState::shutdown`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] or [`Error::Start`].
+    ///
+    /// # Panics
+    /// If two routes of the service conflict.
+    pub async fn into_router(self) -> Result<(Router, AppState)> {
+        let Self { mut plan, assemble } = self;
+        let (config, surroundings) = configure(&mut plan)?;
+        let state = start(plan, config, surroundings).await?;
+        Ok((web::guarded(assemble(state.clone()), state.clone()), state))
+    }
+}
+
+fn configure(plan: &mut Plan) -> Result<(Config, Surroundings)> {
+    let name = plan.name.take();
+    let (config, surroundings, notes) = if let Some(mut config) = plan.config.take() {
+        if let Some(name) = name {
+            config.service.name = name;
+        }
+        config.validate()?;
+        (config, Surroundings::of(&Process), Vec::new())
+    } else {
+        let loaded = Config::load_from(&Process, name.as_deref())?;
+        (loaded.config, loaded.surroundings, loaded.notes)
+    };
+    logging::install(&config.service.log_level);
+    for note in notes {
+        tracing::info!("{note}");
+    }
+    Ok((config, surroundings))
+}
+
+async fn start(plan: Plan, config: Config, surroundings: Surroundings) -> Result<AppState> {
+    let mut setup = Setup::new(&config.service.name);
+    #[cfg(feature = "cache")]
+    {
+        setup.redis = config.redis.clone();
+    }
+    if let Some(path) = surroundings.path {
+        setup.search_path = path;
+    }
+    setup.temp_dir = surroundings.temporary_directory;
+    setup.limits = limits(&config.supervision);
+    setup.application = plan.actors;
+    let tree = Tree::start(setup).await?;
+    Ok(AppState::new(tree, config, plan.version))
+}
+
+fn limits(config: &supervision::Config) -> Limits {
+    let mut actors = Defaults {
+        capacity: config.mailbox_capacity,
+        start_timeout: config.start_timeout,
+        ..Defaults::default()
+    };
+    actors.backoff.min = config.backoff_min;
+    actors.backoff.max = config.backoff_max;
+    actors.backoff.stable_after = config.stable_after;
+    let intensity = Intensity { max: config.intensity, within: config.within };
+    Limits { intensity, actors, ask_timeout: config.ask_timeout }
+}
+
+/// How much of the time for ending is kept for the actors, however long the last requests take: one part in this many.
+const PARTS_FOR_THE_TREE: u32 = 5;
+
+impl Bound {
+    /// Where the service listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What its handlers share.
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// Answers requests until SIGTERM or SIGINT, or until the actors cannot be kept running. Then: not ready, the
+    /// drain delay, no new connections, the last requests, the actors; all within `service.shutdown_timeout`.
+    ///
+    /// *Cancel safety*: when dropped, connections are cut and the actors ended.
+    ///
+    /// # Errors
+    /// [`Error::GaveUp`] with the cause when the actors could not be kept running, [`Error::Interrupted`] when a
+    /// second signal came before the end.
+    pub async fn serve(self) -> Result<()> {
+        let Self { listener, address, router, state, mut stop } = self;
+        let name = &state.config().service.name;
+        let version = state.version();
+        tracing::info!(%name, version, %address, "serving");
+
+        let mut connections = Connections::new(router);
+        let gave_up = tokio::select! {
+            never = connections.accept(&listener) => match never {},
+            () = stop.asked() => None,
+            cause = state.inner_tree().failed() => Some(cause),
+        };
+        tokio::select! {
+            () = end(listener, connections, &state) => {}
+            () = stop.asked() => return Err(Error::Interrupted),
+        }
+        tracing::info!(%name, "stopped");
+        gave_up.map_or(Ok(()), |cause: Arc<Cause>| Err(Error::GaveUp(cause)))
+    }
+}
+
+async fn end(listener: TcpListener, mut connections: Connections, state: &AppState) {
+    let config = &state.config().service;
+    let budget = config.shutdown_timeout;
+    let end = Instant::now() + budget;
+    let last_request = end - budget / PARTS_FOR_THE_TREE;
+    state.drain();
+
+    let until = last_request.min(Instant::now() + config.drain_delay);
+    if let Ok(never) = timeout_at(until, connections.accept(&listener)).await {
+        match never {}
+    }
+    connections.accept_last(&listener);
+    drop(listener);
+    if timeout_at(last_request, connections.finish()).await.is_err() {
+        tracing::warn!(
+            connections = connections.open(),
+            "cutting off connections that are still in use"
+        );
+        // A request that blocks its thread cannot be cut off.
+        timeout_at(end, connections.cut()).await.ok();
+    }
+
+    let report: ShutdownReport =
+        state.shutdown(end.saturating_duration_since(Instant::now())).await;
+    if !report.is_clean() {
+        let ShutdownReport { killed, leaked, .. } = report;
+        tracing::warn!(?killed, ?leaked, "actors did not end in time");
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("name", &self.plan.name).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("address", &self.address).finish_non_exhaustive()
+    }
+}

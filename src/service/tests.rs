@@ -1,0 +1,207 @@
+//! How a service starts and ends, over real sockets and without a Redis.
+
+use std::future::{pending, ready};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+
+use crate::actor::{Actor, BoxError, Cx, Reply, Request, Server};
+use crate::prelude::*;
+use crate::web::tests::config;
+
+const SOON: Duration = Duration::from_secs(5);
+
+struct Ask;
+impl Request for Ask {
+    type Reply = ();
+}
+enum Message {
+    Ask(Ask, Reply<()>),
+}
+struct Falling;
+impl Server for Falling {
+    type Message = Message;
+    type State = ();
+
+    async fn init(&self, _cx: &Cx<Message>) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    async fn handle(&self, _cx: &Cx<Message>, message: Message, (): &mut ()) -> Result<(), BoxError> {
+        let Message::Ask(Ask, _reply) = message;
+        Err("fallen".into())
+    }
+}
+
+fn falling() -> Actor<Falling> {
+    Actor::new("falling", || Falling).accepts(Message::Ask)
+}
+
+fn service() -> ServiceBuilder {
+    ServiceBuilder::new().with_config(config())
+}
+
+async fn send(stream: &mut TcpStream, path: &str) {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+}
+
+/// One response that ends with `end`.
+async fn receive(stream: &mut TcpStream, end: &str) -> String {
+    let mut received = Vec::new();
+    while !received.ends_with(end.as_bytes()) {
+        let read = timeout(SOON, stream.read_buf(&mut received)).await.unwrap().unwrap();
+        assert_ne!(read, 0, "closed after {:?}", String::from_utf8_lossy(&received));
+    }
+    String::from_utf8(received).unwrap()
+}
+
+#[test]
+fn a_service_is_described_without_a_runtime() {
+    let service = service().with_name("early").with_actor(falling()).build();
+    assert!(format!("{service:?}").contains("early"));
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_answered_before_the_end() {
+    let (arrived, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (has_arrived, may_go_on) = (Arc::clone(&arrived), Arc::clone(&go_on));
+    let slow = async move || {
+        has_arrived.notify_one();
+        may_go_on.notified().await;
+        "answered"
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let service = service()
+        .with_routes(Router::new().route("/slow", get(slow)))
+        .with_shutdown(async { drop(stopped.await) })
+        .build();
+    let bound = service.bind().await.unwrap();
+    let (address, state) = (bound.local_addr(), bound.state().clone());
+
+    let client = async {
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        let mut used = TcpStream::connect(address).await.unwrap();
+        send(&mut used, "/health").await;
+        receive(&mut used, "}").await;
+        let mut busy = TcpStream::connect(address).await.unwrap();
+        send(&mut busy, "/slow").await;
+        arrived.notified().await;
+        stop.send(()).unwrap();
+        // Connections without a request are closed while the request is under way.
+        for stream in [&mut idle, &mut used] {
+            assert_eq!(timeout(SOON, stream.read(&mut [0])).await.unwrap().unwrap(), 0);
+        }
+        assert!(!state.is_running());
+        assert!(TcpStream::connect(address).await.is_err(), "no new connections are taken");
+        go_on.notify_one();
+        receive(&mut busy, "answered").await;
+    };
+    let (served, ()) = timeout(SOON, async { tokio::join!(bound.serve(), client) }).await.unwrap();
+    served.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_without_end_is_cut_off_in_time() {
+    let mut config = config();
+    config.service.shutdown_timeout = Duration::from_millis(200);
+    let arrived = Arc::new(Notify::new());
+    let has_arrived = Arc::clone(&arrived);
+    let endless = async move || {
+        has_arrived.notify_one();
+        pending::<()>().await;
+    };
+    let service = service()
+        .with_config(config)
+        .with_routes(Router::new().route("/endless", get(endless)))
+        .with_shutdown(async move { arrived.notified().await })
+        .build();
+    let bound = service.bind().await.unwrap();
+    let mut client = TcpStream::connect(bound.local_addr()).await.unwrap();
+    send(&mut client, "/endless").await;
+    timeout(SOON, bound.serve()).await.unwrap().unwrap();
+    assert_eq!(timeout(SOON, client.read(&mut [0])).await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn while_a_service_drains_it_answers_and_is_not_ready() {
+    let mut config = config();
+    config.service.drain_delay = Duration::from_secs(1);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let service =
+        service().with_config(config).with_shutdown(async { drop(stopped.await) }).build();
+    let bound = service.bind().await.unwrap();
+    let (address, state) = (bound.local_addr(), bound.state().clone());
+    let client = async {
+        stop.send(()).unwrap();
+        while state.is_running() {
+            tokio::task::yield_now().await;
+        }
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        send(&mut stream, "/ready").await;
+        let ready = receive(&mut stream, "}").await;
+        assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+        assert!(ready.contains(r#""ready":false"#), "{ready}");
+    };
+    let (served, ()) = timeout(SOON, async { tokio::join!(bound.serve(), client) }).await.unwrap();
+    served.unwrap();
+}
+
+#[tokio::test]
+async fn a_service_whose_actors_cannot_be_kept_running_ends_with_the_cause() {
+    let mut config = config();
+    config.supervision.intensity = 1;
+    config.supervision.backoff_min = Duration::from_millis(1);
+    config.supervision.backoff_max = Duration::from_millis(1);
+    let service =
+        service().with_config(config).with_actor(falling()).with_shutdown(pending()).build();
+    let bound = service.bind().await.unwrap();
+    let state = bound.state().clone();
+    let client = async {
+        while state.is_running() {
+            state.ask(Ask).await.ok();
+        }
+    };
+    let (served, ()) = timeout(SOON, async { tokio::join!(bound.serve(), client) }).await.unwrap();
+    let error = served.unwrap_err();
+    assert!(matches!(error, Error::GaveUp(_)));
+    let line = format!("{error:?}");
+    assert!(line.contains("falling") && line.contains("fallen"), "{line}");
+    assert!(!line.contains('\n'), "{line}");
+}
+
+#[tokio::test]
+async fn a_taken_port_is_an_error_that_says_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = config();
+    config.service.port = taken.local_addr().unwrap().port();
+    let error = service().with_config(config).build().serve().await.unwrap_err();
+    assert!(matches!(error, Error::Listen { .. }));
+    assert!(format!("{error:?}").contains("ACTON_SERVICE_PORT"), "{error:?}");
+}
+
+#[tokio::test]
+async fn two_takers_of_one_message_are_an_error_that_names_them() {
+    let again = Actor::new("again", || Falling).accepts(Message::Ask);
+    let error = service().with_actor(falling()).with_actor(again).build().serve().await.unwrap_err();
+    assert!(matches!(error, Error::Start(_)));
+    let line = format!("{error:?}");
+    assert!(line.contains("falling") && line.contains("again") && line.contains("Ask"), "{line}");
+}
+
+#[tokio::test]
+async fn two_services_live_in_one_process() {
+    let bind = async |name: &str| {
+        service().with_name(name).with_shutdown(ready(())).build().bind().await.unwrap()
+    };
+    let (first, second) = (bind("first").await, bind("second").await);
+    assert_ne!(first.local_addr(), second.local_addr());
+    assert_eq!(first.state().config().service.name, "first");
+    let (first, second) = tokio::join!(first.serve(), second.serve());
+    first.unwrap();
+    second.unwrap();
+}

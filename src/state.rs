@@ -1,0 +1,148 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mainstay_actors::supervision::{Notice, Nursery, Request, ShutdownReport, State, TreeSnapshot};
+use mainstay_actors::tree::Dependency;
+use mainstay_actors::{AskError, Tree};
+
+use crate::{Cache, Config, Recipient, Result};
+
+/// What every handler of a service shares: the way to Redis, to the actors, and to the configuration.
+///
+/// It is the router's state, `State(state): State<AppState>`, or a part of the service's own by
+/// `impl FromRef<MyState> for AppState`. Clones share everything, and cost next to nothing.
+#[derive(Clone)]
+pub struct AppState {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    tree: Tree,
+    config: Config,
+    version: Option<String>,
+    is_draining: AtomicBool,
+}
+
+impl AppState {
+    pub(crate) fn new(tree: Tree, config: Config, version: Option<String>) -> Self {
+        Self {
+            inner: Arc::new(Inner { tree, config, version, is_draining: AtomicBool::new(false) }),
+        }
+    }
+
+    /// The way to Redis, also while Redis is away. Answers from memory.
+    ///
+    /// # Errors
+    /// [`Error::FeatureOff`](crate::Error::FeatureOff) in a service that was built without the feature `cache`.
+    #[cfg(feature = "cache")]
+    pub fn cache(&self) -> Result<Cache> {
+        Ok(Cache::new(self.inner.tree.cache()))
+    }
+
+    /// The way to Redis. Answers from memory.
+    ///
+    /// # Errors
+    /// [`Error::FeatureOff`](crate::Error::FeatureOff): this service was built without the feature `cache`.
+    #[cfg(not(feature = "cache"))]
+    pub fn cache(&self) -> Result<Cache> {
+        Err(crate::Error::FeatureOff { feature: "cache" })
+    }
+
+    /// The same as [`cache`](Self::cache).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn redis(&self) -> Result<Cache> {
+        self.cache()
+    }
+
+    /// Asks whoever takes `R`, and waits for the reply until the request's deadline, at most
+    /// `supervision.ask_timeout` (default 5 s). Asks the actor.
+    ///
+    /// # Errors
+    /// [`AskError`]; its [`outcome`](AskError::outcome) says whether asking again is safe. *Cancel safety*: when
+    /// dropped, the actor may have acted or not.
+    pub async fn ask<R: Request>(&self, request: R) -> Result<R::Reply, AskError> {
+        self.inner.tree.ask(request).await
+    }
+
+    /// Tells whoever takes `N`, and waits for nothing.
+    ///
+    /// # Errors
+    /// [`AskError`]: the notice was not accepted.
+    pub fn tell<N: Notice>(&self, notice: N) -> Result<(), AskError> {
+        self.inner.tree.tell(notice)
+    }
+
+    /// Whoever takes messages of type `M`. Answers from memory.
+    ///
+    /// # Errors
+    /// [`AskError::NoTaker`] names the message.
+    pub fn recipient<M: 'static>(&self) -> Result<Recipient<M>, AskError> {
+        Ok(Recipient::new(self.inner.tree.recipient()?, self.inner.config.supervision.ask_timeout))
+    }
+
+    /// The whole tree of actors as it is now. Answers from memory.
+    pub fn tree(&self) -> TreeSnapshot {
+        self.inner.tree.snapshot()
+    }
+
+    /// What the service runs with.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// The home of work that a request starts and that outlives it.
+    pub fn nursery(&self) -> &Nursery {
+        self.inner.tree.nursery()
+    }
+
+    /// Ends every actor in reverse start order within `budget`. From now on the service is not ready.
+    ///
+    /// [`Bound::serve`](crate::Bound::serve) does this by itself.
+    pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
+        self.drain();
+        self.inner.tree.shutdown(budget).await
+    }
+
+    /// Makes an actor panic in its next message, as a bug would.
+    ///
+    /// # Errors
+    /// [`NoActor`](crate::actor::NoActor) if there is no running actor of this id.
+    #[cfg(feature = "chaos")]
+    pub fn inject_panic(&self, id: &str) -> Result<(), crate::actor::NoActor> {
+        self.inner.tree.system().inject_panic(id)
+    }
+
+    /// From now on the service is not ready.
+    pub(crate) fn drain(&self) {
+        self.inner.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the service neither ends nor has lost its tree.
+    pub(crate) fn is_running(&self) -> bool {
+        !self.inner.is_draining.load(Ordering::Relaxed) && self.tree().state == State::Up
+    }
+
+    pub(crate) fn dependencies(&self) -> Vec<Dependency> {
+        self.inner.tree.dependencies()
+    }
+
+    pub(crate) fn inner_tree(&self) -> &Tree {
+        &self.inner.tree
+    }
+
+    pub(crate) fn version(&self) -> Option<&str> {
+        self.inner.version.as_deref()
+    }
+}
+
+impl fmt::Debug for AppState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppState")
+            .field("service", &self.inner.config.service.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,13 @@
+//! Whole trees, on a paused clock where nothing blocks its thread.
+#![allow(clippy::unwrap_used, reason = "only tests use these helpers")]
+
+mod end;
+mod escalation;
+mod lifecycle;
+#[cfg(feature = "chaos")]
+mod load;
+mod messages;
+mod observation;
+mod spans;
+mod support;
+mod tasks;

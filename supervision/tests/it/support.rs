@@ -1,0 +1,289 @@
+//! An actor that does what a test says, and a journal of what it did.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use mainstay_supervision::{
+    Actor, Backoff, BoxError, Change, Cx, Event, Handle, Jitter, Notice, Reply, Request, Server,
+    State, Supervisor, System, TreeSnapshot,
+};
+use tokio::sync::broadcast;
+use tokio::time::{Instant, timeout};
+
+/// No wait of a test is longer.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What happened, in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Journal(Arc<Mutex<Vec<String>>>);
+
+impl Journal {
+    pub(crate) fn write(&self, line: impl Into<String>) {
+        self.0.lock().unwrap().push(line.into());
+    }
+
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// How one hook of an actor goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum How {
+    Well,
+    Fail,
+    Panic,
+    Hang,
+    /// Awaits for so long.
+    Slow(Duration),
+    /// Blocks its thread for so long.
+    Block(Duration),
+}
+
+impl How {
+    async fn go(self) -> Result<(), BoxError> {
+        match self {
+            Self::Well => {}
+            Self::Fail => return Err("no luck".into()),
+            Self::Panic => panic!("boom"),
+            Self::Hang => std::future::pending().await,
+            Self::Slow(time) => tokio::time::sleep(time).await,
+            Self::Block(time) => std::thread::sleep(time),
+        }
+        Ok(())
+    }
+}
+
+type Hook = Arc<dyn Fn(u64) -> How + Send + Sync>;
+
+/// What a test has an actor do.
+pub(crate) type Deed = Box<
+    dyn for<'a> FnOnce(&'a Cx<Message>, &'a mut Held) -> BoxFuture<'a, Result<(), BoxError>> + Send,
+>;
+
+/// Answered with the incarnation that took it.
+pub(crate) struct Ping;
+impl Request for Ping {
+    type Reply = u64;
+}
+
+/// Written into the journal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Poke(pub(crate) &'static str);
+impl Notice for Poke {}
+
+pub(crate) enum Message {
+    Ping(Ping, Reply<u64>),
+    Poke(Poke),
+    Act(Deed),
+    Ask(Deed, Reply<u64>),
+}
+
+/// Wraps what an actor is to do. `act(|cx, state| Box::pin(async move { .. }))`.
+pub(crate) fn act(
+    deed: impl for<'a> FnOnce(&'a Cx<Message>, &'a mut Held) -> BoxFuture<'a, Result<(), BoxError>>
+    + Send
+    + 'static,
+) -> Message {
+    Message::Act(Box::new(deed))
+}
+
+pub(crate) fn panics() -> Message {
+    act(|_, _| Box::pin(async { panic!("boom") }))
+}
+
+pub(crate) fn hangs() -> Message {
+    act(|_, _| Box::pin(std::future::pending()))
+}
+
+/// The state of an incarnation: writes down when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) me: String,
+    pub(crate) journal: Journal,
+    drop: How,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let How::Block(time) = self.drop {
+            std::thread::sleep(time);
+        }
+        self.journal.write(format!("{} dropped", self.me));
+        assert!(!matches!(self.drop, How::Panic), "boom in drop");
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Probe {
+    id: &'static str,
+    journal: Journal,
+    init: Hook,
+    terminate: Hook,
+    drop: Hook,
+}
+
+impl Probe {
+    pub(crate) fn new(id: &'static str, journal: &Journal) -> Self {
+        let well: Hook = Arc::new(|_| How::Well);
+        let (init, terminate, drop) = (Arc::clone(&well), Arc::clone(&well), well);
+        Self { id, journal: journal.clone(), init, terminate, drop }
+    }
+
+    pub(crate) fn init(self, how: impl Fn(u64) -> How + Send + Sync + 'static) -> Self {
+        Self { init: Arc::new(how), ..self }
+    }
+
+    pub(crate) fn terminate(self, how: impl Fn(u64) -> How + Send + Sync + 'static) -> Self {
+        Self { terminate: Arc::new(how), ..self }
+    }
+
+    pub(crate) fn on_drop(self, how: impl Fn(u64) -> How + Send + Sync + 'static) -> Self {
+        Self { drop: Arc::new(how), ..self }
+    }
+
+    /// An actor that is back at once after a fall.
+    pub(crate) fn actor(self) -> Actor<Self> {
+        Actor::new(self.id, move || self.clone()).backoff(Backoff::none())
+    }
+
+    pub(crate) fn add_to(self, supervisor: &mut Supervisor) -> Handle<Message> {
+        supervisor.actor(self.actor())
+    }
+}
+
+impl Server for Probe {
+    type Message = Message;
+    type State = Held;
+
+    async fn init(&self, cx: &Cx<Message>) -> Result<Held, BoxError> {
+        let me = format!("{}#{}", self.id, cx.incarnation());
+        self.journal.write(format!("{me} init"));
+        (self.init)(cx.incarnation()).go().await?;
+        let drop = (self.drop)(cx.incarnation());
+        Ok(Held { me, journal: self.journal.clone(), drop })
+    }
+
+    async fn handle(
+        &self,
+        cx: &Cx<Message>,
+        message: Message,
+        state: &mut Held,
+    ) -> Result<(), BoxError> {
+        match message {
+            Message::Ping(Ping, reply) => reply.send(cx.incarnation()),
+            Message::Poke(Poke(word)) => state.journal.write(format!("{} {word}", state.me)),
+            Message::Act(deed) => deed(cx, state).await?,
+            Message::Ask(deed, reply) => {
+                deed(cx, state).await?;
+                reply.send(cx.incarnation());
+            }
+        }
+        Ok(())
+    }
+
+    async fn terminate(&self, cx: &Cx<Message>, state: &mut Held) {
+        state.journal.write(format!("{} terminate", state.me));
+        (self.terminate)(cx.incarnation()).go().await.ok();
+    }
+}
+
+/// The delay of a fallen actor, without jitter.
+pub(crate) fn exactly(delay: Duration) -> Backoff {
+    Backoff { min: delay, max: delay, jitter: Jitter::None, ..Backoff::default() }
+}
+
+pub(crate) fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+pub(crate) fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) fn soon() -> Instant {
+    Instant::now() + DEADLINE
+}
+
+pub(crate) async fn ping(handle: &Handle<Message>) -> u64 {
+    handle.ask(soon(), |reply| Message::Ping(Ping, reply)).await.unwrap()
+}
+
+/// Waits until the tree looks as `shows` wants it.
+pub(crate) async fn until(system: &System, shows: impl Fn(&TreeSnapshot) -> bool) {
+    let mut changes = system.changes();
+    let waiting = async {
+        while !shows(&system.tree()) {
+            changes.changed().await.unwrap();
+        }
+    };
+    if timeout(DEADLINE, waiting).await.is_err() {
+        panic!("waited too long; the tree: {:#?}", system.tree());
+    }
+}
+
+/// Waits until this incarnation of `id` is up.
+pub(crate) async fn up(system: &System, id: &str, incarnation: u64) {
+    until(system, |tree| {
+        let node = tree.find(id).unwrap();
+        node.state == State::Up && node.incarnation == incarnation
+    })
+    .await;
+}
+
+/// Waits until `id` is in this state.
+pub(crate) async fn in_state(system: &System, id: &str, state: State) {
+    until(system, |tree| tree.find(id).unwrap().state == state).await;
+}
+
+/// Waits for a condition that no tree tells of.
+pub(crate) async fn eventually(holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(ms(1)).await;
+        }
+    };
+    timeout(DEADLINE, waiting).await.expect("it came true in time");
+}
+
+/// The next event that `wanted` finds something in.
+pub(crate) async fn event<T>(
+    events: &mut broadcast::Receiver<Event>,
+    wanted: impl Fn(&Event) -> Option<T>,
+) -> T {
+    let waiting = async {
+        loop {
+            if let Some(found) = wanted(&events.recv().await.unwrap()) {
+                return found;
+            }
+        }
+    };
+    timeout(DEADLINE, waiting).await.expect("the event came in time")
+}
+
+/// An event in a few words.
+pub(crate) fn brief(event: &Event) -> String {
+    let what = match &event.change {
+        Change::Started { .. } => "up".to_owned(),
+        Change::Exited { exit, .. } => exit.to_string(),
+        Change::RestartScheduled { .. } => "restarts".to_owned(),
+        Change::StopTimedOut => "stop timed out".to_owned(),
+        Change::Leaked => "leaked".to_owned(),
+        Change::Escalated { cause } => format!("escalates: {cause}"),
+        Change::Overloaded { .. } => "overloaded".to_owned(),
+        other => format!("{other:?}"),
+    };
+    format!("{}#{} {what}", event.path, event.incarnation)
+}
+
+/// A tree of one actor.
+pub(crate) async fn alone(actor: Actor<Probe>) -> (System, Handle<Message>) {
+    let mut root = Supervisor::new("root");
+    let handle = root.actor(actor);
+    (System::start(root).await.unwrap(), handle)
+}
