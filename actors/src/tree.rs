@@ -154,7 +154,7 @@ impl Tree {
         let mut root = Supervisor::new("mainstay").intensity(intensity).defaults(actors);
 
         #[cfg(feature = "cache")]
-        let endpoint = add_redis(&mut root, &setup)?;
+        let endpoint = add_redis(&mut root, &setup).await?;
         let nursery = Nursery::add_to(&mut root, "nursery", NURSERY_CAPACITY);
         // Its giving up is the service's end: what the service itself is made of is broken.
         let mut application =
@@ -244,10 +244,10 @@ impl Tree {
 }
 
 #[cfg(feature = "cache")]
-fn add_redis(root: &mut Supervisor, setup: &Setup) -> Result<Arc<Endpoint>, StartError> {
+async fn add_redis(root: &mut Supervisor, setup: &Setup) -> Result<Arc<Endpoint>, StartError> {
     let config = redis::Config { client_name: setup.name.clone(), ..setup.redis.clone() };
     let address = match Address::parse(&config.url).map_err(redis::Error::from)? {
-        Address::Embedded => add_embedded(root, setup)?,
+        Address::Embedded => add_embedded(root, setup).await?,
         address => address,
     };
     let gate = Arc::new(ConnectGate::new());
@@ -268,11 +268,12 @@ fn add_redis(root: &mut Supervisor, setup: &Setup) -> Result<Arc<Endpoint>, Star
     Ok(endpoint)
 }
 
-/// The server's socket is known before the server is there.
+/// The first server is there before the tree is: nobody finds Redis away who only came early.
 #[cfg(feature = "embedded")]
-fn add_embedded(root: &mut Supervisor, setup: &Setup) -> Result<Address, StartError> {
+async fn add_embedded(root: &mut Supervisor, setup: &Setup) -> Result<Address, StartError> {
     let program = embedded::locate(&setup.search_path)?;
     let nest = Arc::new(Nest::new(Home::create(&setup.temp_dir)?, program));
+    nest.start().await?;
     let path = nest.socket_path();
     let keeper = move || Keeper { nest: Arc::clone(&nest) };
     root.actor(Actor::new("embedded-redis", keeper));
@@ -280,7 +281,8 @@ fn add_embedded(root: &mut Supervisor, setup: &Setup) -> Result<Address, StartEr
 }
 
 #[cfg(all(feature = "cache", not(feature = "embedded")))]
-fn add_embedded(_root: &mut Supervisor, _setup: &Setup) -> Result<Address, StartError> {
+#[expect(clippy::unused_async, reason = "the other one waits for the server")]
+async fn add_embedded(_root: &mut Supervisor, _setup: &Setup) -> Result<Address, StartError> {
     Err(StartError::EmbeddedNotBuilt)
 }
 

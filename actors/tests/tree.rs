@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 async fn embedded() -> Tree {
     let mut setup = Setup::new("tree-test");
-    setup.redis.url = "embedded".to_owned();
+    setup.redis.url = "embedded".into();
     Tree::start(setup).await.unwrap()
 }
 

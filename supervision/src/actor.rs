@@ -22,6 +22,7 @@ pub struct Actor<S: Server> {
     pub(crate) shutdown: Shutdown,
     pub(crate) backoff: Option<Backoff>,
     pub(crate) start_timeout: Option<Duration>,
+    pub(crate) stall_after: Option<Duration>,
     pub(crate) capacity: Option<usize>,
     pub(crate) routes: Vec<RouteMaker<S::Message>>,
 }
@@ -46,6 +47,7 @@ impl<S: Server> Actor<S> {
             shutdown: Shutdown::default(),
             backoff: None,
             start_timeout: None,
+            stall_after: None,
             capacity: None,
             routes: Vec::new(),
         }
@@ -79,6 +81,14 @@ impl<S: Server> Actor<S> {
     #[must_use]
     pub fn start_timeout(self, limit: Duration) -> Self {
         Self { start_timeout: Some(limit), ..self }
+    }
+
+    /// How long the handling of one message may wait for something. One that takes longer is cut
+    /// off, and the actor falls. Default: without limit. Code that blocks its thread cannot be cut
+    /// off.
+    #[must_use]
+    pub fn stall_after(self, limit: Duration) -> Self {
+        Self { stall_after: Some(limit), ..self }
     }
 
     /// How many messages may wait before more are refused. Default: its supervisor's. The actor's

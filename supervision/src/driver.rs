@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ractor::actor::messages::BoxedState;
@@ -201,13 +202,11 @@ impl Driver {
             self.hub.ended.send_replace(Some(Ended { cause: cause.clone() }));
             self.hub.touch();
         }
-        match cause {
-            Some(cause) => Err(Fall(Exit::GaveUp(cause)).into()),
-            None => {
-                myself.stop(None);
-                Ok(())
-            }
+        if let Some(cause) = cause {
+            return Err(Fall(Exit::GaveUp(cause)).into());
         }
+        myself.stop(None);
+        Ok(())
     }
 
     /// Shows what the machine now says of each child.
@@ -222,6 +221,8 @@ impl Driver {
                 removed: state.machine.is_removed(index),
             }));
         }
+        let falls_left = state.machine.falls_left(Instant::now());
+        self.plan.node.falls_left.store(falls_left, Ordering::Relaxed);
         self.hub.touch();
     }
 
@@ -258,7 +259,8 @@ impl Driver {
 /// Sets the timer to the machine's next limit.
 #[expect(clippy::disallowed_methods, reason = "cut off when the supervisor drops its timer")]
 fn arm(myself: &ActorRef<Command>, state: &mut State) {
-    let Some(at) = state.machine.next_deadline() else {
+    let deadlines = [state.machine.next_deadline(), state.machine.next_forgiven()];
+    let Some(at) = deadlines.into_iter().flatten().min() else {
         state.timer = None;
         return;
     };

@@ -22,6 +22,8 @@ pub enum Exit {
     Failed(Arc<dyn std::error::Error + Send + Sync>),
     /// Its code, or a task of its own, panicked with this message.
     Panicked(Arc<str>),
+    /// The handling of one message waited for longer than this, and was cut off.
+    Stalled(Duration),
     /// `init` failed or panicked with this message.
     StartFailed(Arc<str>),
     /// `init` was not done within this time.
@@ -45,6 +47,7 @@ impl fmt::Display for Exit {
             Self::Killed => f.write_str("killed: it did not end in time"),
             Self::Failed(error) => write!(f, "failed: {}", Chain(error.as_ref())),
             Self::Panicked(message) => write!(f, "panicked: {message}"),
+            Self::Stalled(limit) => write!(f, "stalled: one message waited for {limit:?}"),
             Self::StartFailed(message) => write!(f, "did not start: {message}"),
             Self::StartTimedOut(limit) => write!(f, "did not start within {limit:?}"),
             Self::GaveUp(cause) => write!(f, "gave up: {cause}"),

@@ -312,6 +312,27 @@ impl<M: Send + 'static> Handle<M> {
         await_answer(answer, deadline, incarnation).await
     }
 
+    /// Waits until the actor takes messages, and says which incarnation does. Answers from memory.
+    ///
+    /// # Errors
+    /// [`CallError::Unavailable`] at once if it will not come back, or if its tree is not started;
+    /// [`CallError::Deadline`].
+    pub async fn ready(&self, deadline: Instant) -> Result<u64, CallError> {
+        let will_not = CallError::Unavailable { retry_after: None };
+        let mut changes = self.slot.hub.get().ok_or(will_not)?.changes();
+        loop {
+            changes.borrow_and_update();
+            if let Some(live) = &*self.slot.live.load() {
+                return Ok(live.incarnation);
+            }
+            if self.state() == State::Down {
+                return Err(will_not);
+            }
+            let changed = tokio::time::timeout_at(deadline, changes.changed()).await;
+            changed.map_err(|_elapsed| CallError::Deadline { accepted: false })?.ok();
+        }
+    }
+
     pub(crate) fn accept(
         &self,
         message: M,

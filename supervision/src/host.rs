@@ -5,9 +5,10 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::Either;
+use futures_util::future::{BoxFuture, Either};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tracing::Span;
@@ -21,6 +22,7 @@ use crate::server::{Cx, Server};
 pub(crate) struct Host<S: Server> {
     factory: Arc<dyn Fn() -> S + Send + Sync>,
     slot: Arc<Slot<S::Message>>,
+    stall_after: Option<Duration>,
     report: Report,
 }
 
@@ -56,9 +58,10 @@ impl<S: Server> Host<S> {
     pub(crate) fn new(
         factory: Arc<dyn Fn() -> S + Send + Sync>,
         slot: Arc<Slot<S::Message>>,
+        stall_after: Option<Duration>,
         report: Report,
     ) -> Self {
-        Self { factory, slot, report }
+        Self { factory, slot, stall_after, report }
     }
 
     async fn start(&self, myself: ActorRef<Envelope<S::Message>>) -> Result<Running<S>, Fall> {
@@ -91,32 +94,37 @@ impl<S: Server> Host<S> {
         let ended = {
             let handling = running.server.handle(&running.cx, message, &mut running.state);
             let mut handling = pin!(AssertUnwindSafe(handling).catch_unwind());
-            let mut is_waiting = false;
+            let mut limit = None;
             poll_fn(|context| {
                 let _entered = span.as_deref().map(Span::enter);
-                let polled = handling.as_mut().poll(context);
-                if polled.is_pending() && !is_waiting {
-                    is_waiting = true;
-                    self.note_waiting();
+                let polled = handling.as_mut().poll(context).map(Some);
+                if polled.is_pending() {
+                    let limit = limit.get_or_insert_with(|| self.begin_waiting());
+                    return limit.poll_unpin(context).map(|()| None);
                 }
                 polled
             })
             .await
         };
         match ended {
-            Ok(Ok(())) => {
+            Some(Ok(Ok(()))) => {
                 self.dealt_with(running, is_counted);
                 Ok(())
             }
-            Ok(Err(error)) => Err(Fall::failed(error).into()),
-            Err(panic) => Err(Fall::panicked(panic.as_ref()).into()),
+            Some(Ok(Err(error))) => Err(Fall::failed(error).into()),
+            Some(Err(panic)) => Err(Fall::panicked(panic.as_ref()).into()),
+            None => Err(Fall(Exit::Stalled(self.stall_after.unwrap_or_default())).into()),
         }
     }
 
-    /// A handling that never waits costs no look at a clock.
-    fn note_waiting(&self) {
+    /// A handling has to wait: how long it may. One that never waits costs no look at a clock.
+    fn begin_waiting(&self) -> BoxFuture<'static, ()> {
         let since_ms = self.report.hub.elapsed_ms().saturating_add(1);
         self.slot.node.busy_since_ms.store(since_ms, Ordering::Relaxed);
+        match self.stall_after {
+            Some(limit) => tokio::time::sleep(limit).boxed(),
+            None => std::future::pending().boxed(),
+        }
     }
 
     /// A message has been dealt with.
@@ -132,7 +140,7 @@ impl<S: Server> Host<S> {
         }
     }
 
-    fn span(&self, trace: Trace) -> Box<Span> {
+    fn span(&self, trace: Trace) -> Span {
         let (parent, follows) = match trace.caller {
             Caller::Asks(span) => (span.id(), None),
             Caller::Tells(id) => (None, Some(id)),
@@ -148,7 +156,7 @@ impl<S: Server> Host<S> {
         if let Some(id) = follows {
             span.follows_from(id);
         }
-        Box::new(span)
+        span
     }
 }
 
@@ -192,7 +200,7 @@ impl<S: Server> Actor for Host<S> {
                 Ok(())
             }
             Body::Message(message) | Body::Own(message) | Body::Tick(message, _) => {
-                let span = trace.map(|trace| self.span(*trace));
+                let span = trace.map(|trace| Box::new(self.span(*trace)));
                 return Either::Left(self.handle_message(running, message, span, is_counted));
             }
             Body::TaskPanicked(panic) => {

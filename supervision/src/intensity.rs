@@ -68,7 +68,13 @@ impl Window {
         self.intensity.max.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
     }
 
-    fn expire(&mut self, now: Instant) {
+    /// When one more restart stops to count.
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        self.restarts.front().map(|oldest| *oldest + self.intensity.within)
+    }
+
+    /// Forgets the restarts that no longer count at `now`.
+    pub(crate) fn expire(&mut self, now: Instant) {
         while let Some(oldest) = self.restarts.front() {
             if now.saturating_duration_since(*oldest) < self.intensity.within {
                 break;

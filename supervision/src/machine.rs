@@ -15,7 +15,8 @@ use crate::policy::{ChildPolicy, Flags, Restart, Shutdown, Strategy};
 
 /// After a kill, how long a child may take to be gone before it is reported as leaked.
 const KILL_GRACE: Duration = Duration::from_secs(1);
-/// The same, once the time for the whole shutdown is over.
+/// The same once the time for the whole shutdown is over, and what each child that is still up has
+/// left then to end well.
 const LAST_GRACE: Duration = Duration::from_millis(50);
 /// How long a child that asked to end may take where [`Shutdown::Kill`] names no time.
 const FINISH_LIMIT: Duration = Duration::from_secs(5);
@@ -281,9 +282,10 @@ impl Machine {
             Input::Exited(key, exit) => self.exited(now, key, exit, out),
             Input::Restart(child) => self.restart(now, child),
             Input::Remove(child) => self.remove(child),
-            Input::Shutdown(deadline) => self.shut_down(deadline, out),
+            Input::Shutdown(deadline) => self.shut_down(now, deadline, out),
             Input::Tick => {}
         }
+        self.window.expire(now);
         self.expire(now, out);
         self.advance(now, out);
     }
@@ -304,6 +306,11 @@ impl Machine {
         };
         let groups = self.groups.iter().filter(waits).map(|group| group.until);
         self.children.iter().filter_map(of_child).chain(groups).min()
+    }
+
+    /// When [`falls_left`](Self::falls_left) next changes by time alone.
+    pub fn next_forgiven(&self) -> Option<Instant> {
+        self.window.next_expiry().filter(|_| matches!(self.phase, Phase::Running))
     }
 
     /// What `child` is doing.
@@ -561,7 +568,7 @@ impl Machine {
         self.leave_groups(child);
     }
 
-    fn shut_down(&mut self, until: Instant, out: &mut Vec<Effect>) {
+    fn shut_down(&mut self, now: Instant, until: Instant, out: &mut Vec<Effect>) {
         self.groups.clear();
         match &mut self.phase {
             Phase::New => {
@@ -577,6 +584,7 @@ impl Machine {
             Phase::Halted => return,
         }
         // Whoever is already stopping shares the new deadline.
+        let until = until.max(now + LAST_GRACE);
         for (index, child) in self.children.iter_mut().enumerate() {
             let key = Key { child: index, incarnation: child.incarnation };
             if let Life::Stopping(stopping) = &mut child.life
@@ -732,7 +740,7 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let deadline = match self.phase {
-            Phase::Stopping { deadline, .. } => deadline,
+            Phase::Stopping { deadline, .. } => deadline.map(|at| at.max(now + LAST_GRACE)),
             Phase::New | Phase::Running | Phase::Halted => None,
         };
         let grace = self.grace(now);

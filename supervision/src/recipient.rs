@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::actor::{AskRoute, TellRoute};
 use crate::handle::{CallError, await_answer};
 use crate::message::{Notice, Reply, Request};
+use crate::system::from_now;
 
 /// Whoever takes messages of type `M`. Cheap to clone; survives restarts.
 pub struct Recipient<M> {
@@ -50,7 +51,7 @@ impl<R: Request> Recipient<R> {
     /// # Errors
     /// [`CallError`]; it says whether the message had been accepted.
     pub async fn ask(&self, request: R) -> Result<R::Reply, CallError> {
-        self.ask_by(Instant::now() + self.ask_timeout, request).await
+        self.ask_by(from_now(self.ask_timeout), request).await
     }
 
     /// Asks, and waits for the reply until `deadline`. Asks the actor.

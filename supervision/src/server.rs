@@ -183,7 +183,10 @@ impl<M: Send + 'static> Cx<M> {
         tasks.spawn(async move {
             if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
                 let message = panic_message(panic.as_ref());
-                send_to_self(&myself, Body::TaskPanicked(Box::new(TaskPanic { task: name, message })));
+                send_to_self(
+                    &myself,
+                    Body::TaskPanicked(Box::new(TaskPanic { task: name, message })),
+                );
             }
             drop(occupancy);
         });

@@ -40,6 +40,9 @@ pub struct TreeSnapshot {
     /// Which siblings fall together; only for a supervisor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<&'static str>,
+    /// How many falls it still tolerates before it gives up; only for a supervisor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub falls_left: Option<u32>,
     /// What the actor itself has to say, beside the fields above. Kept from one incarnation to the
     /// next.
     #[serde(flatten)]
@@ -84,7 +87,7 @@ pub enum State {
 }
 
 /// Facts are written beside these: one of the same name would hide the truth, and is left out.
-const OWN_FIELDS: [&str; 14] = [
+const OWN_FIELDS: [&str; 15] = [
     "id",
     "path",
     "state",
@@ -98,6 +101,7 @@ const OWN_FIELDS: [&str; 14] = [
     "handled",
     "busy_ms",
     "strategy",
+    "falls_left",
     "children",
 ];
 
@@ -159,6 +163,7 @@ impl TreeSnapshot {
             last_exit: status.last_exit.as_ref().map(ToString::to_string),
             mailbox,
             strategy,
+            falls_left: strategy.map(|_| node.falls_left.load(Ordering::Relaxed)),
             facts: facts.collect(),
             children,
         }

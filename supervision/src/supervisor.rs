@@ -17,6 +17,7 @@ use crate::host::Host;
 use crate::node::{Hub, Kind, Node};
 use crate::policy::{ChildPolicy, Flags, Restart, Shutdown, Strategy};
 use crate::server::Server;
+use crate::system::from_now;
 use crate::{Backoff, Intensity};
 
 /// What a supervisor's children have in common, where they do not say otherwise.
@@ -106,6 +107,7 @@ impl Supervisor {
         self.children.push(Arc::new(ActorPlan {
             slot,
             factory: actor.factory,
+            stall_after: actor.stall_after,
             restart: actor.restart,
             significant: actor.significant,
             shutdown: actor.shutdown,
@@ -161,6 +163,7 @@ pub(crate) trait Child: Send + Sync {
 struct ActorPlan<S: Server> {
     slot: Arc<Slot<S::Message>>,
     factory: Arc<dyn Fn() -> S + Send + Sync>,
+    stall_after: Option<Duration>,
     restart: Restart,
     significant: bool,
     shutdown: Shutdown,
@@ -197,7 +200,8 @@ impl<S: Server> Child for ActorPlan<S> {
         report: Report,
         supervisor: ActorCell,
     ) -> BoxFuture<'static, Result<ActorCell, SpawnErr>> {
-        let host = Host::new(Arc::clone(&self.factory), Arc::clone(&self.slot), report);
+        let host =
+            Host::new(Arc::clone(&self.factory), Arc::clone(&self.slot), self.stall_after, report);
         async move {
             // Unnamed: ractor's names are global to the process, and a tree is not.
             let (actor, _task) = Host::spawn_linked(None, host, (), supervisor).await?;
@@ -282,10 +286,10 @@ impl Child for Plan {
     fn close(&self) {}
 
     fn stop(&self, cell: &ActorCell, until: Option<Instant>) {
-        let far = Instant::now() + Duration::from_secs(86_400 * 365);
+        let until = until.unwrap_or_else(|| from_now(Duration::MAX));
         let driver: ActorRef<Command> = cell.clone().into();
         // Refused only by a supervisor that has ended.
-        driver.send_message(Command::Shutdown(until.unwrap_or(far))).ok();
+        driver.send_message(Command::Shutdown(until)).ok();
     }
 
     #[cfg(feature = "chaos")]

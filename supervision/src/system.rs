@@ -187,7 +187,7 @@ impl System {
     pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
         let mut events = self.events();
         // Refused only by a tree that has ended.
-        self.inner.root.send_message(Command::Shutdown(Instant::now() + budget)).ok();
+        self.inner.root.send_message(Command::Shutdown(from_now(budget))).ok();
         self.ended().await;
         let mut report = ShutdownReport::default();
         loop {
@@ -246,6 +246,12 @@ impl Drop for Inner {
     }
 }
 
+/// This much later. Past the end of time it is merely far away.
+pub(crate) fn from_now(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(86_400 * 365))
+}
+
 fn take_routes(root: &mut Supervisor) -> Result<HashMap<TypeId, Route>, StartError> {
     let mut routes: HashMap<TypeId, Route> = HashMap::new();
     for route in root.routes.drain(..) {
@@ -268,11 +274,7 @@ fn answer_get_tree(routes: &mut HashMap<TypeId, Route>, plan: &Arc<Plan>, hub: &
 }
 
 /// Gives everyone below `plan` its path and what the tree shares, and checks what must hold.
-fn assemble(
-    plan: &Plan,
-    hub: &Arc<Hub>,
-    ids: &mut HashSet<Arc<str>>,
-) -> Result<(), StartError> {
+fn assemble(plan: &Plan, hub: &Arc<Hub>, ids: &mut HashSet<Arc<str>>) -> Result<(), StartError> {
     for child in &plan.children {
         let node = child.node();
         let id = &node.id;

@@ -3,11 +3,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mainstay_supervision::{BoxError, Cx, Server as Actor};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::message::{Ended, Message};
 use super::state::State;
-use super::{Home, Server};
+use super::{Error, Home, Server};
+
+/// A redis-server with no data listens within a few milliseconds of its start.
+const LISTEN_LIMIT: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Keeps one private redis-server running on one socket.
 #[derive(Debug)]
@@ -30,6 +34,20 @@ impl Nest {
 
     pub(crate) fn socket_path(&self) -> PathBuf {
         self.home.socket_path()
+    }
+
+    /// Starts a server, and waits until it listens.
+    pub(crate) async fn start(&self) -> Result<(), Error> {
+        let server = Server::start(&self.home, &self.program).await?;
+        let begun = Instant::now();
+        // One that does not listen in time is not lost: whoever connects goes on trying.
+        while !self.socket_path().exists() && begun.elapsed() < LISTEN_LIMIT {
+            sleep(LOOK_AGAIN).await;
+        }
+        let (pid, socket) = (server.pid(), self.socket_path());
+        tracing::info!(pid, socket = %socket.display(), "embedded redis started");
+        self.put(Some((server, begun)));
+        Ok(())
     }
 
     fn put(&self, server: Option<(Server, Instant)>) {
@@ -73,12 +91,7 @@ impl Drop for Borrowed {
 impl Keeper {
     fn start(&self, cx: &Cx<Message>) {
         let nest = Arc::clone(&self.nest);
-        let start = async move {
-            let server = Server::start(&nest.home, &nest.program).await?;
-            nest.put(Some((server, Instant::now())));
-            Ok(())
-        };
-        cx.task("start", start, Message::Started);
+        cx.task("start", async move { nest.start().await }, Message::Started);
     }
 
     /// Waits for the end of the server in the nest.
@@ -125,11 +138,7 @@ impl Actor for Keeper {
     ) -> Result<(), BoxError> {
         match message {
             Message::Start => self.start(cx),
-            Message::Started(Ok(())) => {
-                let (pid, socket) = (self.nest.pid(), self.nest.socket_path());
-                tracing::info!(pid, socket = %socket.display(), "embedded redis started");
-                self.watch(cx);
-            }
+            Message::Started(Ok(())) => self.watch(cx),
             Message::Started(Err(error)) => {
                 let pause = state.ended(None);
                 let error: &dyn std::error::Error = &error;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use mainstay_supervision::{BoxError, Cx, Server};
 use tokio::time::{Instant, timeout};
 
-use super::message::{HealthReport, Message, Probed};
+use super::message::{Message, Probed, Report};
 use super::state::{Decision, State, Transition};
 use crate::redis::{Cause, Endpoint, Probe, Verdict};
 
@@ -21,7 +21,7 @@ impl Monitor {
     }
 
     fn publish(&self, cx: &Cx<Message>, verdict: Verdict) {
-        let report = HealthReport::of(&verdict, Instant::now());
+        let report = Report::of(&verdict, Instant::now());
         cx.publish("healthy", report.healthy);
         cx.publish("breaker", if report.breaker_open { "open" } else { "closed" });
         cx.publish("message", &report.message);

@@ -11,7 +11,7 @@ use crate::redis::{Breaker, Cause, Probe, Verdict};
 pub struct GetHealth;
 
 impl Request for GetHealth {
-    type Reply = HealthReport;
+    type Reply = Report;
 }
 
 /// Probes once more, and answers with what that probe finds.
@@ -19,13 +19,13 @@ impl Request for GetHealth {
 pub struct ProbeNow;
 
 impl Request for ProbeNow {
-    type Reply = HealthReport;
+    type Reply = Report;
 }
 
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct HealthReport {
+pub struct Report {
     /// Whether the probe was answered.
     pub healthy: bool,
     /// The same for a reader, with what to check.
@@ -38,7 +38,7 @@ pub struct HealthReport {
     pub latency_us: Option<u64>,
 }
 
-impl HealthReport {
+impl Report {
     pub(crate) fn of(verdict: &Verdict, now: Instant) -> Self {
         let age = now.saturating_duration_since(verdict.as_of).as_millis();
         let micros = |latency: Duration| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
@@ -54,8 +54,8 @@ impl HealthReport {
 
 #[derive(Debug)]
 pub(crate) enum Message {
-    GetHealth(GetHealth, Reply<HealthReport>),
-    ProbeNow(ProbeNow, Reply<HealthReport>),
+    GetHealth(GetHealth, Reply<Report>),
+    ProbeNow(ProbeNow, Reply<Report>),
     /// A probe may be due.
     Tick,
     /// A probe has ended.

@@ -9,4 +9,8 @@ mod tests;
 
 pub(crate) use actor::Monitor;
 pub(crate) use message::Message;
-pub use message::{GetHealth, HealthReport, ProbeNow};
+#[expect(
+    clippy::module_name_repetitions,
+    reason = "messages are imperatives, said without a path"
+)]
+pub use message::{GetHealth, ProbeNow, Report};

@@ -4,7 +4,7 @@ use std::time::Duration;
 use mainstay_supervision::Reply;
 use tokio::time::Instant;
 
-use super::message::HealthReport;
+use super::message::Report;
 use crate::redis::{Breaker, Cause, Probe, Verdict};
 
 /// How long a caller whom the breaker refused should wait.
@@ -24,9 +24,9 @@ pub(crate) struct State {
     pub(crate) connection: Option<Probe>,
     pub(crate) probing: bool,
     /// Who waits for the probe under way.
-    waiting: Vec<Reply<HealthReport>>,
+    waiting: Vec<Reply<Report>>,
     /// Who asked while a probe was under way: that one was sent too early for them.
-    waiting_for_next: Vec<Reply<HealthReport>>,
+    waiting_for_next: Vec<Reply<Report>>,
 }
 
 /// What follows from a probe.
@@ -38,7 +38,7 @@ pub(crate) struct Decision {
     /// Worth a line in the log.
     pub(crate) transition: Option<Transition>,
     /// Who gets to know.
-    pub(crate) replies: Vec<Reply<HealthReport>>,
+    pub(crate) replies: Vec<Reply<Report>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,12 +67,12 @@ impl State {
         }
     }
 
-    pub(crate) fn report(&self, now: Instant) -> HealthReport {
-        HealthReport::of(&self.verdict, now)
+    pub(crate) fn report(&self, now: Instant) -> Report {
+        Report::of(&self.verdict, now)
     }
 
     /// Someone wants a probe of their own. `true` says that it is to be sent now.
-    pub(crate) fn ask(&mut self, reply: Reply<HealthReport>) -> bool {
+    pub(crate) fn ask(&mut self, reply: Reply<Report>) -> bool {
         if self.probing {
             self.waiting_for_next.push(reply);
             return false;

@@ -9,4 +9,8 @@ mod tests;
 
 pub(crate) use actor::{Args, Manager};
 pub(crate) use message::Message;
+#[expect(
+    clippy::module_name_repetitions,
+    reason = "messages are imperatives, said without a path"
+)]
 pub use message::{GetPoolStatus, RebuildPool};

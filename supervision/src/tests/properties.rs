@@ -133,8 +133,8 @@ proptest! {
         let mut world = World::new(flags, children, seed);
         play(&mut world, &deeds, count);
         world.act(Deed::Shutdown(budget));
-        // A second for one that was being cut off already, and a moment for each of the others.
-        let moments = Duration::from_millis(50) * u32::try_from(count).unwrap();
+        // A second for one that was being cut off already, and two moments for each of the others.
+        let moments = Duration::from_millis(100) * u32::try_from(count).unwrap();
         let latest = world.now + Duration::from_millis(budget) + Duration::from_secs(1) + moments;
         world.run_until(latest);
         prop_assert!(world.halted.is_some());

@@ -36,13 +36,15 @@ async fn actors_start_in_order_and_end_in_reverse_also_below_nested_supervisors(
 
     let report = system.shutdown(secs(5)).await;
     assert!(report.is_clean());
-    let end = ["d", "c", "b", "a"].map(|id| [format!("{id}#1 terminate"), format!("{id}#1 dropped")]);
+    let end =
+        ["d", "c", "b", "a"].map(|id| [format!("{id}#1 terminate"), format!("{id}#1 dropped")]);
     assert_eq!(journal.take(), end.concat());
     assert_eq!(system.tree().state, State::Down);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_actor_that_does_not_start_fails_the_start_by_name_and_ends_the_ones_before_in_reverse() {
+async fn an_actor_that_does_not_start_fails_the_start_by_name_and_ends_the_ones_before_in_reverse()
+{
     let cases = [
         (How::Fail, "root/c did not start: no luck"),
         (How::Panic, "root/c did not start: boom"),
@@ -62,7 +64,12 @@ async fn an_actor_that_does_not_start_fails_the_start_by_name_and_ends_the_ones_
         let StartError::Failed(cause) = error else { panic!("{error:?}") };
         assert_eq!(cause.path(), Some("root/c"));
         let log = [
-            "a#1 init", "b#1 init", "c#1 init", "b#1 terminate", "b#1 dropped", "a#1 terminate",
+            "a#1 init",
+            "b#1 init",
+            "c#1 init",
+            "b#1 terminate",
+            "b#1 dropped",
+            "a#1 terminate",
             "a#1 dropped",
         ];
         assert_eq!(journal.take(), log);
@@ -82,7 +89,8 @@ async fn a_failed_start_below_names_the_actor_at_the_bottom_of_it() {
     let error = timeout(DEADLINE, System::start(root)).await.unwrap().unwrap_err();
     let StartError::Failed(cause) = error else { panic!("{error:?}") };
     assert_eq!(cause.path(), Some("root/below/c"));
-    let ends: Vec<_> = journal.take().into_iter().filter(|line| line.ends_with("dropped")).collect();
+    let ends: Vec<_> =
+        journal.take().into_iter().filter(|line| line.ends_with("dropped")).collect();
     assert_eq!(ends, ["b#1 dropped", "a#1 dropped"]);
 }
 
@@ -226,9 +234,8 @@ async fn an_actor_that_asks_to_end_comes_back_only_if_it_is_permanent() {
 #[tokio::test(start_paused = true)]
 async fn a_transient_actor_that_had_to_be_cut_off_comes_back() {
     let journal = Journal::default();
-    let probe = Probe::new("a", &journal).terminate(|incarnation| {
-        if incarnation == 1 { How::Hang } else { How::Well }
-    });
+    let probe = Probe::new("a", &journal)
+        .terminate(|incarnation| if incarnation == 1 { How::Hang } else { How::Well });
     let actor = probe.actor().restart(Restart::Transient).shutdown(Shutdown::Stop(secs(1)));
     let (system, a) = alone(actor).await;
     a.tell(act(|cx, _| {
@@ -253,7 +260,10 @@ async fn siblings_that_fall_together_say_goodbye_in_reverse_and_start_in_order()
         journal.take();
         b.tell(panics()).unwrap();
         up(&system, "c", 2).await;
-        let (mut log, a) = (vec!["b#1 dropped", "c#1 terminate", "c#1 dropped"], ["a#1 terminate", "a#1 dropped", "a#2 init"]);
+        let (mut log, a) = (
+            vec!["b#1 dropped", "c#1 terminate", "c#1 dropped"],
+            ["a#1 terminate", "a#1 dropped", "a#2 init"],
+        );
         if !spared {
             log.extend(a);
         }
@@ -364,9 +374,8 @@ async fn a_supervisor_restarted_by_hand_ends_and_starts_all_below_it_in_order() 
     system.restart("below").unwrap();
     up(&system, "below", 2).await;
     // Incarnations are the actor's, not its supervisor's: a second #1 would be a lie.
-    let log = [
-        "b#1 terminate", "b#1 dropped", "a#1 terminate", "a#1 dropped", "a#2 init", "b#2 init",
-    ];
+    let log =
+        ["b#1 terminate", "b#1 dropped", "a#1 terminate", "a#1 dropped", "a#2 init", "b#2 init"];
     assert_eq!(journal.take(), log);
     assert_eq!(ping(&a).await, 2);
 }
@@ -428,7 +437,12 @@ async fn names_and_delays_that_cannot_work_are_refused_before_anything_starts() 
 async fn a_start_limit_beyond_the_end_of_time_is_no_limit() {
     let journal = Journal::default();
     let mut root = Supervisor::new("root");
-    root.actor(Probe::new("a", &journal).init(|_| How::Hang).actor().start_timeout(std::time::Duration::MAX));
+    root.actor(
+        Probe::new("a", &journal)
+            .init(|_| How::Hang)
+            .actor()
+            .start_timeout(std::time::Duration::MAX),
+    );
     assert!(timeout(secs(3_600), System::start(root)).await.is_err());
 }
 
