@@ -24,7 +24,12 @@
 //!         Ok(0)
 //!     }
 //!
-//!     async fn handle(&self, _cx: &Cx<Message>, message: Message, count: &mut u64) -> Result<(), BoxError> {
+//!     async fn handle(
+//!         &self,
+//!         _cx: &Cx<Message>,
+//!         message: Message,
+//!         count: &mut u64,
+//!     ) -> Result<(), BoxError> {
 //!         match message {
 //!             Message::Count(Count, reply) => {
 //!                 *count += 1;
@@ -47,8 +52,8 @@
 
 #[expect(clippy::module_name_repetitions, reason = "an actor is what there is none of")]
 pub use mainstay_actors::supervision::{
-    Actor, Backoff, BoxError, CallError, Cause, Cx, Event, Exit, Handle, Intensity, Jitter,
-    Mailbox, NoActor, NoTaker, Notice, Nursery, Rejected, Reply, Request, Restart, Server,
+    Actor, Backoff, BoxError, CallError, Cause, Cx, Event, Exit, GetTree, Handle, Intensity,
+    Jitter, Mailbox, NoActor, NoTaker, Notice, Nursery, Rejected, Reply, Request, Restart, Server,
     Shutdown, ShutdownReport, State, TreeSnapshot,
 };
 pub use mainstay_actors::tree::StartError;

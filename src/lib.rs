@@ -1,7 +1,7 @@
 //! The supervised Redis tier that an axum service leans on.
 //!
-//! Everything a service asks of Redis goes through one tree of supervised actors. It restarts what falls, keeps its
-//! promises while Redis is away, and shows itself as data.
+//! Everything a service asks of Redis goes through one tree of supervised actors. It restarts what
+//! falls, keeps its promises while Redis is away, and shows itself as data.
 //!
 //! ```no_run
 //! # #[cfg(feature = "cache")]
@@ -28,7 +28,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! Redis is looked for at `redis://localhost:6379`, or wherever `ACTON_REDIS_URL` says; see [`config`].
+//! Redis is looked for at `redis://localhost:6379`, or wherever `ACTON_REDIS_URL` says; see
+//! [`config`].
 
 mod recipient;
 mod service;

@@ -1,8 +1,8 @@
 //! What most files of a service need: `use mainstay::prelude::*;`.
 //!
-//! The crates it names (`redis`, `serde_json`, `uuid`, `chrono`, `tokio`) are those that this one is built on, so a
-//! service needs none of them as dependencies of its own. The derives of `serde` are the exception: they ask for
-//! `serde` beside this crate.
+//! The crates it names (`redis`, `serde_json`, `uuid`, `chrono`, `tokio`) are those that this one
+//! is built on, so a service needs none of them as dependencies of its own. The derives of `serde`
+//! are the exception: they ask for `serde` beside this crate.
 
 pub use axum::Router;
 pub use axum::extract::{Json, Path, Query, State};

@@ -6,8 +6,8 @@ use mainstay_actors::{AskError, deadline};
 
 /// Whoever takes messages of type `M`. Cheap to clone; survives the actor's restarts.
 ///
-/// In a handler it is an extractor: `async fn logout(revoke: Recipient<Revoke>) -> ..`. A request for a type that no
-/// actor takes is answered 500, and the log names the type.
+/// In a handler it is an extractor: `async fn logout(revoke: Recipient<Revoke>) -> ..`. A request
+/// for a type that no actor takes is answered 500, and the log names the type.
 pub struct Recipient<M> {
     inner: Inner<M>,
     ask_timeout: Duration,
@@ -20,12 +20,12 @@ impl<M> Recipient<M> {
 }
 
 impl<R: Request> Recipient<R> {
-    /// Asks, and waits for the reply until the request's deadline, at most `supervision.ask_timeout` (default 5 s).
-    /// Asks the actor.
+    /// Asks, and waits for the reply until the request's deadline, at most
+    /// `supervision.ask_timeout` (default 5 s). Asks the actor.
     ///
     /// # Errors
-    /// [`AskError`]; its [`outcome`](AskError::outcome) says whether asking again is safe. *Cancel safety*: when
-    /// dropped, the actor may have acted or not.
+    /// [`AskError`]; its [`outcome`](AskError::outcome) says whether asking again is safe. *Cancel
+    /// safety*: when dropped, the actor may have acted or not.
     pub async fn ask(&self, request: R) -> Result<R::Reply, AskError> {
         Ok(self.inner.ask_by(deadline::at_most(self.ask_timeout), request).await?)
     }

@@ -9,7 +9,8 @@ use mainstay_actors::{AskError, Tree};
 
 use crate::{Cache, Config, Recipient, Result};
 
-/// What every handler of a service shares: the way to Redis, to the actors, and to the configuration.
+/// What every handler of a service shares: the way to Redis, to the actors, and to the
+/// configuration.
 ///
 /// It is the router's state, `State(state): State<AppState>`, or a part of the service's own by
 /// `impl FromRef<MyState> for AppState`. Clones share everything, and cost next to nothing.
@@ -35,7 +36,8 @@ impl AppState {
     /// The way to Redis, also while Redis is away. Answers from memory.
     ///
     /// # Errors
-    /// [`Error::FeatureOff`](crate::Error::FeatureOff) in a service that was built without the feature `cache`.
+    /// [`Error::FeatureOff`](crate::Error::FeatureOff) in a service that was built without the
+    /// feature `cache`.
     #[cfg(feature = "cache")]
     pub fn cache(&self) -> Result<Cache> {
         Ok(Cache::new(self.inner.tree.cache()))
@@ -44,7 +46,8 @@ impl AppState {
     /// The way to Redis. Answers from memory.
     ///
     /// # Errors
-    /// [`Error::FeatureOff`](crate::Error::FeatureOff): this service was built without the feature `cache`.
+    /// [`Error::FeatureOff`](crate::Error::FeatureOff): this service was built without the feature
+    /// `cache`.
     #[cfg(not(feature = "cache"))]
     pub fn cache(&self) -> Result<Cache> {
         Err(crate::Error::FeatureOff { feature: "cache" })
@@ -62,8 +65,8 @@ impl AppState {
     /// `supervision.ask_timeout` (default 5 s). Asks the actor.
     ///
     /// # Errors
-    /// [`AskError`]; its [`outcome`](AskError::outcome) says whether asking again is safe. *Cancel safety*: when
-    /// dropped, the actor may have acted or not.
+    /// [`AskError`]; its [`outcome`](AskError::outcome) says whether asking again is safe. *Cancel
+    /// safety*: when dropped, the actor may have acted or not.
     pub async fn ask<R: Request>(&self, request: R) -> Result<R::Reply, AskError> {
         self.inner.tree.ask(request).await
     }
@@ -99,7 +102,8 @@ impl AppState {
         self.inner.tree.nursery()
     }
 
-    /// Ends every actor in reverse start order within `budget`. From now on the service is not ready.
+    /// Ends every actor in reverse start order within `budget`. From now on the service is not
+    /// ready.
     ///
     /// [`Bound::serve`](crate::Bound::serve) does this by itself.
     pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {

@@ -58,8 +58,8 @@ impl<S: Clone + Send + Sync + 'static> VersionedApiBuilder<S> {
         Self { base_path: base_path.into(), ..self }
     }
 
-    /// Adds the routes of a version; their paths begin after the version. A version that is added twice has the
-    /// routes of both.
+    /// Adds the routes of a version; their paths begin after the version. A version that is added
+    /// twice has the routes of both.
     ///
     /// # Panics
     /// If two routes of one version have the same path and method.
@@ -75,8 +75,8 @@ impl<S: Clone + Send + Sync + 'static> VersionedApiBuilder<S> {
         self
     }
 
-    /// The routes of all versions, for [`ServiceBuilder::with_routes`](crate::ServiceBuilder::with_routes) or any
-    /// other router.
+    /// The routes of all versions, for
+    /// [`ServiceBuilder::with_routes`](crate::ServiceBuilder::with_routes) or any other router.
     pub fn build_routes(self) -> Router<S> {
         let base = self.base_path.trim_matches('/');
         let base = if base.is_empty() { String::new() } else { format!("/{base}") };

@@ -13,11 +13,12 @@ impl Cache {
         Self { inner }
     }
 
-    /// A connection, in the order of asking. Answers from memory if one is idle, else goes to Redis.
+    /// A connection, in the order of asking. Answers from memory if one is idle, else goes to
+    /// Redis.
     ///
     /// # Errors
-    /// [`Error`](redis::Error) with the cause, as soon as Redis is known to be away. *Cancel safety*: may be
-    /// dropped.
+    /// [`Error`](redis::Error) with the cause, as soon as Redis is known to be away. *Cancel
+    /// safety*: may be dropped.
     pub async fn get(&self) -> Result<CacheConn, redis::Error> {
         Ok(CacheConn { inner: self.inner.get().await? })
     }
@@ -28,12 +29,13 @@ impl Cache {
     }
 }
 
-/// A connection to Redis, for one holder at a time. In a handler it is an extractor: a request that finds Redis
-/// away is answered 503, and an `Option<CacheConn>` is then `None`.
+/// A connection to Redis, for one holder at a time. In a handler it is an extractor: a request that
+/// finds Redis away is answered 503, and an `Option<CacheConn>` is then `None`.
 ///
-/// The everyday commands are methods of the type it derefs to. With `use redis::AsyncCommands` every other
-/// command is one too; pipelines and scripts take `&mut *conn`.
-// It is no `ConnectionLike` itself: then the trait's `get` would come before the method of this name.
+/// The everyday commands are methods of the type it derefs to. With `use redis::AsyncCommands`
+/// every other command is one too; pipelines and scripts take `&mut *conn`.
+// It is no `ConnectionLike` itself: then the trait's `get` would come before the method of this
+// name.
 #[derive(Debug)]
 pub struct CacheConn {
     inner: redis::CacheConn,

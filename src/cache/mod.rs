@@ -9,7 +9,7 @@ pub use handle::{Cache, CacheConn};
 #[cfg(feature = "cache")]
 pub use mainstay_actors::{
     cache::{PoolStats, PoolStatus},
-    health::{GetHealth, HealthReport, ProbeNow},
+    health::{GetHealth, ProbeNow, Report as HealthReport},
     pool::{GetPoolStatus, RebuildPool},
     redis::{Cause, Config, Error, Link, Ttl},
 };

@@ -4,15 +4,17 @@ use axum::Router;
 use axum::extract::FromRef;
 use futures_util::FutureExt;
 use mainstay_actors::supervision::{Actor, Server};
-use mainstay_actors::tree::AddActor;
+use mainstay_actors::tree::add_actor;
 
 use super::run::{Plan, Service};
 use crate::{AppState, Config};
 
-/// Describes a service: its routes, its state, what they are wrapped in, its actors. The order of the calls makes no
-/// difference, except that `with_middleware` called later wraps what was called earlier.
+/// Describes a service: its routes, its state, what they are wrapped in, its actors. The order of
+/// the calls makes no difference, except that `with_middleware` called later wraps what was called
+/// earlier.
 ///
-/// `S` is the state of its routes, [`AppState`] unless [`with_state`](Self::with_state) gives another.
+/// `S` is the state of its routes, [`AppState`] unless [`with_state`](Self::with_state) gives
+/// another.
 pub struct ServiceBuilder<S = AppState> {
     plan: Plan,
     routes: Router<S>,
@@ -45,15 +47,16 @@ impl Default for ServiceBuilder {
 }
 
 impl<S: Clone + Send + Sync + 'static> ServiceBuilder<S> {
-    /// What the service is called: by `/health` and `/ready`, in the log, in `CLIENT LIST`, and in the paths of its
-    /// configuration. Default `ACTON_SERVICE_NAME`, else the program's file name.
+    /// What the service is called: by `/health` and `/ready`, in the log, in `CLIENT LIST`, and in
+    /// the paths of its configuration. Default `ACTON_SERVICE_NAME`, else the program's file name.
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.plan.name = Some(name.into());
         self
     }
 
-    /// The service's own version, for `/health` and the log: `env!("CARGO_PKG_VERSION")`. Default none.
+    /// The service's own version, for `/health` and the log: `env!("CARGO_PKG_VERSION")`. Default
+    /// none.
     #[must_use]
     pub fn with_version(mut self, version: impl Into<String>) -> Self {
         self.plan.version = Some(version.into());
@@ -67,8 +70,8 @@ impl<S: Clone + Send + Sync + 'static> ServiceBuilder<S> {
         self
     }
 
-    /// Gives the routes a state of the service's own, made when the service starts. Routes that were added earlier
-    /// keep the state they were written for.
+    /// Gives the routes a state of the service's own, made when the service starts. Routes that
+    /// were added earlier keep the state they were written for.
     #[must_use]
     pub fn with_state<T>(
         self,
@@ -89,8 +92,8 @@ impl<S: Clone + Send + Sync + 'static> ServiceBuilder<S> {
         }
     }
 
-    /// Adds routes: those of [`VersionedApiBuilder`](crate::VersionedApiBuilder), or any other router. `/health` and
-    /// `/ready` stay the service's own.
+    /// Adds routes: those of [`VersionedApiBuilder`](crate::VersionedApiBuilder), or any other
+    /// router. `/health` and `/ready` stay the service's own.
     ///
     /// # Panics
     /// If two routes have the same path and method, or two routers a fallback.
@@ -100,8 +103,9 @@ impl<S: Clone + Send + Sync + 'static> ServiceBuilder<S> {
         self
     }
 
-    /// Wraps all routes, whether they are added before or after this call: `|router| router.layer(..)`. What is
-    /// given later is outside of what is given earlier; `/health` and `/ready` are outside of all.
+    /// Wraps all routes, whether they are added before or after this call: `|router|
+    /// router.layer(..)`. What is given later is outside of what is given earlier; `/health` and
+    /// `/ready` are outside of all.
     #[must_use]
     pub fn with_middleware(mut self, wrap: impl FnOnce(Router) -> Router + Send + 'static) -> Self {
         self.middleware.push(Box::new(wrap));
@@ -111,10 +115,7 @@ impl<S: Clone + Send + Sync + 'static> ServiceBuilder<S> {
     /// Adds an actor of the service's own, supervised under `application`.
     #[must_use]
     pub fn with_actor<A: Server>(mut self, actor: Actor<A>) -> Self {
-        let add: AddActor = Box::new(move |supervisor| {
-            supervisor.actor(actor);
-        });
-        self.plan.actors.push(add);
+        self.plan.actors.push(add_actor(actor));
         self
     }
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, StatusCode};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,12 +21,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
-/// How long a client may take over the head of a request, and so how long a connection may be idle. Longer than the
-/// 60 s for which load balancers commonly keep one: whoever sends the requests should be the one to close it.
+/// How long a client may take over the head of a request, and so how long a connection may be idle.
+/// Longer than the 60 s for which load balancers commonly keep one: whoever sends the requests
+/// should be the one to close it.
 const IDLE_LIMIT: Duration = Duration::from_secs(75);
 
 /// How long accepting pauses when the process or the machine has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a connection without a request stays open at the end: a client may be sending one just
+/// now, and would not know whether it was carried out if it met a closed connection.
+const LAST_WORD: Duration = Duration::from_millis(200);
 
 /// The most connections that are taken over from the system's queue at the end.
 const MOST_LAST: usize = 4096;
@@ -49,7 +56,7 @@ impl Connections {
                     Ok((stream, peer)) => self.add(stream, peer),
                     Err(error) if is_of_one_connection(&error) => {}
                     Err(error) => {
-                        tracing::error!(%error, "cannot accept connections; check the limit on open files");
+                        tracing::error!(%error, "cannot accept; check the limit on open files");
                         tokio::time::sleep(PAUSE).await;
                     }
                 },
@@ -58,8 +65,11 @@ impl Connections {
         }
     }
 
-    /// Takes over those connections that the system has accepted already, so that their requests are answered.
-    pub(super) fn accept_last(&mut self, listener: &TcpListener) {
+    /// Takes over those connections that the system has accepted already, so that their requests
+    /// are answered.
+    pub(super) async fn accept_last(&mut self, listener: &TcpListener) {
+        // What has arrived by now is known to the runtime only after it has looked.
+        tokio::task::yield_now().await;
         for _ in 0..MOST_LAST {
             match listener.accept().now_or_never() {
                 Some(Ok((stream, peer))) => self.add(stream, peer),
@@ -68,7 +78,8 @@ impl Connections {
         }
     }
 
-    /// Ends each connection as soon as no request is under way on it. *Cancel safety*: may be dropped.
+    /// Ends each connection as soon as no request is under way on it, nor begun within
+    /// [`LAST_WORD`]. *Cancel safety*: may be dropped.
     pub(super) async fn finish(&mut self) {
         self.ends.send_replace(true);
         while self.open.join_next().await.is_some() {}
@@ -101,10 +112,19 @@ async fn serve(
 ) {
     // Merely slower without.
     stream.set_nodelay(true).ok();
+    let is_ending = ends.clone();
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        let (router, is_ending) = (router.clone(), is_ending.clone());
+        async move {
+            let mut response = router.oneshot(request).await?;
+            let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if *is_ending.borrow() && !is_upgrade {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -114,12 +134,16 @@ async fn serve(
             .with_upgrades()
     );
     // A watch whose other side is gone ends too; then this task is cut off anyway.
-    let asked_to_end = async move { ends.wait_for(|ends| *ends).await.map(drop).ok() };
+    let asked_to_end = async move {
+        ends.wait_for(|ends| *ends).await.map(drop).ok();
+        tokio::time::sleep(LAST_WORD).await;
+    };
     let ended = tokio::select! {
-        // First the connection: a request that has arrived already is under way when it is asked to end.
+        // First the connection: a request that has arrived already is under way when it is asked to
+        // end.
         biased;
         ended = connection.as_mut() => ended,
-        _ = asked_to_end => {
+        () = asked_to_end => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

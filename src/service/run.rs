@@ -59,8 +59,8 @@ impl Service {
     /// Reads the configuration, takes the port and starts the actors. Redis need not be there.
     ///
     /// # Errors
-    /// The first thing that keeps the service from running, with what to do about it: [`Error::Config`] with all
-    /// faults, [`Error::Listen`], [`Error::Start`].
+    /// The first thing that keeps the service from running, with what to do about it:
+    /// [`Error::Config`] with all faults, [`Error::Listen`], [`Error::Start`].
     ///
     /// # Panics
     /// If two routes of the service conflict.
@@ -77,7 +77,8 @@ impl Service {
         Ok(Bound { listener, address, router, state, stop })
     }
 
-    /// Starts the actors and leaves the HTTP to the caller, who ends them with [`AppState::shutdown`].
+    /// Starts the actors and leaves the HTTP to the caller, who ends them with
+    /// [`AppState::shutdown`].
     ///
     /// # Errors
     /// [`Error::Config`] or [`Error::Start`].
@@ -140,7 +141,8 @@ fn limits(config: &supervision::Config) -> Limits {
     Limits { intensity, actors, ask_timeout: config.ask_timeout }
 }
 
-/// How much of the time for ending is kept for the actors, however long the last requests take: one part in this many.
+/// How much of the time for ending is kept for the actors, however long the last requests take: one
+/// part in this many.
 const PARTS_FOR_THE_TREE: u32 = 5;
 
 impl Bound {
@@ -154,14 +156,15 @@ impl Bound {
         &self.state
     }
 
-    /// Answers requests until SIGTERM or SIGINT, or until the actors cannot be kept running. Then: not ready, the
-    /// drain delay, no new connections, the last requests, the actors; all within `service.shutdown_timeout`.
+    /// Answers requests until SIGTERM or SIGINT, or until the actors cannot be kept running. Then:
+    /// not ready, the drain delay, no new connections, the last requests, the actors; all within
+    /// `service.shutdown_timeout`.
     ///
     /// *Cancel safety*: when dropped, connections are cut and the actors ended.
     ///
     /// # Errors
-    /// [`Error::GaveUp`] with the cause when the actors could not be kept running, [`Error::Interrupted`] when a
-    /// second signal came before the end.
+    /// [`Error::GaveUp`] with the cause when the actors could not be kept running,
+    /// [`Error::Interrupted`] when a second signal came before the end.
     pub async fn serve(self) -> Result<()> {
         let Self { listener, address, router, state, mut stop } = self;
         let name = &state.config().service.name;
@@ -194,7 +197,7 @@ async fn end(listener: TcpListener, mut connections: Connections, state: &AppSta
     if let Ok(never) = timeout_at(until, connections.accept(&listener)).await {
         match never {}
     }
-    connections.accept_last(&listener);
+    connections.accept_last(&listener).await;
     drop(listener);
     if timeout_at(last_request, connections.finish()).await.is_err() {
         tracing::warn!(

@@ -36,8 +36,8 @@ impl Stop {
         }
     }
 
-    /// Waits until the service is asked to end; asked again, until it is asked once more. *Cancel safety*: may be
-    /// dropped.
+    /// Waits until the service is asked to end; asked again, until it is asked once more. *Cancel
+    /// safety*: may be dropped.
     pub(super) async fn asked(&mut self) {
         match self {
             #[cfg(unix)]

@@ -31,7 +31,12 @@ impl Server for Falling {
         Ok(())
     }
 
-    async fn handle(&self, _cx: &Cx<Message>, message: Message, (): &mut ()) -> Result<(), BoxError> {
+    async fn handle(
+        &self,
+        _cx: &Cx<Message>,
+        message: Message,
+        (): &mut (),
+    ) -> Result<(), BoxError> {
         let Message::Ask(Ask, _reply) = message;
         Err("fallen".into())
     }
@@ -106,6 +111,28 @@ async fn a_request_under_way_is_answered_before_the_end() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_on_its_way_is_answered_and_its_connection_closed() {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let bound =
+        service().with_shutdown(async { drop(stopped.await) }).build().bind().await.unwrap();
+    let address = bound.local_addr();
+    let client = async {
+        let mut used = TcpStream::connect(address).await.unwrap();
+        send(&mut used, "/health").await;
+        let first = receive(&mut used, "}").await;
+        assert!(!first.contains("connection: close"), "{first}");
+        stop.send(()).unwrap();
+        while TcpStream::connect(address).await.is_ok() {}
+        send(&mut used, "/health").await;
+        let last = receive(&mut used, "}").await;
+        assert!(last.starts_with("HTTP/1.1 200") && last.contains("connection: close"), "{last}");
+        assert_eq!(timeout(SOON, used.read(&mut [0])).await.unwrap().unwrap(), 0);
+    };
+    let (served, ()) = timeout(SOON, async { tokio::join!(bound.serve(), client) }).await.unwrap();
+    served.unwrap();
+}
+
+#[tokio::test]
 async fn a_request_without_end_is_cut_off_in_time() {
     let mut config = config();
     config.service.shutdown_timeout = Duration::from_millis(200);
@@ -164,6 +191,7 @@ async fn a_service_whose_actors_cannot_be_kept_running_ends_with_the_cause() {
     let client = async {
         while state.is_running() {
             state.ask(Ask).await.ok();
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     let (served, ()) = timeout(SOON, async { tokio::join!(bound.serve(), client) }).await.unwrap();
@@ -187,7 +215,8 @@ async fn a_taken_port_is_an_error_that_says_what_to_do() {
 #[tokio::test]
 async fn two_takers_of_one_message_are_an_error_that_names_them() {
     let again = Actor::new("again", || Falling).accepts(Message::Ask);
-    let error = service().with_actor(falling()).with_actor(again).build().serve().await.unwrap_err();
+    let error =
+        service().with_actor(falling()).with_actor(again).build().serve().await.unwrap_err();
     assert!(matches!(error, Error::Start(_)));
     let line = format!("{error:?}");
     assert!(line.contains("falling") && line.contains("again") && line.contains("Ask"), "{line}");

@@ -18,9 +18,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a request, or a whole service, failed.
 ///
-/// As a response it is RFC 9457 problem details. What a client reads there is the [`Answer`](Self::Answer) of a
-/// handler, or one fixed text for each [`Outcome`]: never what went wrong inside. `Debug` shows the error with all of
-/// its causes on one line, because that is what `main` prints of the error it returns.
+/// As a response it is RFC 9457 problem details. What a client reads there is the
+/// [`Answer`](Self::Answer) of a handler, or one fixed text for each [`Outcome`]: never what went
+/// wrong inside. `Debug` shows the error with all of its causes on one line, because that is what
+/// `main` prints of the error it returns.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -121,12 +122,14 @@ impl Error {
         Self::answer(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
-    /// 500: something that should not have happened. It is logged; the client reads nothing of `source`.
+    /// 500: something that should not have happened. It is logged; the client reads nothing of
+    /// `source`.
     pub fn internal(source: impl Into<BoxError>) -> Self {
         Self::Internal(source.into())
     }
 
-    /// What this failure means to whoever called; `None` for an answer that the handler chose. Answers from memory.
+    /// What this failure means to whoever called; `None` for an answer that the handler chose.
+    /// Answers from memory.
     pub fn outcome(&self) -> Option<Outcome> {
         match self {
             Self::Answer { .. } => None,
@@ -158,27 +161,31 @@ pub(super) fn problem_of(outcome: Outcome) -> Problem {
             "urn:mainstay:problem:unavailable",
             "Temporarily unavailable",
             StatusCode::SERVICE_UNAVAILABLE,
-            "A part of the service is away. This request can be repeated after the time in Retry-After.",
+            "A part of the service is away. This request can be repeated after the time \
+             in Retry-After.",
         )
         .retry_after(retry_after),
         Outcome::Overloaded { retry_after } => Problem::typed(
             "urn:mainstay:problem:overloaded",
             "Overloaded",
             StatusCode::SERVICE_UNAVAILABLE,
-            "The service has more to do than it can. This request can be repeated after the time in Retry-After.",
+            "The service has more to do than it can. This request can be repeated after the time \
+             in Retry-After.",
         )
         .retry_after(retry_after),
         Outcome::Deadline => Problem::typed(
             "urn:mainstay:problem:deadline",
             "Out of time",
             StatusCode::GATEWAY_TIMEOUT,
-            "The request was not done in the time it may take. The step that took too long changed nothing.",
+            "The request was not done in the time it may take. The step that took too long changed \
+             nothing.",
         ),
         Outcome::OutcomeUnknown => Problem::typed(
             "urn:mainstay:problem:outcome-unknown",
             "Outcome unknown",
             StatusCode::GATEWAY_TIMEOUT,
-            "A change was begun and never confirmed. Read back whether it was made before repeating the request.",
+            "A change was begun and never confirmed. Read back whether it was made before \
+             repeating the request.",
         ),
         Outcome::Refused | Outcome::Bug => Problem::plain(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -294,7 +301,12 @@ mod tests {
     async fn an_answer_says_what_the_handler_said() {
         let (status, retry_after, body) = shown(Error::not_found("there is no user 7")).await;
         assert_eq!((status, retry_after), (StatusCode::NOT_FOUND, None));
-        let wanted = json!({"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is no user 7"});
+        let wanted = json!({
+            "type": "about:blank",
+            "title": "Not Found",
+            "status": 404,
+            "detail": "there is no user 7",
+        });
         assert_eq!(body, wanted);
     }
 

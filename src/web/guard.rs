@@ -1,5 +1,5 @@
-//! What every request of a service passes first: it gets an id, a deadline and the service's state, and its failure
-//! is answered.
+//! What every request of a service passes first: it gets an id, a deadline and the service's state,
+//! and its failure is answered.
 
 use std::panic::AssertUnwindSafe;
 
@@ -17,11 +17,13 @@ use super::health;
 use super::request_id::{self, RequestId};
 use crate::AppState;
 
-/// The service's own routes around `routes`: nothing that these are wrapped in can touch `/health` and `/ready`.
+/// The service's own routes around `routes`: nothing that these are wrapped in can touch `/health`
+/// and `/ready`.
 pub(crate) fn guarded(routes: Router, app: AppState) -> Router {
     let body_limit = DefaultBodyLimit::max(app.config().service.body_limit);
     let routes = routes.layer(body_limit).layer(from_fn_with_state(app.clone(), guard));
-    // As a fallback they may define the same paths without a conflict; the service's own come first.
+    // As a fallback they may define the same paths without a conflict; the service's own come
+    // first.
     health::routes(app).fallback_service(routes)
 }
 
@@ -54,8 +56,8 @@ async fn guard(State(app): State<AppState>, mut request: Request, next: Next) ->
     response
 }
 
-/// What it means that a request of this method was cut off: only a method that promises to change nothing
-/// (RFC 9110, 9.2.1) may be repeated blindly.
+/// What it means that a request of this method was cut off: only a method that promises to change
+/// nothing (RFC 9110, 9.2.1) may be repeated blindly.
 fn outcome_of_a_cut(method: &Method) -> Outcome {
     if method.is_safe() { Outcome::Deadline } else { Outcome::OutcomeUnknown }
 }

@@ -37,7 +37,8 @@ pub(super) fn routes(app: AppState) -> Router {
     Router::new().route("/health", get(health)).route("/ready", get(ready)).with_state(app)
 }
 
-/// Does not look at what the service depends on: a restart of this process would not bring that back.
+/// Does not look at what the service depends on: a restart of this process would not bring that
+/// back.
 async fn health(State(app): State<AppState>) -> Response {
     let service = &app.config().service.name;
     let health = Health { status: "healthy", service, version: app.version() };
@@ -85,7 +86,9 @@ mod tests {
         let (status, shown) = readiness("users", true, redis(true, false));
         assert_eq!(status, StatusCode::OK);
         let wanted = json!({
-            "ready": true, "service": "users", "dependencies": {"redis": {"healthy": true, "message": "answers"}}
+            "ready": true,
+            "service": "users",
+            "dependencies": {"redis": {"healthy": true, "message": "answers"}},
         });
         assert_eq!(serde_json::to_value(shown).unwrap(), wanted);
     }

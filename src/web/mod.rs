@@ -1,5 +1,5 @@
-//! What a service says over HTTP: which status for which failure, how long a request may take, whether the service
-//! is ready.
+//! What a service says over HTTP: which status for which failure, how long a request may take,
+//! whether the service is ready.
 
 mod error;
 mod extract;

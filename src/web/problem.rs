@@ -83,8 +83,8 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A delay as the header `Retry-After` takes it (RFC 9110, 10.2.3): whole seconds. Rounded up, and never 0, which
-/// would send every client back at once.
+/// A delay as the header `Retry-After` takes it (RFC 9110, 10.2.3): whole seconds. Rounded up, and
+/// never 0, which would send every client back at once.
 fn whole_seconds(delay: Duration) -> u64 {
     let begun = u64::from(delay.subsec_nanos() > 0);
     delay.as_secs().saturating_add(begun).max(1)

@@ -14,8 +14,8 @@ tokio::task_local! {
 
 /// What one request is called in the log, in its response's `x-request-id` and in problem details.
 ///
-/// It is the client's own `x-request-id` where that is one to 128 visible ASCII characters, else a new UUID. In a
-/// handler: `Extension<RequestId>`.
+/// It is the client's own `x-request-id` where that is one to 128 visible ASCII characters, else a
+/// new UUID. In a handler: `Extension<RequestId>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RequestId(Arc<str>);
 
@@ -30,8 +30,8 @@ impl RequestId {
         }
     }
 
-    /// The id of the request whose handler this is called from; `None` outside of one, and in tasks of its own.
-    /// Answers from memory.
+    /// The id of the request whose handler this is called from; `None` outside of one, and in tasks
+    /// of its own. Answers from memory.
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Self::clone).ok()
     }
