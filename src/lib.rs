@@ -56,3 +56,8 @@ pub use {axum, chrono, serde_json, tokio, tracing, uuid};
 
 #[cfg(feature = "cache")]
 pub use redis;
+
+#[cfg(all(doctest, feature = "cache"))]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/supervision.md")]
+struct Prose;

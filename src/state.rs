@@ -127,7 +127,12 @@ impl AppState {
 
     /// Whether the service neither ends nor has lost its tree.
     pub(crate) fn is_running(&self) -> bool {
-        !self.inner.is_draining.load(Ordering::Relaxed) && self.tree().state == State::Up
+        if self.inner.is_draining.load(Ordering::Relaxed) {
+            return false;
+        }
+        let root = self.tree();
+        let mut supervisors = root.children.iter().filter(|child| child.strategy.is_some());
+        root.state == State::Up && supervisors.all(|child| child.state == State::Up)
     }
 
     pub(crate) fn dependencies(&self) -> Vec<Dependency> {

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Order is not dependency: what actors share lives in cells that the tree owns (an
-//! [`Endpoint`](crate::redis::Endpoint)), so nobody's restart needs a sibling's. This is the only
+//! [endpoint](crate::redis::Endpoint)), so nobody's restart needs a sibling's. This is the only
 //! place where actors are started.
 
 use std::fmt;
@@ -18,11 +18,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "cache")]
-use mainstay_supervision::Actor;
 use mainstay_supervision::{
-    Cause, Defaults, Intensity, NoTaker, Notice, Nursery, Recipient, Request, ShutdownReport,
-    StartError as SystemError, Supervisor, System, TreeSnapshot,
+    Actor, Cause, Defaults, Intensity, NoTaker, Notice, Nursery, Recipient, Request, Server,
+    ShutdownReport, StartError as SystemError, Supervisor, System, TreeSnapshot,
 };
 
 #[cfg(feature = "embedded")]
@@ -57,6 +55,13 @@ pub struct Setup {
 
 /// Adds one of the service's own actors to its supervisor.
 pub type AddActor = Box<dyn FnOnce(&mut Supervisor) + Send>;
+
+/// How to add `actor`, once there is a supervisor to add it to.
+pub fn add_actor<A: Server>(actor: Actor<A>) -> AddActor {
+    Box::new(move |supervisor| {
+        supervisor.actor(actor);
+    })
+}
 
 impl Setup {
     /// A tree for the service `name`, all else by default.

@@ -179,7 +179,7 @@ impl Bound {
         };
         tokio::select! {
             () = end(listener, connections, &state) => {}
-            () = stop.asked() => return Err(Error::Interrupted),
+            () = stop.asked_again() => return Err(Error::Interrupted),
         }
         tracing::info!(%name, "stopped");
         gave_up.map_or(Ok(()), |cause: Arc<Cause>| Err(Error::GaveUp(cause)))

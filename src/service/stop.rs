@@ -1,9 +1,13 @@
 //! When a service is asked to end.
 
 use std::io;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Fuse};
+
+/// How close together two signals mean one thing.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// SIGTERM and SIGINT, or whatever the service was given instead.
 pub(super) enum Stop {
@@ -36,8 +40,16 @@ impl Stop {
         }
     }
 
-    /// Waits until the service is asked to end; asked again, until it is asked once more. *Cancel
-    /// safety*: may be dropped.
+    /// Waits until the service is asked to end once more. What follows the first time within a
+    /// moment is no second wish: some tools signal a process and then its group. *Cancel safety*:
+    /// may be dropped.
+    pub(super) async fn asked_again(&mut self) {
+        tokio::time::sleep(MOMENT).await;
+        self.asked().now_or_never();
+        self.asked().await;
+    }
+
+    /// Waits until the service is asked to end. *Cancel safety*: may be dropped.
     pub(super) async fn asked(&mut self) {
         match self {
             #[cfg(unix)]

@@ -166,6 +166,10 @@ impl Driver {
         }
     }
 
+    fn is_below(&self) -> bool {
+        matches!(self.place, Place::Below(_))
+    }
+
     fn child(&self, key: Key) -> &dyn Child {
         self.plan.children[key.child].as_ref()
     }
@@ -213,14 +217,24 @@ impl Driver {
     fn publish(&self, state: &State) {
         for (index, child) in self.plan.children.iter().enumerate() {
             let before = child.node().status.load().last_exit.clone();
+            let view = match state.machine.view(index) {
+                // It comes back with this supervisor. If that does not come back, the one above
+                // knows, and says so below.
+                View::Down if self.is_below() && !state.machine.has_ended(index) => View::Idle,
+                view => view,
+            };
+            if let (View::Down, Some(plan)) = (&view, child.plan()) {
+                plan.all_down();
+            }
             child.node().status.store(Arc::new(Status {
-                view: state.machine.view(index),
+                view,
                 incarnation: state.machine.incarnation(index),
                 restarts: state.machine.restarts(index),
                 last_exit: state.machine.last_exit(index).or(before.as_ref()).cloned(),
                 removed: state.machine.is_removed(index),
             }));
         }
+        self.plan.node.is_ending.store(state.machine.is_ending(), Ordering::Relaxed);
         let falls_left = state.machine.falls_left(Instant::now());
         self.plan.node.falls_left.store(falls_left, Ordering::Relaxed);
         self.hub.touch();

@@ -123,7 +123,7 @@ impl Trace {
         }
         let span = Span::current();
         // The actor library keeps a span open for each actor's whole life: not a caller.
-        if span.metadata()?.target().starts_with("ractor") {
+        if span.metadata()?.target().starts_with(crate::LIBRARY_LOG_TARGET) {
             return None;
         }
         let caller = if asks { Caller::Asks(span) } else { Caller::Tells(span.id()?) };
@@ -328,8 +328,8 @@ impl<M: Send + 'static> Handle<M> {
             if self.state() == State::Down {
                 return Err(will_not);
             }
-            let changed = tokio::time::timeout_at(deadline, changes.changed()).await;
-            changed.map_err(|_elapsed| CallError::Deadline { accepted: false })?.ok();
+            let woken = tokio::time::timeout_at(deadline, changes.changed()).await;
+            woken.map_err(|_elapsed| CallError::Deadline { accepted: false })?.ok();
         }
     }
 

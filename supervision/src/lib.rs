@@ -20,6 +20,10 @@ mod system;
 #[cfg(test)]
 mod tests;
 
+/// The target of what the actor library below logs. It keeps a span open around everything that an
+/// actor does, which is of no interest to a service.
+pub const LIBRARY_LOG_TARGET: &str = "ractor";
+
 pub use actor::{Accept, Actor, Asked, Told};
 pub use backoff::{Backoff, Jitter};
 pub use exit::{BoxError, Cause, Exit};

@@ -1,7 +1,7 @@
 //! What is published of each place in the tree, and who is told of changes.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -34,6 +34,8 @@ pub(crate) struct Node {
     /// Messages that wait, or are being handled, in the newest incarnation's mailbox.
     pub(crate) depth: ArcSwap<AtomicUsize>,
     pub(crate) handled: AtomicU64,
+    /// Whether a supervisor is ending its children: it knows before the one above it does.
+    pub(crate) is_ending: AtomicBool,
     /// How many falls a supervisor still tolerates.
     pub(crate) falls_left: AtomicU32,
     /// Held by all parts of an incarnation (its state, its tasks): the next one starts, and the end
@@ -76,6 +78,7 @@ impl Node {
             facts: ArcSwap::from_pointee(Facts::new()),
             depth: ArcSwap::default(),
             handled: AtomicU64::new(0),
+            is_ending: AtomicBool::new(false),
             falls_left: AtomicU32::new(0),
             occupancy: Arc::new(Semaphore::new(1)),
             busy_since_ms: AtomicU64::new(0),

@@ -29,7 +29,8 @@ pub struct TreeSnapshot {
     pub restarts_in_ms: Option<u64>,
     /// Its newest incarnation; the first is 1.
     pub incarnation: u64,
-    /// How often it was restarted.
+    /// How often it fell and was restarted. Being restarted along with a sibling, or by hand, is
+    /// not counted.
     pub restarts: u64,
     /// How its last incarnation ended.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,7 +156,10 @@ impl TreeSnapshot {
         Self {
             id: node.id.to_string(),
             path: node.path().to_string(),
-            state: status.view.state(),
+            state: match status.view.state() {
+                State::Up if node.is_ending.load(Ordering::Relaxed) => State::Stopping,
+                state => state,
+            },
             uptime_ms,
             restarts_in_ms,
             incarnation: status.incarnation,

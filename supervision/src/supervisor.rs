@@ -14,7 +14,8 @@ use crate::actor::{Actor, Route};
 use crate::driver::{Command, Driver, Report};
 use crate::handle::{Handle, Slot};
 use crate::host::Host;
-use crate::node::{Hub, Kind, Node};
+use crate::machine::View;
+use crate::node::{Hub, Kind, Node, Status};
 use crate::policy::{ChildPolicy, Flags, Restart, Shutdown, Strategy};
 use crate::server::Server;
 use crate::system::from_now;
@@ -243,6 +244,18 @@ pub(crate) struct Plan {
     pub(crate) children: Vec<Arc<dyn Child>>,
     /// The incarnation that takes commands now.
     pub(crate) live: ArcSwapOption<ActorRef<Command>>,
+}
+
+impl Plan {
+    /// Shows that nobody below comes back.
+    pub(crate) fn all_down(&self) {
+        for child in &self.children {
+            child.node().status.rcu(|status| Status { view: View::Down, ..Status::clone(status) });
+            if let Some(plan) = child.plan() {
+                plan.all_down();
+            }
+        }
+    }
 }
 
 /// The same as a child of another supervisor.

@@ -25,8 +25,13 @@ pub struct Server {
 /// The shell between us and the server. Its arguments are the log's path and the server's command line.
 ///
 /// A watcher waits for the end of our pipe and is there before the server is. It has the keeper kill the server, so
-/// that the keeper reaps it; where the keeper is gone, it kills the process group that all of them share.
+/// that the keeper reaps it; where the keeper is gone, it kills the process group that all of them share. The last
+/// signal is for the `sleep` of a watcher that was killed in it.
+///
+/// Without a parent, a group with a stopped process in it is sent SIGHUP by the system (POSIX, `_exit`): that must not
+/// end those who watch.
 const KEEPER: &str = r#"
+trap '' HUP
 log=$1; shift
 exec 3<&0 </dev/null
 server= stopping=
@@ -46,6 +51,8 @@ wait "$server"; status=$?
 server=
 kill -9 "$watcher"
 wait "$watcher"
+trap '' TERM
+kill -TERM "-$$"
 exit "$status"
 "#;
 

@@ -137,6 +137,6 @@ proptest! {
         let moments = Duration::from_millis(100) * u32::try_from(count).unwrap();
         let latest = world.now + Duration::from_millis(budget) + Duration::from_secs(1) + moments;
         world.run_until(latest);
-        prop_assert!(world.halted.is_some());
+        prop_assert!(world.halted);
     }
 }

@@ -91,6 +91,7 @@ enum Happening {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "a check list, not a state")]
 struct Child {
     plots: Vec<Plot>,
     /// The incarnation that truly exists.
@@ -132,7 +133,8 @@ pub(super) struct World {
     ending: bool,
     /// Those that the end of everything has asked to end, one after the other.
     ended_by_order: Vec<usize>,
-    pub(super) halted: Option<Option<Arc<Cause>>>,
+    pub(super) halted: bool,
+    pub(super) cause: Option<Arc<Cause>>,
 }
 
 pub(super) fn policy(path: &str) -> ChildPolicy {
@@ -182,7 +184,8 @@ impl World {
             booted: false,
             ending: false,
             ended_by_order: Vec::new(),
-            halted: None,
+            halted: false,
+            cause: None,
         }
     }
 
@@ -265,7 +268,7 @@ impl World {
 
     /// What must hold when everything has come to rest.
     pub(super) fn check_rest(&self) {
-        if self.halted.is_some() {
+        if self.halted {
             return;
         }
         assert!(!self.ending, "an end that was begun comes to its end");
@@ -379,7 +382,7 @@ impl World {
     }
 
     fn feed(&mut self, input: Input) {
-        let was_ended = self.halted.is_some();
+        let was_ended = self.halted;
         let told_of_fall = self.note(&input);
         let mut effects = Vec::new();
         self.machine.on(self.now, input, &mut effects);
@@ -429,7 +432,7 @@ impl World {
 
     /// Whatever must happen by time has a timer.
     fn check_alarms(&self) {
-        if self.halted.is_some() {
+        if self.halted {
             return;
         }
         for (index, child) in self.children.iter().enumerate() {
@@ -455,7 +458,7 @@ impl World {
     }
 
     fn carry_out(&mut self, effect: Effect) {
-        assert!(self.halted.is_none(), "after Halt there came {effect:?}");
+        assert!(!self.halted, "after Halt there came {effect:?}");
         match effect {
             Effect::Spawn(key) => self.spawn(key),
             Effect::Stop(key, until) => {
@@ -484,7 +487,8 @@ impl World {
                     assert!(child.alive.is_none() || child.leaked, "{index} outlives the end");
                 }
                 self.log.push("halt".to_owned());
-                self.halted = Some(cause);
+                self.halted = true;
+                self.cause = cause;
             }
         }
     }

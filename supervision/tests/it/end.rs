@@ -132,7 +132,7 @@ async fn a_panic_in_terminate_and_another_in_drop_do_not_end_the_process() {
     assert!(system.shutdown(secs(5)).await.is_clean());
 }
 
-// kameo #397: "shutdown" resolves while the state still holds its locks.
+// ractor 2: kameo #397
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_resolves_when_every_state_is_dropped() {
     let journal = Journal::default();

@@ -58,7 +58,7 @@ async fn an_actor_that_does_not_start_fails_the_start_by_name_and_ends_the_ones_
         Probe::new("c", &journal).init(move |_| how).add_to(&mut root);
         Probe::new("d", &journal).add_to(&mut root);
 
-        // ractor-supervisor faults 6 and 9: the error is not swallowed, and the start waits for it.
+        // ractor 2: faults 6 and 9
         let error = System::start(root).await.unwrap_err();
         assert_eq!(error.to_string(), why);
         let StartError::Failed(cause) = error else { panic!("{error:?}") };
@@ -140,18 +140,19 @@ async fn an_error_and_a_panic_bring_a_new_incarnation_on_the_same_address() {
     assert!(!journal.take().contains(&"a#1 terminate".to_owned()));
 }
 
-// kameo #387, #397: the next start overlaps the end of the one before.
+// ractor 2: kameo #387, #397
 #[tokio::test(start_paused = true)]
 async fn the_next_incarnation_starts_when_nothing_of_the_one_before_is_left() {
     let journal = Journal::default();
     let probe = Probe::new("a", &journal).terminate(|_| How::Slow(secs(1)));
     let (system, a) = alone(probe.actor()).await;
-    let log = journal.clone();
+    let guard = OnDrop(journal.clone());
     a.tell(act(move |cx, _| {
-        let guard = OnDrop(log);
-        cx.task("held", async move { drop((guard, std::future::pending::<()>().await).1) }, |()| {
-            panics()
-        });
+        let work = async move {
+            let _guard = guard;
+            std::future::pending::<()>().await;
+        };
+        cx.task("held", work, |()| panics());
         Box::pin(async { Ok(()) })
     }))
     .unwrap();
@@ -230,7 +231,7 @@ async fn an_actor_that_asks_to_end_comes_back_only_if_it_is_permanent() {
     }
 }
 
-// ractor-supervisor fault 4: a Transient child that was killed counts as ended normally.
+// ractor 2: fault 4
 #[tokio::test(start_paused = true)]
 async fn a_transient_actor_that_had_to_be_cut_off_comes_back() {
     let journal = Journal::default();
@@ -250,7 +251,7 @@ async fn a_transient_actor_that_had_to_be_cut_off_comes_back() {
     );
 }
 
-// ractor-supervisor fault 1: siblings are killed instead of stopped, and their names still taken.
+// ractor 2: fault 1
 #[tokio::test(start_paused = true)]
 async fn siblings_that_fall_together_say_goodbye_in_reverse_and_start_in_order() {
     for (strategy, spared) in [(Strategy::OneForAll, false), (Strategy::RestForOne, true)] {
@@ -272,7 +273,7 @@ async fn siblings_that_fall_together_say_goodbye_in_reverse_and_start_in_order()
     }
 }
 
-// ractor-supervisor fault 3: two near falls restart everything twice.
+// ractor 2: fault 3
 #[tokio::test(start_paused = true)]
 async fn two_near_falls_of_a_group_are_one_restart() {
     let journal = Journal::default();
@@ -287,7 +288,7 @@ async fn two_near_falls_of_a_group_are_one_restart() {
     }
 }
 
-// ractor-supervisor fault 3, anarlog #6870.
+// ractor 2: fault 3
 #[tokio::test(start_paused = true)]
 async fn an_actor_removed_during_its_backoff_stays_away() {
     let journal = Journal::default();
@@ -301,7 +302,7 @@ async fn an_actor_removed_during_its_backoff_stays_away() {
     assert_eq!(system.tree().find("a").unwrap().state, State::Down);
 }
 
-// kameo #377: an explicit stop restarts a Permanent child.
+// ractor 2: kameo #377
 #[tokio::test(start_paused = true)]
 async fn a_removed_actor_says_goodbye_and_never_comes_back() {
     let journal = Journal::default();
@@ -330,7 +331,7 @@ async fn a_removed_actor_does_not_come_back_with_its_supervisor_either() {
     assert!(!journal.take().contains(&"a#2 init".to_owned()));
 }
 
-// kameo #377, #392: lifecycle controls bound to the old incarnation.
+// ractor 2: kameo #377, #392
 #[tokio::test(start_paused = true)]
 async fn restart_reaches_whichever_incarnation_runs_and_spends_no_fall() {
     let journal = Journal::default();

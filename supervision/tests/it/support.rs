@@ -222,9 +222,8 @@ pub(crate) async fn until(system: &System, shows: impl Fn(&TreeSnapshot) -> bool
             changes.changed().await.unwrap();
         }
     };
-    if timeout(DEADLINE, waiting).await.is_err() {
-        panic!("waited too long; the tree: {:#?}", system.tree());
-    }
+    let waited = timeout(DEADLINE, waiting).await;
+    assert!(waited.is_ok(), "waited too long; the tree: {:#?}", system.tree());
 }
 
 /// Waits until this incarnation of `id` is up.

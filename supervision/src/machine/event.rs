@@ -1,0 +1,120 @@
+//! What a [`Machine`](super::Machine) is told, and what it says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::exit::{Cause, Exit};
+#[cfg(doc)]
+use crate::policy::Shutdown;
+
+/// One incarnation of one child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Which child, in start order.
+    pub child: usize,
+    /// Which of its incarnations; the first is 1.
+    pub incarnation: u64,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Start the children, in order.
+    Boot,
+    /// This incarnation is up: its `init` succeeded.
+    Started(Key),
+    /// This incarnation asks to end by itself.
+    Finish(Key),
+    /// This incarnation has ended, and nothing of it is left.
+    Exited(Key, Exit),
+    /// Restart this child, without counting it as a fall.
+    Restart(usize),
+    /// End this child for good.
+    Remove(usize),
+    /// End all children, in reverse order, until then at the latest.
+    Shutdown(Instant),
+    /// Time has passed.
+    Tick,
+}
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Start this incarnation.
+    Spawn(Key),
+    /// Ask this incarnation to end as its [`Shutdown`] says, until then at the latest.
+    Stop(Key, Option<Instant>),
+    /// Cut this incarnation off.
+    Kill(Key),
+    /// Tell whoever watches.
+    Tell(Key, Change),
+    /// Every child has been started once.
+    Booted,
+    /// The supervisor is done; with a cause if it gave up.
+    Halt(Option<Arc<Cause>>),
+}
+
+/// What a watcher is told of one incarnation.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Change {
+    /// It is up, after this long.
+    Started {
+        /// From the spawn to the end of `init`.
+        took: Duration,
+    },
+    /// It ended.
+    Exited {
+        /// How.
+        exit: Exit,
+        /// How long it had been up.
+        uptime: Duration,
+    },
+    /// It will be started again.
+    RestartScheduled {
+        /// How long from now.
+        delay: Duration,
+        /// The how-manieth attempt without a stable incarnation in between; the first is 1.
+        attempt: u32,
+    },
+    /// It did not end in time and is being cut off.
+    StopTimedOut,
+    /// It was cut off and is still there: it blocks its thread. No other incarnation of it is
+    /// started before it is gone.
+    Leaked,
+    /// Its fall was one too many: the supervisor gives up.
+    Escalated {
+        /// Why.
+        cause: Arc<Cause>,
+    },
+    /// It refuses messages, its mailbox being full. Told once until half of it is free again.
+    Overloaded {
+        /// The messages queued.
+        depth: usize,
+    },
+}
+
+/// What a child is doing, for those who look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum View {
+    /// Waits for its turn to start.
+    Idle,
+    /// In `init`.
+    Starting,
+    /// Running since then.
+    Up {
+        /// When `init` was done.
+        since: Instant,
+    },
+    /// Fell; is started again then.
+    Backoff {
+        /// When.
+        until: Instant,
+    },
+    /// Asked to end.
+    Stopping,
+    /// Ended for good.
+    Down,
+}
