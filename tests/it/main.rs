@@ -1,1 +1,23 @@
-//! Placeholder.
+//! What a service of Mainstay promises, seen from outside: over HTTP, with a real server behind it.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test is the root of its own tasks, and chooses its server by a variable"
+)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod support;
+
+mod architecture;
+
+#[cfg(feature = "cache")]
+mod addresses;
+#[cfg(feature = "cache")]
+mod messages;
+#[cfg(feature = "cache")]
+mod outage;
+#[cfg(feature = "cache")]
+mod readiness;
+#[cfg(feature = "cache")]
+mod shutdown;
+#[cfg(all(feature = "cache", feature = "chaos"))]
+mod supervision;

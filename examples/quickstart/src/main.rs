@@ -13,12 +13,15 @@ mod welcome;
 
 use std::net::Ipv4Addr;
 
+use mainstay::Config;
 use mainstay::actor::Actor;
 use mainstay::axum::extract::FromRef;
 use mainstay::prelude::*;
 
 use reads::Reads;
 use users::Users;
+
+const DATABASE: &str = "quickstart.db";
 
 /// What the handlers share: the service's state, and a database of our own beside it.
 #[derive(Clone)]
@@ -62,13 +65,16 @@ fn is_set(variable: &str) -> bool {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let mut config = mainstay::Config::load_for_service("quickstart")?;
+    let mut config = Config::load_for_service("quickstart")?;
     config.service.bind = Ipv4Addr::LOCALHOST.into();
-    if !is_set("ACTON_REDIS_URL") && !is_set("MAINSTAY_REDIS_URL") {
-        config.redis.url = "embedded".to_owned();
+    let is_default = config.redis.url == Config::default().redis.url;
+    if is_default && !is_set("ACTON_REDIS_URL") && !is_set("MAINSTAY_REDIS_URL") {
+        config.redis.url = "embedded".into();
     }
     let with_chaos = is_set("QUICKSTART_CHAOS");
-    let users = Users::open("quickstart.db").await?;
+    let users = Users::open(DATABASE).await.map_err(|error| {
+        Error::internal(format!("cannot use {DATABASE} in the current directory: {error}"))
+    })?;
 
     let service = ServiceBuilder::new()
         .with_config(config)
@@ -83,6 +89,6 @@ async fn main() -> Result<()> {
         .build()
         .bind()
         .await?;
-    welcome::print(service.local_addr(), service.state(), with_chaos).await;
+    welcome::print(service.local_addr(), service.state(), with_chaos);
     service.serve().await
 }

@@ -16,6 +16,11 @@ pub async fn cache_status(State(app): State<AppState>) -> Result<Json<PoolStatus
 
 /// `POST /api/v1/tree/{actor}/crash`, with `QUICKSTART_CHAOS=1` only
 pub async fn crash(State(app): State<AppState>, Path(actor): Path<String>) -> Result<StatusCode> {
-    app.inject_panic(&actor)?;
+    let is_actor = app.tree().find(&actor).is_some_and(|found| found.mailbox.is_some());
+    if !is_actor {
+        return Err(Error::not_found(format!("there is no actor {actor}")));
+    }
+    app.inject_panic(&actor)
+        .map_err(|_fallen| Error::conflict(format!("{actor} has fallen and is not back yet")))?;
     Ok(StatusCode::ACCEPTED)
 }

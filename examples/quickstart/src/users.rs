@@ -33,12 +33,9 @@ pub struct Users {
 
 impl Users {
     /// Opens the database, and makes it with three users where there is none.
-    pub async fn open(path: &str) -> Result<Self> {
+    pub async fn open(path: &str) -> Result<Self, sqlx::Error> {
         let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
-        let pool =
-            SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(
-                |error| Error::internal(format!("cannot open the database {path}: {error}")),
-            )?;
+        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
         sqlx::raw_sql(
             "CREATE TABLE IF NOT EXISTS users (
                 id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT NOT NULL
@@ -49,8 +46,7 @@ impl Users {
                 (3, 'Barbara', 'barbara@example.org');",
         )
         .execute(&pool)
-        .await
-        .map_err(Error::internal)?;
+        .await?;
         Ok(Self { pool })
     }
 
@@ -111,7 +107,8 @@ async fn through_cache(
     }
     let user = users.find(id).await?;
     if let Some(user) = &user {
-        // The next read tries again.
+        // If this fails, the next read tries again. If the user was changed since `find`, this puts
+        // the old one back: a value that may never be old needs more than a key and its time.
         conn.set_ex(&key, serde_json::to_string(user)?, CACHED_FOR).await.ok();
     }
     Ok(("miss", user))

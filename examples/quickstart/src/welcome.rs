@@ -1,56 +1,54 @@
 //! What a newcomer reads first.
-#![expect(clippy::print_stdout, reason = "this is for the reader of a terminal")]
 
+use std::io::{Write, stdout};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use mainstay::prelude::*;
 
-/// How long the first lines wait for the embedded server.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-pub async fn print(address: SocketAddr, app: &AppState, with_chaos: bool) {
-    let pid = tokio::time::timeout(PATIENCE, embedded_pid(app)).await.ok().flatten();
-    println!(
+pub fn print(address: SocketAddr, app: &AppState, with_chaos: bool) {
+    let redis = match embedded_pid(app) {
+        Some(pid) => format!(
+            "\
+Redis is embedded, pid {pid}. Kill it and go on reading users: kill -9 {pid}
+Reads go round the cache (x-cache: bypass) until another is there, which takes about a second.
+What was cached is read again from the database; the sessions are lost."
+        ),
+        None => "Redis is where the configuration says; /ready says how it is.".to_owned(),
+    };
+    let text = format!(
         "
 The quickstart listens on http://{address}. Ctrl-C ends it. Try, in another terminal:
 
   curl -i http://{address}/api/v1/users/1
-  curl -i http://{address}/api/v1/users/1          # the second time: x-cache: hit
-  curl -X PUT http://{address}/api/v1/users/2 -H 'content-type: application/json' \\
-       -d '{{\"name\":\"Grace Hopper\",\"email\":\"grace@example.org\"}}'
-  curl -X POST http://{address}/api/v1/sessions -H 'content-type: application/json' \\
-       -d '{{\"user_id\":3}}'
-  curl http://{address}/api/v1/tree"
+  curl -i -X PUT http://{address}/api/v1/users/1 -H 'content-type: application/json' -d '{{\"name\":\"Ada Lovelace\",\"email\":\"ada@example.org\"}}'
+  curl -i http://{address}/api/v1/users/1/reads
+  curl -i -X POST http://{address}/api/v1/sessions -H 'content-type: application/json' -d '{{\"user_id\":1}}'
+  curl -i http://{address}/api/v1/tree
+
+Read user 1 twice: the header x-cache says miss, then hit. After the PUT it is a miss again.
+
+{redis}
+{}
+",
+        if with_chaos { chaos(address, app) } else { String::new() }
     );
-    match pid {
-        Some(pid) => println!(
-            "
-Redis is embedded, pid {pid}. Kill it and go on reading users: kill -9 {pid}
-The reads go round the cache (x-cache: bypass) until it is back, which takes about a second."
-        ),
-        None => println!("\nRedis is where the configuration says; /ready says how it is."),
-    }
-    if with_chaos {
-        println!(
-            "
-Crash an actor: curl -X POST http://{address}/api/v1/tree/pool-manager/crash
-It is back before you can look; /api/v1/tree counts its restarts. More than {} crashes within
-{:?} are too many: the supervisor gives up, and the service ends with the reason.",
-            app.config().supervision.intensity,
-            app.config().supervision.within
-        );
-    }
-    println!();
+    // Nobody need be reading: `quickstart | head -1`. That is no reason to end.
+    stdout().write_all(text.as_bytes()).ok();
 }
 
-/// The process id of the embedded server, once there is one. `None` where Redis is somewhere else.
-async fn embedded_pid(app: &AppState) -> Option<u64> {
-    loop {
-        let pid = app.tree().find("embedded-redis")?.facts.get("pid").and_then(|pid| pid.as_u64());
-        if pid.is_some() {
-            return pid;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+fn chaos(address: SocketAddr, app: &AppState) -> String {
+    let limits = &app.config().supervision;
+    format!(
+        "
+Crash an actor: curl -i -X POST http://{address}/api/v1/tree/pool-manager/crash
+It is back in a moment; /api/v1/tree counts its restarts. More than {} crashes within {:?}
+are too many: the supervisor gives up, and the service ends with the reason.
+",
+        limits.intensity, limits.within
+    )
+}
+
+/// The process id of the embedded server. `None` where Redis is somewhere else.
+fn embedded_pid(app: &AppState) -> Option<u64> {
+    app.tree().find("embedded-redis")?.facts.get("pid")?.as_u64()
 }

@@ -1,0 +1,202 @@
+//! `/ready`: what it says of a Redis that comes late, freezes, falls silent, is cut off, or does
+//! not matter.
+
+use std::time::Duration;
+
+use mainstay::cache::ProbeNow;
+use mainstay_actors::tree::{Setup, Tree};
+use tokio::time::Instant;
+
+use crate::support::{App, Port, Proxy, Server, Weather, config, eventually, routes, within};
+
+/// What a machine that is busy with other tests may add to a bound.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// A verdict counts for three probe intervals.
+fn verdict_lifetime(app: &App) -> Duration {
+    app.state.config().redis.probe_interval * 3
+}
+
+/// `/ready` says that Redis is away, within `limit`.
+async fn becomes_unready(app: &App, limit: Duration) -> String {
+    within(limit, "the service is not ready", async || {
+        let answer = app.get("/ready").await;
+        if answer.status == 200 {
+            return None;
+        }
+        assert_eq!(answer.status, 503, "{answer:?}");
+        let ready = answer.json();
+        assert_eq!(ready["ready"], false, "{ready}");
+        assert_eq!(ready["dependencies"]["redis"]["healthy"], false, "{ready}");
+        Some(ready["dependencies"]["redis"]["message"].as_str().unwrap().to_owned())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_late_is_found_and_costs_no_restart() {
+    let port = Port::reserve();
+    let app = App::start(config(port.url()), routes()).await;
+    let health = app.get("/health").await;
+    assert_eq!(health.status, 200, "{health:?}");
+    let message = eventually("a probe has found nobody", async || {
+        let message = becomes_unready(&app, Duration::ZERO).await;
+        (message != "no probe has ended yet").then_some(message)
+    })
+    .await;
+    assert!(message.contains("connection refused; check that redis runs"), "{message}");
+    app.get("/stored").await.is_unavailable();
+
+    let server = Server::start_on(port).await;
+    let ready = async || app.is_ready().await.then_some(());
+    within(Duration::from_secs(2) + SLACK, "ready, after the server listens", ready).await;
+    app.answers("/stored", 200).await;
+    assert_eq!(app.restarts(), 0);
+    assert_eq!(app.generation(), 1);
+    app.end().await;
+    drop(server);
+}
+
+// redis R2
+#[tokio::test]
+async fn a_frozen_redis_is_noticed_in_time_and_heals_when_it_thaws() {
+    let server = Server::start().await;
+    let app = App::start(config(server.url()), routes()).await;
+    app.becomes_ready().await;
+    server.freeze();
+    let message = becomes_unready(&app, verdict_lifetime(&app) + SLACK).await;
+    assert!(message.contains("check the server's load and the network"), "{message}");
+    server.thaw();
+    app.becomes_ready().await;
+    app.answers("/stored", 200).await;
+    assert_eq!(app.restarts(), 0);
+    app.end().await;
+}
+
+// redis R3
+#[tokio::test]
+async fn a_network_that_swallows_everything_is_noticed_in_time_and_heals() {
+    let server = Server::start().await;
+    let proxy = Proxy::before(server.address()).await;
+    let app = App::start(config(proxy.url()), routes()).await;
+    app.becomes_ready().await;
+    app.answers("/stored", 200).await;
+    proxy.set(Weather::Silent).await;
+    becomes_unready(&app, verdict_lifetime(&app) + SLACK).await;
+    proxy.set(Weather::Fair).await;
+    app.becomes_ready().await;
+    // The connection of before is still there, and silent for ever.
+    app.answers("/stored", 200).await;
+    assert_eq!(app.restarts(), 0);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_network_that_cuts_every_connection_is_noticed_in_time_and_heals() {
+    for weather in [Weather::Cut, Weather::Gone] {
+        let server = Server::start().await;
+        let proxy = Proxy::before(server.address()).await;
+        let app = App::start(config(proxy.url()), routes()).await;
+        app.becomes_ready().await;
+        proxy.set(weather).await;
+        becomes_unready(&app, verdict_lifetime(&app) + SLACK).await;
+        proxy.set(Weather::Fair).await;
+        app.becomes_ready().await;
+        app.answers("/stored", 200).await;
+        assert_eq!(app.restarts(), 0, "{weather:?}");
+        app.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_slow_network_is_no_outage() {
+    let server = Server::start().await;
+    let proxy = Proxy::before(server.address()).await;
+    let mut config = config(proxy.url());
+    // A machine that stands still for a moment is not to look like an outage.
+    config.redis.probe_timeout = Duration::from_secs(2);
+    config.redis.command_timeout = Duration::from_secs(3);
+    let app = App::start(config, routes()).await;
+    app.becomes_ready().await;
+    // There and back again takes less than a probe and less than a command may.
+    proxy.set(Weather::Slow(Duration::from_millis(40))).await;
+    let answers = futures_util::future::join_all((0..20).map(|_| app.get("/stored"))).await;
+    for answer in answers {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.took > Duration::from_millis(80), "the delay is real: {answer:?}");
+    }
+    let report = app.state.ask(ProbeNow).await.unwrap();
+    assert!(report.healthy, "{report:?}");
+    assert!(app.is_ready().await);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn an_optional_redis_is_shown_and_does_not_count() {
+    let mut server = Server::start().await;
+    let mut config = config(server.url());
+    config.redis.optional = true;
+    let app = App::start(config, routes()).await;
+    let seen = async |healthy: bool| {
+        let answer = app.get("/ready").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let ready = answer.json();
+        assert_eq!(ready["ready"], true, "{ready}");
+        (ready["dependencies"]["redis"]["healthy"] == healthy).then_some(())
+    };
+    eventually("redis is seen", async || seen(true).await).await;
+    server.kill();
+    eventually("redis is seen to be away", async || seen(false).await).await;
+    app.get("/stored").await.is_unavailable();
+    server.restart().await;
+    eventually("redis is seen again", async || seen(true).await).await;
+    app.end().await;
+}
+
+async fn tree_of(server: &Server) -> Tree {
+    let mut setup = Setup::new("it");
+    setup.redis.url = server.url();
+    setup.redis.probe_interval = Duration::from_millis(100);
+    Tree::start(setup).await.unwrap()
+}
+
+fn is_healthy(tree: &Tree) -> bool {
+    tree.dependencies()[0].healthy
+}
+
+#[tokio::test]
+async fn what_a_health_monitor_found_is_forgotten_when_it_is_gone() {
+    let server = Server::start().await;
+    let tree = tree_of(&server).await;
+    eventually("healthy", async || is_healthy(&tree).then_some(())).await;
+    tree.system().remove("health-monitor").unwrap();
+    eventually("not healthy any more", async || (!is_healthy(&tree)).then_some(())).await;
+    let message = &tree.dependencies()[0].message;
+    assert_eq!(message, "the health monitor has not reported lately");
+    // Nobody says that it is away, so it is tried.
+    let mut conn = tree.cache().get().await.unwrap();
+    conn.set("key", "value").await.unwrap();
+    drop(conn);
+    tree.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_breaker_that_nobody_watches_does_not_stay_open() {
+    let mut server = Server::start().await;
+    let tree = tree_of(&server).await;
+    eventually("healthy", async || is_healthy(&tree).then_some(())).await;
+    server.kill();
+    let cache = tree.cache();
+    let fails_at_once = async || {
+        let begun = Instant::now();
+        let failed = cache.get().await.is_err();
+        failed && begun.elapsed() < Duration::from_millis(50)
+    };
+    eventually("the breaker is open", async || fails_at_once().await.then_some(())).await;
+    tree.system().remove("health-monitor").unwrap();
+    server.restart().await;
+    let conn = eventually("a connection", async || cache.get().await.ok()).await;
+    assert!(!is_healthy(&tree), "nobody has looked");
+    drop(conn);
+    tree.shutdown(Duration::from_secs(5)).await;
+}

@@ -1,0 +1,33 @@
+//! What the tests share: a server of each test's own, the weather on the way to it, a service to
+//! ask.
+
+pub(crate) mod source;
+
+#[cfg(feature = "cache")]
+mod app;
+#[cfg(feature = "cache")]
+mod load;
+#[cfg(feature = "cache")]
+mod log;
+#[cfg(feature = "cache")]
+mod proxy;
+#[cfg(feature = "cache")]
+mod routes;
+#[cfg(feature = "cache")]
+mod server;
+#[cfg(feature = "cache")]
+mod wait;
+
+#[cfg(feature = "cache")]
+pub(crate) use {
+    app::{Answer, App, config},
+    load::Load,
+    log::Log,
+    proxy::{Proxy, Weather},
+    routes::{Count, counter, routes},
+    server::{Port, Server},
+    wait::{eventually, within},
+};
+
+#[cfg(feature = "embedded")]
+pub(crate) use server::signal;
