@@ -97,7 +97,7 @@ static SERVICE: [Key; 9] = keys! { service:
     port = Port "The port to listen on; 0 takes any free one."
     environment = Name "Where the service runs. `production` makes the default of `drain_delay` 5 s."
     log_level = Levels "The least level that is logged, or a list such as `info,redis=debug`."
-    request_timeout = Time(Least::Millisecond) "How long a request may take, answer included."
+    request_timeout = Time(Least::Millisecond) "How long a request may take until its answer begins."
     shutdown_timeout = Time(Least::Millisecond) "The whole time from the signal to the exit of the process."
     drain_delay = Time(Least::Zero) "How long the service still accepts while it is no longer ready. Shorter than `shutdown_timeout`."
     body_limit = Size(LARGEST_BODY_BYTES) "The largest request body that is read."

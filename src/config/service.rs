@@ -17,7 +17,7 @@ pub struct Config {
     pub environment: String,
     /// The least level that is logged, or a list such as `info,redis=debug`. Default "info".
     pub log_level: String,
-    /// How long a request may take, answer included. Default 30 s.
+    /// How long a request may take until its answer begins. Default 30 s.
     pub request_timeout: Duration,
     /// How long the process may take from the signal to its exit. Default 25 s.
     pub shutdown_timeout: Duration,

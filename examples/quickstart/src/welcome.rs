@@ -10,8 +10,8 @@ pub fn print(address: SocketAddr, app: &AppState, with_chaos: bool) {
         Some(pid) => format!(
             "\
 Redis is embedded, pid {pid}. Kill it and go on reading users: kill -9 {pid}
-Reads go round the cache (x-cache: bypass) until another is there, which takes about a second.
-What was cached is read again from the database; the sessions are lost."
+Another takes its place at once: the next read is a miss, and the sessions are lost.
+Freeze that one for a real outage: reads go round the cache (x-cache: bypass) until it thaws."
         ),
         None => "Redis is where the configuration says; /ready says how it is.".to_owned(),
     };
