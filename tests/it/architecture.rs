@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use figment::providers::{Format, Toml};
 use serde_json::Value;
 
-use crate::support::source::{Piece, Source, close, workspace};
+use crate::support::source::{Piece, Source, close, mark_tests, workspace};
 
 /// Where a rule does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -433,6 +433,20 @@ fn an_actor_that_is_added_elsewhere_is_found() {
     assert_eq!(adds("src/service/tests.rs", text), [] as [usize; 0]);
     let tested = format!("fn b() {{}}\n#[cfg(test)]\nmod tests {{ {text} }}\nroot.supervisor(b);");
     assert_eq!(adds("src/service/run.rs", &tested), [6]);
+}
+
+#[test]
+fn a_file_that_only_tests_have_is_a_test() {
+    let mut sources = [
+        Source::new("src/lib.rs", "#[cfg(test)]\nmod relay;\nmod tree;"),
+        Source::new("src/relay.rs", "Supervisor::new(\"relay\");"),
+        Source::new("src/relay/parts.rs", "Supervisor::new(\"parts\");"),
+        Source::new("src/tree.rs", "Supervisor::new(\"tree\");"),
+    ];
+    mark_tests(&mut sources);
+    let found: Vec<_> = sources.iter().flat_map(added_actors).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].path, Path::new("src/tree.rs"));
 }
 
 #[test]

@@ -221,3 +221,20 @@ async fn what_a_supervisor_owns_waits_out_its_backoff_with_it_and_ends_with_it()
     assert_eq!(a.ready(soon()).await, gone);
     assert_eq!(a.ask(soon(), |reply| Message::Ping(Ping, reply)).await.map(|_| 0), gone);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_gives_up_is_shown_as_stopping_while_its_actors_still_end() {
+    let journal = Journal::default();
+    let mut root = Supervisor::new("root");
+    let none = Intensity { max: 0, within: secs(30) };
+    let mut below = Supervisor::new("below").intensity(none).significant();
+    Probe::new("slow", &journal).terminate(|_| How::Slow(secs(2))).add_to(&mut below);
+    let b = Probe::new("b", &journal).add_to(&mut below);
+    root.supervisor(below);
+    let system = System::start(root).await.unwrap();
+    b.tell(panics()).unwrap();
+    in_state(&system, "below", State::Stopping).await;
+    assert!(timeout(secs(1), system.failed()).await.is_err(), "the slow one still ends");
+    assert!(timeout(DEADLINE, system.failed()).await.is_ok());
+    assert_eq!(system.tree().find("below").unwrap().state, State::Down);
+}

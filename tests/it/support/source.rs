@@ -23,11 +23,15 @@ pub(crate) struct Source {
     /// Each with its line; the first line is 1. Comments are left out.
     pub(crate) pieces: Vec<(usize, Piece)>,
     line_count: usize,
+    is_test: bool,
 }
 
 impl Source {
     pub(crate) fn new(path: impl Into<PathBuf>, text: &str) -> Self {
-        Self { path: path.into(), pieces: pieces(text), line_count: text.lines().count() }
+        let path = path.into();
+        let is_test = path.file_name().is_some_and(|name| name == "tests.rs")
+            || path.components().any(|part| part.as_os_str() == "tests");
+        Self { path, pieces: pieces(text), line_count: text.lines().count(), is_test }
     }
 
     /// Every `.rs` file below `directory`, which is named from the root of the workspace.
@@ -47,20 +51,15 @@ impl Source {
             }
         }
         found.sort_by(|one, other| one.path.cmp(&other.path));
+        mark_tests(&mut found);
         found
-    }
-
-    /// Whether the whole file is a test.
-    pub(crate) fn is_test(&self) -> bool {
-        self.path.file_name().is_some_and(|name| name == "tests.rs")
-            || self.path.components().any(|part| part.as_os_str() == "tests")
     }
 
     /// The file without the modules in it that are tests; empty if all of it is.
     pub(crate) fn without_tests(&self) -> Self {
         let path = self.path.clone();
-        if self.is_test() {
-            return Self { path, pieces: Vec::new(), line_count: 0 };
+        if self.is_test {
+            return Self { path, pieces: Vec::new(), line_count: 0, is_test: true };
         }
         let mut kept = Vec::new();
         let mut line_count = self.line_count;
@@ -74,7 +73,23 @@ impl Source {
                 rest = &rest[1..];
             }
         }
-        Self { path, pieces: kept, line_count }
+        Self { path, pieces: kept, line_count, is_test: false }
+    }
+
+    /// Where those modules are that only tests have and that are files of their own, without `.rs`.
+    fn test_files(&self) -> Vec<PathBuf> {
+        let stem = self.path.file_stem().unwrap_or_default();
+        let is_door = ["lib", "main", "mod"].iter().any(|door| stem == *door);
+        let home =
+            if is_door { self.path.with_file_name("") } else { self.path.with_extension("") };
+        let declared = (0..self.pieces.len()).filter_map(|at| {
+            let rest = &self.pieces[at..];
+            match &rest[..test_module(rest)?] {
+                [.., (_, Piece::Word(name)), (_, Piece::Mark(';'))] => Some(home.join(name)),
+                _ => None,
+            }
+        });
+        declared.collect()
     }
 
     pub(crate) fn line_count(&self) -> usize {
@@ -99,6 +114,15 @@ impl Source {
             let is_here = window.iter().map(|(_, piece)| piece).eq(wanted.iter().map(|(_, p)| p));
             is_here.then(|| (window[0].0, &self.pieces[at + window.len()..]))
         })
+    }
+}
+
+/// Marks every file that belongs to a module which only tests have.
+pub(crate) fn mark_tests(sources: &mut [Source]) {
+    let tests: Vec<_> = sources.iter().flat_map(Source::test_files).collect();
+    for source in sources {
+        let module = source.path.with_extension("");
+        source.is_test |= tests.iter().any(|test| module.starts_with(test));
     }
 }
 
