@@ -20,14 +20,14 @@ impl<M> Recipient<M> {
 }
 
 impl<R: Request> Recipient<R> {
-    /// Asks, and waits for the reply until the request's deadline, at most
-    /// `supervision.ask_timeout` (default 5 s). Asks the actor.
+    /// Asks, and waits for the reply until the request's deadline, outside of
+    /// a request for `supervision.ask_timeout` (default 5 s). Asks the actor.
     ///
     /// # Errors
     /// [`AskError`]; its [`outcome`](AskError::outcome) says whether asking again is safe. *Cancel
     /// safety*: when dropped, the actor may have acted or not.
     pub async fn ask(&self, request: R) -> Result<R::Reply, AskError> {
-        Ok(self.inner.ask_by(deadline::at_most(self.ask_timeout), request).await?)
+        Ok(self.inner.ask_by(deadline::or_after(self.ask_timeout), request).await?)
     }
 }
 

@@ -61,8 +61,8 @@ impl AppState {
         self.cache()
     }
 
-    /// Asks whoever takes `R`, and waits for the reply until the request's deadline, at most
-    /// `supervision.ask_timeout` (default 5 s). Asks the actor.
+    /// Asks whoever takes `R`, and waits for the reply until the request's deadline, outside of
+    /// a request for `supervision.ask_timeout` (default 5 s). Asks the actor.
     ///
     /// # Errors
     /// [`AskError`]; its [`outcome`](AskError::outcome) says whether asking again is safe. *Cancel

@@ -35,6 +35,11 @@ pub fn at_most(limit: Duration) -> Instant {
     current().map_or(end, |deadline| deadline.min(end))
 }
 
+/// The deadline in force, or `limit` from now outside of every scope. Answers from memory.
+pub fn or_after(limit: Duration) -> Instant {
+    current().unwrap_or_else(|| at_most(limit))
+}
+
 /// Stands for "never" where a limit is too long to be added to a clock.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -57,6 +62,13 @@ mod tests {
             assert_eq!(at_most(Duration::from_secs(1)), Instant::now() + Duration::from_secs(1));
         })
         .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_for_the_time_outside_of_scopes_does_not_count_inside() {
+        let (limit, deadline) = (Duration::from_secs(1), Instant::now() + Duration::from_secs(9));
+        assert_eq!(or_after(limit), Instant::now() + limit);
+        assert_eq!(scope(deadline, async { or_after(limit) }).await, deadline);
     }
 
     #[tokio::test(start_paused = true)]

@@ -36,7 +36,8 @@ use crate::{
 /// How many pieces of work the nursery runs at once.
 const NURSERY_CAPACITY: usize = 1024;
 
-/// What a tree is made from.
+/// What a tree is made from: [`Setup::new`], and what differs from it.
+#[non_exhaustive]
 pub struct Setup {
     /// The service's name: part of what its connections are called in `CLIENT LIST`.
     pub name: String,
@@ -193,17 +194,17 @@ impl Tree {
         self.system.recipient()
     }
 
-    /// Asks whoever takes `R`, and waits for the reply until the request's deadline, at most
-    /// [`Limits::ask_timeout`]. Asks the actor.
+    /// Asks whoever takes `R`, and waits for the reply until the request's deadline, outside of
+    /// a request for [`Limits::ask_timeout`]. Asks the actor.
     ///
     /// # Errors
     /// [`AskError`]; its [`outcome`](AskError::outcome) says whether asking again is safe.
     pub async fn ask<R: Request>(&self, request: R) -> Result<R::Reply, AskError> {
-        let deadline = deadline::at_most(self.ask_timeout);
+        let deadline = deadline::or_after(self.ask_timeout);
         Ok(self.system.recipient::<R>()?.ask_by(deadline, request).await?)
     }
 
-    /// Tells whoever takes `N`, and waits for nothing.
+    /// Tells whoever takes `N`, and waits for nothing. Answers from memory: whether it was accepted.
     ///
     /// # Errors
     /// [`AskError`]: it was not accepted.
@@ -212,7 +213,7 @@ impl Tree {
     }
 
     /// Everything the service depends on. Answers from memory: from the health monitor's verdict,
-    /// which counts for three probe intervals.
+    /// which counts for three probe intervals and one probe timeout.
     pub fn dependencies(&self) -> Vec<Dependency> {
         #[cfg(feature = "cache")]
         {
@@ -227,17 +228,18 @@ impl Tree {
         self.system.tree()
     }
 
-    /// The system below, for waiting on its events and changes.
+    /// The system below, for waiting on its events and changes. Answers from memory.
     pub fn system(&self) -> &System {
         &self.system
     }
 
-    /// Where work lives that a request starts and that outlives it.
+    /// Where work lives that a request starts and that outlives it. Answers from memory.
     pub fn nursery(&self) -> &Nursery {
         &self.nursery
     }
 
-    /// Waits until the tree gives up, and says why. Never returns for a tree that was shut down.
+    /// Waits until the tree gives up, and says why. Never returns for a tree that was shut down. Answers from memory.
+    /// *Cancel safety*: may be dropped.
     pub async fn failed(&self) -> Arc<Cause> {
         self.system.failed().await
     }
@@ -280,8 +282,7 @@ async fn add_embedded(root: &mut Supervisor, setup: &Setup) -> Result<Address, S
     let nest = Arc::new(Nest::new(Home::create(&setup.temp_dir)?, program));
     nest.start().await?;
     let path = nest.socket_path();
-    let keeper = move || Keeper { nest: Arc::clone(&nest) };
-    root.actor(Actor::new("embedded-redis", keeper));
+    root.actor(Actor::new("embedded-redis", move || Keeper { nest: Arc::clone(&nest) }));
     Ok(Address::unix(path))
 }
 

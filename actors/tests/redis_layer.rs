@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 mod support;
-use support::{Server, absent, endpoint, eventually, id};
+use support::{Drops, Proxy, Server, absent, endpoint, eventually, id};
 
 // redis R7
 #[tokio::test]
@@ -183,28 +183,54 @@ async fn a_corrected_password_file_heals_without_a_restart() {
     let server = Server::start(&["--requirepass", "right"]).await;
     let file = server.path("password");
     std::fs::write(&file, "wrong\n").unwrap();
-    let config =
-        Config { url: server.url(), password_file: Some(file.clone()), ..Config::default() };
+    let config = Config {
+        url: server.url(),
+        password_file: Some(file.clone()),
+        connect_timeout: Duration::from_secs(20),
+        ..Config::default()
+    };
     let endpoint = endpoint(config);
     assert_eq!(endpoint.probe_connection().await.unwrap_err(), Cause::Auth);
     let waiting = tokio::spawn({
         let endpoint = Arc::clone(&endpoint);
         async move { endpoint.lease().await }
     });
-    eventually("an attempt has failed", async || endpoint.trouble() == Some(Cause::Auth)).await;
     std::fs::remove_file(&file).unwrap();
-    assert_eq!(endpoint.probe_connection().await.unwrap_err(), Cause::PasswordFile);
+    eventually("the next attempt tells", async || {
+        endpoint.probe_connection().await.unwrap_err() == Cause::PasswordFile
+    })
+    .await;
+    assert_eq!(endpoint.trouble(), Some(Cause::PasswordFile));
     std::fs::write(&file, "right\n").unwrap();
     let mut conn = timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap().unwrap();
     conn.set("k", "v").await.unwrap();
     assert_eq!(endpoint.trouble(), None);
 }
 
+#[tokio::test]
+async fn a_password_file_without_a_password_is_its_own_cause() {
+    let server = Server::start(&["--requirepass", "right"]).await;
+    let pipe = server.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let large = server.path("large");
+    std::fs::write(&large, "x".repeat(4097)).unwrap();
+    let empty = server.path("empty");
+    std::fs::write(&empty, "\n").unwrap();
+    for file in [pipe, large, empty, server.path("missing")] {
+        // The password of the url would be right.
+        let url = format!("{}?pass=right", server.url());
+        let config = Config { url, password_file: Some(file.clone()), ..Config::default() };
+        let cause = endpoint(config).probe_connection().await.unwrap_err();
+        assert_eq!(cause, Cause::PasswordFile, "{}", file.display());
+    }
+}
+
 // redis R4
 #[tokio::test]
 async fn callers_that_wait_are_served_when_the_server_comes_back() {
     let mut server = Server::start(&[]).await;
-    let endpoint = endpoint(Config { url: server.url(), ..Config::default() });
+    let endpoint =
+        endpoint(Config { url: server.url(), connect_timeout: SOON, ..Config::default() });
     drop(endpoint.lease().await.unwrap());
     server.kill();
     let moment = Duration::from_millis(10);
@@ -242,7 +268,127 @@ async fn fifty_callers_attempt_no_more_than_ten_connections_a_second() {
         attempts += 1;
     }
     assert!((2..=20).contains(&attempts), "{attempts} attempts in 2 s");
-    assert_eq!(endpoint.trouble(), Some(Cause::Closed));
+    assert_eq!(endpoint.trouble(), Some(Cause::HandshakeClosed));
+}
+
+// redis R4
+#[tokio::test]
+async fn a_proxy_that_drops_clients_after_the_handshake_is_connected_to_ten_times_a_second() {
+    let server = Server::start(&[]).await;
+    for drops in [Drops::AtTheFirstGet, Drops::AfterTheHandshake] {
+        let proxy = Proxy::start(&server, drops);
+        let endpoint = endpoint(Config { url: proxy.url.clone(), ..Config::default() });
+        let mut callers = JoinSet::new();
+        let two_seconds = Instant::now() + Duration::from_secs(2);
+        for _ in 0..50 {
+            let endpoint = Arc::clone(&endpoint);
+            callers.spawn(deadline::scope(two_seconds, async move {
+                while Instant::now() < two_seconds {
+                    if let Ok(mut conn) = endpoint.lease().await {
+                        conn.get::<_, Option<String>>("k").await.unwrap_err();
+                    }
+                }
+            }));
+        }
+        eventually("the trouble is known", async || endpoint.trouble() == Some(Cause::Closed))
+            .await;
+        // What was under way when the first connection was lost: six attempts at once.
+        let first = proxy.accepted();
+        assert!(first <= 20, "{first} attempts at first");
+        callers.join_all().await;
+        let attempts = proxy.accepted() - first;
+        assert!((2..=22).contains(&attempts), "{drops:?}: {attempts} attempts in 2 s");
+    }
+}
+
+// redis R6
+#[tokio::test]
+async fn callers_without_a_connection_fail_with_the_cause_while_no_new_one_can_be_made() {
+    let server = Server::start(&[]).await;
+    let endpoint = endpoint(Config {
+        url: server.url(),
+        max_connections: 2,
+        connect_timeout: Duration::from_millis(300),
+        ..Config::default()
+    });
+    let mut held = endpoint.lease().await.unwrap();
+    held.set("k", "v").await.unwrap();
+    server.ask::<()>(&["CONFIG", "SET", "maxclients", "1"]).await;
+    let begun = Instant::now();
+    // One waits for a connection, and the other for a lease.
+    let (one, other) = tokio::join!(endpoint.lease(), endpoint.lease());
+    for error in [one.unwrap_err(), other.unwrap_err()] {
+        let cause = error.cause();
+        assert!(matches!(cause, Some(Cause::TooManyClients | Cause::HandshakeClosed)), "{error:?}");
+    }
+    assert!(begun.elapsed() < SOON, "not after the 30 s of connection_timeout");
+    drop(held);
+    endpoint.lease().await.unwrap().set("k", "w").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_login_is_tried_every_two_seconds_whoever_asks() {
+    let server = Server::start(&[]).await;
+    let url = format!("{}?user=nobody&pass=wrong", server.url());
+    let connect_timeout = Duration::from_millis(300);
+    let endpoint = endpoint(Config { url, connect_timeout, ..Config::default() });
+    let connections = async || {
+        let info: String = server.ask(&["INFO", "stats"]).await;
+        let line = info.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        line.unwrap().parse::<u32>().unwrap()
+    };
+    let before = connections().await;
+    let begun = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(endpoint.probe_connection().await.unwrap_err(), Cause::Auth);
+        let error = deadline::scope(begun + connect_timeout, endpoint.lease()).await.unwrap_err();
+        assert!(matches!(error.outcome(), Outcome::Unavailable { .. } | Outcome::Deadline));
+    }
+    assert_eq!(endpoint.lease().await.unwrap_err().cause(), Some(Cause::Auth));
+    let attempts = connections().await - before - 1;
+    let most = 1 + begun.elapsed().as_secs() / 2;
+    assert!(u64::from(attempts) <= most, "{attempts} attempts in {:?}", begun.elapsed());
+}
+
+// redis R4
+#[tokio::test]
+async fn probes_keep_the_pace_of_failing_attempts_and_still_get_their_turn() {
+    let (endpoint, _home) = absent(Config::default());
+    let begun = Instant::now();
+    for _ in 0..4 {
+        assert_eq!(endpoint.probe_connection().await.unwrap_err(), Cause::Refused);
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
+    let mut callers = JoinSet::new();
+    for _ in 0..50 {
+        let endpoint = Arc::clone(&endpoint);
+        callers.spawn(async move { endpoint.lease().await.map(drop) });
+    }
+    eventually("the callers wait", async || endpoint.status().waiting == 50).await;
+    let begun = Instant::now();
+    assert_eq!(endpoint.probe_connection().await.unwrap_err(), Cause::Refused);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+// redis R7
+#[tokio::test]
+async fn a_caller_behind_too_many_others_is_refused_at_once() {
+    let server = Server::start(&[]).await;
+    let endpoint = endpoint(Config { url: server.url(), max_connections: 1, ..Config::default() });
+    let held = endpoint.lease().await.unwrap();
+    let mut callers = JoinSet::new();
+    for _ in 0..1024 {
+        let endpoint = Arc::clone(&endpoint);
+        callers.spawn(async move { endpoint.lease().await.map(drop) });
+    }
+    eventually("the callers wait", async || endpoint.status().waiting == 1024).await;
+    let error = endpoint.lease().await.unwrap_err();
+    assert_eq!(error, Error::Exhausted { max_connections: 1, waited: Duration::ZERO });
+    drop(held);
+    for waited in callers.join_all().await {
+        waited.unwrap();
+    }
+    endpoint.lease().await.unwrap();
 }
 
 #[tokio::test]
@@ -457,16 +603,56 @@ async fn a_closed_generation_stops_connecting() {
 
 // redis R11
 #[tokio::test]
-async fn a_read_only_answer_discards_the_connection_and_asks_for_a_new_generation() {
+async fn a_read_only_answer_asks_for_a_new_generation_and_costs_no_connection() {
     let server = Server::start(&[]).await;
     let endpoint = endpoint(Config { url: server.url(), max_connections: 1, ..Config::default() });
     let mut conn = endpoint.lease().await.unwrap();
     let before = id(&mut conn).await;
     server.ask::<()>(&["REPLICAOF", "127.0.0.1", "1"]).await;
-    assert_eq!(conn.set("k", "v").await.unwrap_err().cause(), Some(Cause::ReadOnly));
+    for _ in 0..3 {
+        assert_eq!(conn.set("k", "v").await.unwrap_err().cause(), Some(Cause::ReadOnly));
+        drop(conn);
+        conn = endpoint.lease().await.unwrap();
+        assert_eq!(id(&mut conn).await, before);
+    }
     timeout(SOON, endpoint.read_only()).await.unwrap();
     drop(conn);
+    endpoint.publish(endpoint.build_generation(Reason::ReadOnly));
     assert_ne!(id(&mut endpoint.lease().await.unwrap()).await, before);
+}
+
+#[tokio::test]
+async fn a_server_busy_with_a_script_is_unavailable_to_callers_and_probes() {
+    let server = Server::start(&["--busy-reply-threshold", "50"]).await;
+    let endpoint =
+        endpoint(Config { url: server.url(), command_timeout: SOON, ..Config::default() });
+    let mut conn = endpoint.lease().await.unwrap();
+    let mut probe = endpoint.probe_connection().await.unwrap();
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut elsewhere = client.get_multiplexed_async_connection().await.unwrap();
+    let busy = tokio::spawn(async move {
+        redis::cmd("EVAL")
+            .arg("while true do end")
+            .arg(0)
+            .exec_async(&mut elsewhere)
+            .await
+            .unwrap_err();
+    });
+    eventually("it is busy", async || {
+        conn.get::<_, Option<String>>("k").await.is_err_and(|error| {
+            assert!(matches!(error.outcome(), Outcome::Unavailable { .. }), "{error:?}");
+            error.cause() == Some(Cause::Busy)
+        })
+    })
+    .await;
+    assert_eq!(probe.ping().await.unwrap_err(), Cause::Busy);
+    redis::cmd("SCRIPT").arg("KILL").exec_async(&mut *conn).await.unwrap();
+    busy.await.unwrap();
+    conn.set("k", "v").await.unwrap();
+    probe.ping().await.unwrap();
+    server.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let error = conn.set("k", "v").await.unwrap_err();
+    assert!(matches!(error.outcome(), Outcome::Overloaded { .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -501,6 +687,37 @@ async fn one_dead_connection_speaks_for_its_idle_siblings() {
     assert_eq!(endpoint.status().size, 0);
     server.thaw();
     eventually("it serves again", async || endpoint.lease().await.is_ok()).await;
+}
+
+// redis R2
+#[tokio::test]
+async fn a_callers_own_haste_speaks_for_no_other_connection() {
+    let server = Server::start(&["--rename-command", "HELLO", ""]).await;
+    let endpoint = endpoint(Config { url: server.url(), probe_timeout: SOON, ..Config::default() });
+    let mut held = Vec::new();
+    let mut before = Vec::new();
+    for _ in 0..4 {
+        held.push(endpoint.lease().await.unwrap());
+    }
+    for conn in &mut held {
+        before.push(id(conn).await);
+    }
+    drop(held);
+    // On RESP2 a connection is trusted for a second after its last reply.
+    sleep(Duration::from_millis(1100)).await;
+    server.freeze();
+    let haste = Instant::now() + Duration::from_millis(20);
+    let error = deadline::scope(haste, endpoint.lease()).await.unwrap_err();
+    assert!(matches!(error, Error::Deadline { .. }), "{error:?}");
+    server.thaw();
+    let mut kept = 0;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut conn = endpoint.lease().await.unwrap();
+        kept += usize::from(before.contains(&id(&mut conn).await));
+        held.push(conn);
+    }
+    assert_eq!(kept, 3, "only the one that was asked is gone");
 }
 
 #[tokio::test]

@@ -1,18 +1,42 @@
-//! The tree over an embedded server: it starts, falls and gets up.
+//! The tree over a server, embedded or not: it starts, falls and gets up.
 #![cfg(feature = "embedded")]
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
+#[allow(
+    dead_code,
+    clippy::disallowed_methods,
+    reason = "each test binary uses its own part of it, and the environment chooses the server"
+)]
+mod support;
+
+use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
-use mainstay_actors::health::ProbeNow;
+use mainstay_actors::deadline;
+use mainstay_actors::health::{GetHealth, ProbeNow};
 use mainstay_actors::pool::{GetPoolStatus, RebuildPool};
-use mainstay_actors::tree::{Setup, Tree};
+use mainstay_actors::redis::{Cause, Config, Error};
+use mainstay_actors::tree::{Setup, StartError, Tree};
 use tokio::time::{Instant, sleep};
 
 async fn embedded() -> Tree {
     let mut setup = Setup::new("tree-test");
     setup.redis.url = "embedded".into();
     Tree::start(setup).await.unwrap()
+}
+
+async fn at(url: String, configure: impl FnOnce(&mut Config)) -> Tree {
+    let mut setup = Setup::new("tree-test");
+    setup.redis.url = url;
+    configure(&mut setup.redis);
+    let tree = Tree::start(setup).await.unwrap();
+    eventually("redis answers", async || is_healthy(&tree).then_some(())).await;
+    tree
+}
+
+fn is_healthy(tree: &Tree) -> bool {
+    tree.dependencies().iter().all(|dependency| dependency.healthy)
 }
 
 async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
@@ -59,4 +83,170 @@ async fn a_killed_embedded_server_is_back_without_spending_a_restart() {
         assert_eq!(child.restarts, 0, "{}", child.path);
     }
     assert!(tree.shutdown(Duration::from_secs(5)).await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_never_comes_back_holds_up_no_rebuild() {
+    let server = support::Server::start(&[]).await;
+    let drain_timeout = Duration::from_millis(100);
+    let tree = at(server.url(), |redis| redis.drain_timeout = drain_timeout).await;
+    let mut held = tree.cache().get().await.unwrap();
+    for generation in 2..=4 {
+        assert_eq!(tree.ask(RebuildPool).await.unwrap(), generation);
+    }
+    let replaced = held.get::<_, Option<String>>("key").await;
+    assert_eq!(replaced.unwrap_err().cause(), Some(Cause::Replaced));
+    assert!(set_works(&tree).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_no_more_connections_is_not_healthy_for_those_it_has() {
+    let server = support::Server::start(&[]).await;
+    let tree = at(server.url(), |_| ()).await;
+    let mut held = tree.cache().get().await.unwrap();
+    let () = redis::cmd("CONFIG")
+        .arg(&["SET", "maxclients", "1"])
+        .query_async(&mut *held)
+        .await
+        .unwrap();
+    // It needs a connection that cannot be made.
+    let soon = Instant::now() + Duration::from_secs(1);
+    let refused = deadline::scope(soon, tree.cache().get()).await.unwrap_err();
+    assert!(matches!(refused, Error::Unavailable { .. }), "{refused:?}");
+    for _ in 0..3 {
+        let report = tree.ask(ProbeNow).await.unwrap();
+        assert!(!report.healthy, "{report:?}");
+        assert!(!report.breaker_open, "it would cut off the one that has a connection");
+    }
+    assert_eq!(held.get::<_, Option<String>>("key").await, Ok(None));
+    // With room for one more it is healthy again, though nobody asked anything of it.
+    let () = redis::cmd("CONFIG")
+        .arg(&["SET", "maxclients", "100"])
+        .query_async(&mut *held)
+        .await
+        .unwrap();
+    eventually("it is healthy again", async || is_healthy(&tree).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_was_changed_shows_before_anyone_needs_a_connection() {
+    let server = support::Server::start(&["--requirepass", "one"]).await;
+    let recycle_timeout = Duration::from_millis(300);
+    let url = format!("{}?pass=one", server.url());
+    let tree = at(url, |redis| redis.recycle_timeout = recycle_timeout).await;
+    let mut conn = tree.cache().get().await.unwrap();
+    let () = redis::cmd("CONFIG")
+        .arg(&["SET", "requirepass", "two"])
+        .query_async(&mut *conn)
+        .await
+        .unwrap();
+    eventually("it is not healthy", async || (!is_healthy(&tree)).then_some(())).await;
+    drop(conn);
+    // With nobody left who has a connection, whoever wants one hears at once.
+    let open = async || tree.ask(GetHealth).await.unwrap().breaker_open.then_some(());
+    eventually("the breaker opens", open).await;
+    let refused = tree.cache().get().await.unwrap_err();
+    assert_eq!(refused.cause(), Some(Cause::Auth));
+}
+
+// redis R4
+#[tokio::test(flavor = "multi_thread")]
+async fn asking_for_probes_does_not_storm_a_server_that_hangs_up() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("redis.sock");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let mut setup = Setup::new("tree-test");
+    setup.redis.url = format!("unix://{}", path.display());
+    let tree = Tree::start(setup).await.unwrap();
+    let end = Instant::now() + Duration::from_secs(2);
+    let asking = async || {
+        while Instant::now() < end {
+            assert!(!tree.ask(ProbeNow).await.unwrap().healthy);
+        }
+    };
+    let count = async {
+        let mut connects = 0;
+        while let Ok(accepted) = tokio::time::timeout_at(end, listener.accept()).await {
+            drop(accepted.unwrap());
+            connects += 1;
+        }
+        connects
+    };
+    let (connects, (), ()) = tokio::join!(count, asking(), asking());
+    assert!((2..=20).contains(&connects), "{connects} connects in 2 s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_connect_timeout_keeps_no_breaker_closed() {
+    let server = support::Server::start(&[]).await;
+    let connect_timeout = Duration::from_secs(60);
+    let tree = at(server.url(), |redis| redis.connect_timeout = connect_timeout).await;
+    server.freeze();
+    let open = async || tree.ask(GetHealth).await.unwrap().breaker_open.then_some(());
+    eventually("the breaker opens", open).await;
+    server.thaw();
+    eventually("it is healthy again", async || is_healthy(&tree).then_some(())).await;
+    assert!(set_works(&tree).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_over_a_server_that_does_not_run_does_not_start_and_says_why() {
+    let place = tempfile::tempdir().unwrap();
+    let mut setup = Setup::new("tree-test");
+    setup.redis.url = "embedded".into();
+    setup.temp_dir = place.path().to_owned();
+    setup.search_path = program(place.path(), "echo broken >&2; exit 1");
+    let StartError::Embedded(error) = Tree::start(setup).await.unwrap_err() else {
+        panic!("must be the server's")
+    };
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("exit status: 1") && source.contains("broken"), "{error}: {source}");
+    let left: Vec<_> = place.path().read_dir().unwrap().map(|entry| entry.unwrap()).collect();
+    assert_eq!(left.len(), 1, "only the program: {left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_will_not_stay_up_is_started_ever_less_often() {
+    let place = tempfile::tempdir().unwrap();
+    let starts = place.path().join("starts");
+    let real = mainstay_actors::embedded::locate(&Setup::new("").search_path).unwrap();
+    let mut setup = Setup::new("tree-test");
+    setup.redis.url = "embedded".into();
+    setup.temp_dir = place.path().to_owned();
+    // Runs once. From then on it ends at once, and takes the socket that the first one left with it.
+    setup.search_path = program(
+        place.path(),
+        &format!(
+            "date +%s%3N >>{starts}\n\
+             [ $(wc -l <{starts}) -gt 1 ] || exec {real} \"$@\"\n\
+             rm -f {home}/*/redis.sock; exit 1",
+            starts = starts.display(),
+            real = real.display(),
+            home = place.path().display(),
+        ),
+    );
+    let tree = Tree::start(setup).await.unwrap();
+    let first = pid(&tree).unwrap();
+    std::process::Command::new("kill").args(["-9", &first.to_string()]).status().unwrap();
+    let begun_ms = eventually("four more starts", async || {
+        let text = std::fs::read_to_string(&starts).unwrap();
+        let times: Vec<u64> = text.lines().map_while(|line| line.parse().ok()).collect();
+        (times.len() >= 5).then_some(times)
+    })
+    .await;
+    let pauses_ms: Vec<_> = begun_ms[1..].windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses_ms[2] >= pauses_ms[0] + 400, "{pauses_ms:?}");
+    assert!(tree.shutdown(Duration::from_secs(5)).await.is_clean());
+}
+
+/// A search path with nothing on it but a redis-server of this text.
+fn program(place: &Path, text: &str) -> OsString {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = place.join("bin");
+    std::fs::create_dir(&directory).unwrap();
+    let path = directory.join("redis-server");
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
+    directory.into()
 }

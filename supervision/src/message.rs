@@ -22,7 +22,8 @@ pub struct Reply<R> {
 }
 
 impl<R> Reply<R> {
-    pub(crate) fn channel() -> (Self, oneshot::Receiver<R>) {
+    /// A port, and where its answer comes out: for trying an actor's state without the actor.
+    pub fn channel() -> (Self, oneshot::Receiver<R>) {
         let (sender, receiver) = oneshot::channel();
         (Self { sender }, receiver)
     }

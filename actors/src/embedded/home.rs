@@ -3,6 +3,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use super::Error;
 
@@ -58,15 +59,21 @@ impl Home {
     fn reclaim_siblings(&self, temp: &Path) {
         let Ok(ours) = fs::symlink_metadata(&self.path) else { return };
         for entry in fs::read_dir(temp).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let is_home =
-                entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()) && path != self.path;
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.as_bytes();
+            let visible = name.strip_prefix(b".").unwrap_or(name);
+            if !visible.starts_with(PREFIX.as_bytes()) || path == self.path {
+                continue;
+            }
             // Not through a link, and not another user's.
-            if is_home
-                && fs::symlink_metadata(&path)
-                    .is_ok_and(|its| its.is_dir() && its.uid() == ours.uid())
-            {
+            let Ok(its) = fs::symlink_metadata(&path) else { continue };
+            if !its.is_dir() || its.uid() != ours.uid() {
+                continue;
+            }
+            if visible.len() == name.len() {
                 reclaim(&path).ok();
+            } else if its.modified().is_ok_and(is_old) {
+                fs::remove_dir_all(&path).ok();
             }
         }
     }
@@ -92,6 +99,12 @@ fn reclaim(path: &Path) -> io::Result<()> {
     fs::remove_dir_all(path)
 }
 
+/// Whether a hidden directory is one whose maker died: a living one hides it for less than a millisecond, and may not
+/// hold the lock yet.
+fn is_old(modified: SystemTime) -> bool {
+    modified.elapsed().is_ok_and(|age| age >= HIDDEN_AT_MOST)
+}
+
 fn fits(temp: &Path) -> bool {
     let len_bytes = temp.as_os_str().len() + 1 + PREFIX.len() + 16 + 1 + SOCKET.len();
     len_bytes <= MOST_BYTES
@@ -100,6 +113,7 @@ fn fits(temp: &Path) -> bool {
 const PREFIX: &str = "mainstay-embedded-";
 const SOCKET: &str = "redis.sock";
 const LOCK: &str = "lock";
+const HIDDEN_AT_MOST: Duration = Duration::from_secs(60);
 const SHORT_TEMP: &str = "/tmp";
 /// `sun_path` holds 104 bytes on the BSDs and macOS and 108 on Linux (unix(7)), a zero at the end included.
 const MOST_BYTES: usize = 100;

@@ -17,20 +17,20 @@ use super::{Error, Home};
 #[derive(Debug)]
 pub struct Server {
     pid: u32,
-    keeper: Child,
+    guard: Child,
     /// Nothing is ever written: closing it, by us or by the system after our death, is the message.
     leash: Option<ChildStdin>,
 }
 
 /// The shell between us and the server. Its arguments are the log's path and the server's command line.
 ///
-/// A watcher waits for the end of our pipe and is there before the server is. It has the keeper kill the server, so
-/// that the keeper reaps it; where the keeper is gone, it kills the process group that all of them share. The last
+/// A watcher waits for the end of our pipe and is there before the server is. It has the guard kill the server, so
+/// that the guard reaps it; where the guard is gone, it kills the process group that all of them share. The last
 /// signal is for the `sleep` of a watcher that was killed in it.
 ///
 /// Without a parent, a group with a stopped process in it is sent SIGHUP by the system (POSIX, `_exit`): that must not
 /// end those who watch.
-const KEEPER: &str = r#"
+const GUARD: &str = r#"
 trap '' HUP
 log=$1; shift
 exec 3<&0 </dev/null
@@ -90,8 +90,8 @@ impl Server {
     }
 
     async fn spawn(home: &Home, program: &Path) -> io::Result<Self> {
-        let mut keeper = Command::new("/bin/sh")
-            .args(["-c", KEEPER, "mainstay-embedded"])
+        let mut guard = Command::new("/bin/sh")
+            .args(["-c", GUARD, "mainstay-embedded"])
             .arg(home.log_path())
             .arg(program)
             .args(["--port", "0", "--unixsocketperm", "700", "--daemonize", "no"])
@@ -100,7 +100,7 @@ impl Server {
             .arg(home.socket_path())
             .arg("--dir")
             .arg(home.path())
-            // Closing the pipe is the orderly end. Killing the keeper would leave nobody to reap the server.
+            // Closing the pipe is the orderly end. Killing the guard would leave nobody to reap the server.
             .kill_on_drop(false)
             // A terminal's Ctrl-C is meant for the service, which ends the server when it is done with it.
             .process_group(0)
@@ -108,12 +108,12 @@ impl Server {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let leash = keeper.stdin.take();
-        let stdout = keeper.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let leash = guard.stdin.take();
+        let stdout = guard.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).await?;
         let pid = line.trim().parse().map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-        Ok(Self { pid, keeper, leash })
+        Ok(Self { pid, guard, leash })
     }
 
     /// The server's process id.
@@ -127,8 +127,8 @@ impl Server {
     /// What the system said when it could not wait.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         // `Child::wait` closes the pipe that it still holds; ours was taken out, so waiting ends nothing.
-        let status = self.keeper.wait().await;
-        // If it was the keeper that ended, the watcher now ends the server.
+        let status = self.guard.wait().await;
+        // If it was the guard that ended, the watcher now ends the server.
         self.leash = None;
         status
     }

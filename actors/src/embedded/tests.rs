@@ -1,8 +1,9 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, timeout};
 
@@ -73,44 +74,17 @@ async fn a_stopped_process_leaves_no_zombie() {
     let temp = tempfile::tempdir().unwrap();
     let home = Home::create(temp.path()).unwrap();
     let server = Server::start(&home, &program()).await.unwrap();
-    let (pid, keeper) = (server.pid(), parent_of(server.pid()));
+    let (pid, guard) = (server.pid(), parent_of(server.pid()));
     server.stop().await.unwrap();
-    assert_eq!((state_of(pid), state_of(keeper)), (None, None));
+    assert_eq!((state_of(pid), state_of(guard)), (None, None));
 }
 
-/// Runs itself a second time as the parent that is killed.
 #[tokio::test]
 async fn a_killed_parent_leaves_no_server_and_its_directory_is_reclaimed() {
-    const ROLE: &str = "MAINSTAY_TEST_PARENT_IN";
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "tells the second run of this test that it is the parent"
-    )]
-    let role = std::env::var_os(ROLE);
-    if let Some(temp) = role {
-        let home = Home::create(Path::new(&temp)).unwrap();
-        let server = Server::start(&home, &program()).await.unwrap();
-        ready(&home).await;
-        println!("\nserver {} {}", server.pid(), home.path().display());
-        std::future::pending::<()>().await;
-    }
-
+    be_the_parent_if_asked().await;
     let temp = tempfile::tempdir().unwrap();
     let name = "embedded::tests::a_killed_parent_leaves_no_server_and_its_directory_is_reclaimed";
-    let mut parent = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(ROLE, temp.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(parent.stdout.take().unwrap()).lines();
-    let line = lines
-        .map_while(Result::ok)
-        .find(|line| line.starts_with("server "))
-        .expect("the parent starts one");
-    let words: Vec<_> = line.split(' ').collect();
-    let (pid, left): (u32, _) = (words[1].parse().unwrap(), PathBuf::from(words[2]));
-    assert!(is_alive(pid));
+    let (mut parent, pid, left) = parent(name, temp.path());
 
     parent.kill().unwrap();
     parent.wait().unwrap();
@@ -119,6 +93,22 @@ async fn a_killed_parent_leaves_no_server_and_its_directory_is_reclaimed() {
     assert!(left.exists());
     let _home = Home::create(temp.path()).unwrap();
     assert!(!left.exists());
+}
+
+#[tokio::test]
+async fn a_killed_parent_leaves_no_server_that_was_stopped() {
+    be_the_parent_if_asked().await;
+    let temp = tempfile::tempdir().unwrap();
+    let name = "embedded::tests::a_killed_parent_leaves_no_server_that_was_stopped";
+    let (mut parent, pid, _left) = parent(name, temp.path());
+    let guard = parent_of(pid);
+    kill("-STOP", pid);
+    eventually("the server is stopped", || state_of(pid) == Some('T')).await;
+
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    eventually("the server ends", || !is_alive(pid)).await;
+    eventually("the shell between ends", || !is_alive(guard)).await;
 }
 
 #[test]
@@ -130,6 +120,23 @@ fn a_directory_that_someone_holds_is_left_alone() {
     let gone = held.path().to_owned();
     drop(held);
     assert!(!gone.exists() && other.path().exists());
+}
+
+#[test]
+fn a_directory_whose_maker_died_is_removed_once_it_is_old() {
+    let temp = tempfile::tempdir().unwrap();
+    let hidden = |name: &str| {
+        let path = temp.path().join(format!(".mainstay-embedded-{name}"));
+        std::fs::create_dir(&path).unwrap();
+        path
+    };
+    let (old, new) = (hidden("old"), hidden("new"));
+    std::fs::write(old.join("lock"), "").unwrap();
+    let then = SystemTime::now() - Duration::from_secs(61);
+    std::fs::File::open(&old).unwrap().set_modified(then).unwrap();
+    let _home = Home::create(temp.path()).unwrap();
+    assert!(!old.exists());
+    assert!(new.exists(), "its maker may be about to lock it");
 }
 
 #[test]
@@ -158,6 +165,72 @@ async fn a_program_that_is_no_server_ends_with_its_status() {
     let status =
         timeout(Duration::from_secs(2), server.wait()).await.expect("must be noticed").unwrap();
     assert_eq!(status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_server_that_ends_before_it_listens_did_not_start() {
+    let temp = tempfile::tempdir().unwrap();
+    let broken = script(temp.path(), "echo first; echo broken >&2; exit 3");
+    let nest = Nest::new(Home::create(temp.path()).unwrap(), broken.clone());
+    // The socket of one that was killed.
+    drop(std::os::unix::net::UnixListener::bind(nest.socket_path()).unwrap());
+    let error = nest.start().await.unwrap_err();
+    let Error::Start { program, source } = error else { panic!("{error}") };
+    assert_eq!(program, broken);
+    let said = source.to_string();
+    assert!(said.contains("exit status: 3") && said.contains("broken"), "{said}");
+    assert_eq!(nest.pid(), None);
+}
+
+#[tokio::test]
+async fn a_server_lives_from_the_moment_that_it_listens() {
+    let temp = tempfile::tempdir().unwrap();
+    let real = program();
+    let slow = script(temp.path(), &format!("sleep 0.5; exec {} \"$@\"", real.display()));
+    let nest = Arc::new(Nest::new(Home::create(temp.path()).unwrap(), slow));
+    nest.start().await.unwrap();
+    kill("-9", nest.pid().unwrap());
+    let ended = nest.borrow().wait().await.unwrap();
+    assert!(ended.lived < Duration::from_millis(500), "{ended:?}");
+}
+
+fn script(directory: &Path, text: &str) -> PathBuf {
+    let path = directory.join("script");
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
+    path
+}
+
+const ROLE: &str = "MAINSTAY_TEST_PARENT_IN";
+
+/// Runs the test `name` a second time, as the parent that is killed. Says its server and that one's directory.
+fn parent(name: &str, temp: &Path) -> (Child, u32, PathBuf) {
+    let mut parent = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(ROLE, temp)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(parent.stdout.take().unwrap()).lines();
+    let line = lines
+        .map_while(Result::ok)
+        .find(|line| line.starts_with("server "))
+        .expect("the parent starts one");
+    let words: Vec<_> = line.split(' ').collect();
+    let (pid, home) = (words[1].parse().unwrap(), PathBuf::from(words[2]));
+    assert!(is_alive(pid));
+    (parent, pid, home)
+}
+
+/// Never returns in the second run of a test.
+async fn be_the_parent_if_asked() {
+    #[expect(clippy::disallowed_methods, reason = "tells the second run of a test what it is")]
+    let Some(temp) = std::env::var_os(ROLE) else { return };
+    let home = Home::create(Path::new(&temp)).unwrap();
+    let server = Server::start(&home, &program()).await.unwrap();
+    ready(&home).await;
+    println!("\nserver {} {}", server.pid(), home.path().display());
+    std::future::pending::<()>().await;
 }
 
 fn program() -> PathBuf {

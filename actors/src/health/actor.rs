@@ -1,11 +1,12 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use mainstay_supervision::{BoxError, Cx, Server};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::message::{Message, Probed, Report};
-use super::state::{Decision, State, Transition};
-use crate::redis::{Cause, Endpoint, Probe, Verdict};
+use super::message::{Connection, Message, Probed, Report};
+use super::state::{Beat, Decision, State, Transition};
+use crate::redis::{Cause, Endpoint, Verdict};
 
 /// Watches over one endpoint.
 #[derive(Debug)]
@@ -13,11 +14,28 @@ pub(crate) struct Monitor {
     pub(crate) endpoint: Arc<Endpoint>,
 }
 
+/// What changes from message to message: what is known, and what it is learned on.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    state: State,
+    /// `None` while a probe is under way, or after one that failed.
+    connection: Option<Connection>,
+}
+
 impl Monitor {
-    fn probe(&self, cx: &Cx<Message>, state: &mut State) {
-        state.probing = true;
-        let (endpoint, connection) = (Arc::clone(&self.endpoint), state.connection.take());
+    fn probe(&self, cx: &Cx<Message>, watch: &mut Watch) {
+        let (endpoint, connection) = (Arc::clone(&self.endpoint), watch.connection.take());
         cx.task("probe", probe(endpoint, connection), Message::Probed);
+    }
+
+    fn tick(&self, cx: &Cx<Message>, watch: &mut Watch) {
+        let sent = watch.state.probing_since();
+        let vetoed = sent.is_some_and(|sent| self.endpoint.health().succeeded_since(sent));
+        match watch.state.tick(Instant::now(), vetoed) {
+            Beat::Probe => self.probe(cx, watch),
+            Beat::Renew(verdict) => self.publish(cx, verdict),
+            Beat::Wait => {}
+        }
     }
 
     fn publish(&self, cx: &Cx<Message>, verdict: Verdict) {
@@ -45,50 +63,47 @@ impl Monitor {
 
 impl Server for Monitor {
     type Message = Message;
-    type State = State;
+    type State = Watch;
 
-    async fn init(&self, cx: &Cx<Message>) -> Result<State, BoxError> {
+    async fn init(&self, cx: &Cx<Message>) -> Result<Watch, BoxError> {
         let verdict = Verdict::clone(&self.endpoint.health().verdict());
-        let mut state = State::resume(verdict);
-        cx.every(self.endpoint.config().probe_interval, || Message::Tick);
-        self.probe(cx, &mut state);
-        Ok(state)
+        let config = self.endpoint.config();
+        let state = State::resume(verdict, config.probe_timeout);
+        cx.every(config.probe_interval, || Message::Tick);
+        let mut watch = Watch { state, connection: None };
+        self.tick(cx, &mut watch);
+        Ok(watch)
     }
 
     async fn handle(
         &self,
         cx: &Cx<Message>,
         message: Message,
-        state: &mut State,
+        watch: &mut Watch,
     ) -> Result<(), BoxError> {
         let now = Instant::now();
         match message {
-            Message::GetHealth(_, reply) => reply.send(state.report(now)),
+            Message::GetHealth(_, reply) => reply.send(watch.state.report(now)),
             Message::ProbeNow(_, reply) => {
-                if state.ask(reply) {
-                    self.probe(cx, state);
+                if watch.state.ask(reply, now) {
+                    self.probe(cx, watch);
                 }
             }
-            Message::Tick if state.probing => {
-                if let Some(verdict) = state.still_probing(now) {
-                    self.endpoint.health().publish(verdict);
-                }
-            }
-            Message::Tick => self.probe(cx, state),
+            Message::Tick => self.tick(cx, watch),
             Message::Probed(Probed { connection, found, sent }) => {
-                state.connection = connection;
+                watch.connection = connection;
                 let vetoed = self.endpoint.health().succeeded_since(sent);
                 let Decision { verdict, again, transition, replies } =
-                    state.probed(now, found, vetoed);
+                    watch.state.probed(now, found, vetoed);
                 self.publish(cx, verdict);
                 for reply in replies {
-                    reply.send(state.report(now));
+                    reply.send(watch.state.report(now));
                 }
                 if let Some(transition) = transition {
                     self.log(transition);
                 }
                 if again {
-                    self.probe(cx, state);
+                    self.probe(cx, watch);
                 }
             }
         }
@@ -96,24 +111,51 @@ impl Server for Monitor {
     }
 }
 
-/// One `PING`, on `connection` if that still stands, else on a new one. Bounded by the probe's and
-/// the connect timeout.
-async fn probe(endpoint: Arc<Endpoint>, connection: Option<Probe>) -> Probed {
+/// One `PING`, or two. A connection that stands is asked first, because its silence shows within the probe's timeout.
+/// That it answers says nothing of new connections: where those fail, and at the age at which others are replaced too,
+/// one is made and asked as well.
+async fn probe(endpoint: Arc<Endpoint>, connection: Option<Connection>) -> Probed {
     let sent = Instant::now();
-    let ping = async {
-        let mut connection = match connection.filter(|connection| !connection.is_dead()) {
-            Some(connection) => connection,
-            None => endpoint.probe_connection().await?,
-        };
-        let latency = connection.ping().await?;
-        Ok((connection, latency))
+    let asked = match connection.filter(|connection| !connection.probe.is_dead()) {
+        Some(connection) => asked_both(&endpoint, connection).await,
+        None => connected(&endpoint).await,
     };
-    let limit = endpoint.config().connect_timeout + endpoint.config().probe_timeout;
-    let pinged = timeout(limit, ping).await.unwrap_or(Err(Cause::Timeout));
-    match pinged {
-        Ok((connection, latency)) => {
-            Probed { connection: Some(connection), found: Ok(latency), sent }
-        }
-        Err(cause) => Probed { connection: None, found: Err(cause), sent },
+    Probed { connection: asked.0, found: asked.1, sent }
+}
+
+/// The connection, if it may be used again, and how long its answer took.
+type Asked = (Option<Connection>, Result<Duration, Cause>);
+
+async fn asked_both(endpoint: &Endpoint, connection: Connection) -> Asked {
+    let (connection, found) = pinged(connection).await;
+    let Some(connection) = connection else { return (None, found) };
+    if endpoint.status().size > 0 {
+        // What follows may fail and still must not cut off those who have a connection: theirs is as good as this one.
+        endpoint.health().succeeded();
+    }
+    if endpoint.trouble().is_some() {
+        // The old one is kept until there is a new one: given up first, it would leave a place at a server that is
+        // full, and nothing would be known of the others who want one.
+        let (new, found) = connected(endpoint).await;
+        return (new.or(Some(connection)), found);
+    }
+    if connection.born.elapsed() >= endpoint.config().recycle_timeout {
+        drop(connection);
+        return connected(endpoint).await;
+    }
+    (Some(connection), found)
+}
+
+async fn connected(endpoint: &Endpoint) -> Asked {
+    match endpoint.probe_connection().await {
+        Ok(probe) => pinged(Connection { probe, born: Instant::now() }).await,
+        Err(cause) => (None, Err(cause)),
+    }
+}
+
+async fn pinged(mut connection: Connection) -> Asked {
+    match connection.probe.ping().await {
+        Ok(latency) => (Some(connection), Ok(latency)),
+        Err(cause) => (None, Err(cause)),
     }
 }

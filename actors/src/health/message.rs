@@ -14,7 +14,8 @@ impl Request for GetHealth {
     type Reply = Report;
 }
 
-/// Probes once more, and answers with what that probe finds.
+/// Probes once more, and answers with what that probe finds. While probes fail it is the one that is due next, at most
+/// `probe_interval` later: asking does not make the service connect more often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbeNow;
 
@@ -65,7 +66,14 @@ pub(crate) enum Message {
 #[derive(Debug)]
 pub(crate) struct Probed {
     /// The connection, if it may be used again.
-    pub(crate) connection: Option<Probe>,
+    pub(crate) connection: Option<Connection>,
     pub(crate) found: Result<Duration, Cause>,
     pub(crate) sent: Instant,
+}
+
+/// The monitor's own connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) probe: Probe,
+    pub(crate) born: Instant,
 }

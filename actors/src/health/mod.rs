@@ -1,5 +1,6 @@
 //! The health monitor: probes one endpoint on a connection of its own, and publishes what it finds.
 
+#[warn(clippy::wildcard_enum_match_arm)]
 mod actor;
 mod message;
 mod state;

@@ -5,35 +5,45 @@ use mainstay_supervision::Reply;
 use tokio::time::Instant;
 
 use super::message::Report;
-use crate::redis::{Breaker, Cause, Probe, Verdict};
+use crate::redis::{Breaker, Cause, Verdict};
 
 /// How long a caller whom the breaker refused should wait.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A probe and its repetition.
 const FAILURES_TO_OPEN: u32 = 2;
 
-/// What the probes of one endpoint have found so far.
+/// What the probes of one endpoint have found so far, and when the next is due.
 #[derive(Debug)]
 pub(crate) struct State {
     verdict: Verdict,
+    probe_timeout: Duration,
     /// Failed probes since one was answered.
     failures: u32,
     /// Whether any probe has ended.
     knows: bool,
-    /// `None` while a probe is under way, or before the first.
-    pub(crate) connection: Option<Probe>,
-    pub(crate) probing: bool,
-    /// Who waits for the probe under way.
+    /// When the probe under way was sent.
+    probing_since: Option<Instant>,
+    /// Who waits for the probe under way, or where none is, for the one of the next tick.
     waiting: Vec<Reply<Report>>,
     /// Who asked while a probe was under way: that one was sent too early for them.
     waiting_for_next: Vec<Reply<Report>>,
+}
+
+/// What follows from a tick.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Beat {
+    /// A probe is to be sent now.
+    Probe,
+    /// The verdict is still this.
+    Renew(Verdict),
+    Wait,
 }
 
 /// What follows from a probe.
 #[derive(Debug)]
 pub(crate) struct Decision {
     pub(crate) verdict: Verdict,
-    /// Probe again, without waiting for the next tick.
+    /// A probe is to be sent now, without waiting for the next tick.
     pub(crate) again: bool,
     /// Worth a line in the log.
     pub(crate) transition: Option<Transition>,
@@ -54,14 +64,14 @@ pub(crate) enum Transition {
 
 impl State {
     /// Goes on from what an earlier incarnation published.
-    pub(crate) fn resume(verdict: Verdict) -> Self {
+    pub(crate) fn resume(verdict: Verdict, probe_timeout: Duration) -> Self {
         let is_open = matches!(verdict.breaker, Breaker::Open { .. });
         Self {
             failures: if is_open { FAILURES_TO_OPEN } else { 0 },
             knows: verdict.healthy || verdict.cause.is_some(),
             verdict,
-            connection: None,
-            probing: false,
+            probe_timeout,
+            probing_since: None,
             waiting: Vec::new(),
             waiting_for_next: Vec::new(),
         }
@@ -71,24 +81,47 @@ impl State {
         Report::of(&self.verdict, now)
     }
 
-    /// Someone wants a probe of their own. `true` says that it is to be sent now.
-    pub(crate) fn ask(&mut self, reply: Reply<Report>) -> bool {
-        if self.probing {
-            self.waiting_for_next.push(reply);
-            return false;
-        }
-        self.waiting.push(reply);
-        true
+    /// When the probe under way was sent, if one is.
+    pub(crate) fn probing_since(&self) -> Option<Instant> {
+        self.probing_since
     }
 
-    /// A tick that finds a probe still under way. An outage that was known before it goes on: the
-    /// verdict is renewed, so that it does not grow old while connecting takes its time.
-    pub(crate) fn still_probing(&mut self, now: Instant) -> Option<Verdict> {
+    /// Someone wants a probe of their own. `true` says that it is to be sent now. While probes fail it never is: each
+    /// is a new connection to a server that has trouble already, so askers get the one of the next tick.
+    pub(crate) fn ask(&mut self, reply: Reply<Report>, now: Instant) -> bool {
+        let list = if self.is_probing() { &mut self.waiting_for_next } else { &mut self.waiting };
+        // Bounds the list by those who still wait.
+        list.retain(|reply| !reply.is_abandoned());
+        list.push(reply);
+        let is_due = !self.is_probing() && self.failures == 0;
+        if is_due {
+            self.probing_since = Some(now);
+        }
+        is_due
+    }
+
+    /// It is time for a probe. Where one is still under way an outage that was known before it goes on: the verdict is
+    /// renewed, so that it does not grow old while connecting takes its time, and a repetition that takes longer than
+    /// a probe may has failed for the breaker already. `vetoed` says that the server has answered someone since the
+    /// probe under way was sent.
+    pub(crate) fn tick(&mut self, now: Instant, vetoed: bool) -> Beat {
+        let Some(sent) = self.probing_since else {
+            self.probing_since = Some(now);
+            return Beat::Probe;
+        };
         if self.verdict.healthy || !self.knows {
-            return None;
+            return Beat::Wait;
+        }
+        let is_late = now.saturating_duration_since(sent) >= self.probe_timeout;
+        if let (Breaker::Closed, Some(cause)) = (self.verdict.breaker, self.verdict.cause)
+            && self.failures + 1 >= FAILURES_TO_OPEN
+            && is_late
+            && !vetoed
+        {
+            self.verdict.breaker = Breaker::Open { cause, since: now, retry_after: RETRY_AFTER };
         }
         self.verdict.as_of = now;
-        Some(self.verdict.clone())
+        Beat::Renew(self.verdict.clone())
     }
 
     /// A probe has ended. `vetoed` says that the server has answered someone since it was sent.
@@ -141,10 +174,21 @@ impl State {
             }
         };
         self.verdict = verdict.clone();
-        self.probing = false;
         let replies = std::mem::take(&mut self.waiting);
         self.waiting = std::mem::take(&mut self.waiting_for_next);
-        let again = self.failures == 1 || !self.waiting.is_empty();
+        let is_asked = self.failures == 0 && !self.waiting.is_empty();
+        let again = self.failures == 1 || is_asked;
+        self.probing_since = again.then_some(now);
         Decision { verdict, again, transition, replies }
+    }
+
+    /// How many wait for a probe.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len() + self.waiting_for_next.len()
+    }
+
+    fn is_probing(&self) -> bool {
+        self.probing_since.is_some()
     }
 }

@@ -66,8 +66,9 @@ impl Manager {
         let limit = self.args.endpoint.config().drain_timeout;
         let drain = async move {
             if timeout(limit, old.drained()).await.is_err() {
+                // A lease that is still out fails every command from now on, and its permit is one of those that all
+                // generations share: it holds up nobody, however long it is kept.
                 old.cut();
-                old.drained().await;
             }
         };
         cx.task("drain", drain, |()| Message::Drained);

@@ -28,6 +28,6 @@ pub(crate) enum Message {
     RebuildPool(RebuildPool, Reply<u64>),
     /// The server answered that it is read-only.
     ReadOnly,
-    /// The old generation is gone.
+    /// The old generation is gone, or cut.
     Drained,
 }

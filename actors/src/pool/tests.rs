@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use mainstay_supervision::Reply;
 use tokio::time::Instant;
 
 use super::state::State;
@@ -26,4 +27,42 @@ fn a_replica_that_stays_one_is_not_rebuilt_on_every_write() {
     assert_eq!(state.read_only(now), Some(Reason::ReadOnly));
     assert_eq!(state.read_only(now + Duration::from_millis(999)), None);
     assert_eq!(state.read_only(now + Duration::from_secs(1)), Some(Reason::ReadOnly));
+}
+
+#[test]
+fn rebuilds_that_change_nothing_come_ever_less_often() {
+    let (mut state, begun) = (State::default(), Instant::now());
+    let rebuilt: Vec<_> = (0..1500)
+        .map(|tenth| Duration::from_millis(tenth * 100))
+        .filter(|after| state.read_only(begun + *after).is_some())
+        .map(|after| after.as_secs())
+        .collect();
+    assert_eq!(rebuilt, [0, 1, 3, 7, 15, 31, 61, 91, 121]);
+}
+
+#[test]
+fn a_minute_without_read_only_makes_the_next_one_news() {
+    let (mut state, begun) = (State::default(), Instant::now());
+    let at = |secs| begun + Duration::from_secs(secs);
+    for secs in 0..=15 {
+        state.read_only(at(secs));
+    }
+    assert_eq!(state.read_only(at(30)), None, "the pause has grown to 16 s");
+    assert_eq!(state.read_only(at(90)), Some(Reason::ReadOnly));
+    assert_eq!(state.read_only(at(91)), Some(Reason::ReadOnly), "and is a second again");
+}
+
+#[test]
+fn who_no_longer_waits_for_a_rebuild_is_forgotten() {
+    let mut state = State::resume(true);
+    for _ in 0..20 {
+        state.ask(Reply::channel().0);
+    }
+    let (port, mut answer) = Reply::channel();
+    state.ask(port);
+    assert_eq!(state.waiting(), 1);
+    for port in state.built(false) {
+        port.send(2);
+    }
+    assert_eq!(answer.try_recv(), Ok(2));
 }

@@ -79,6 +79,14 @@ impl Address {
             ));
         };
         let is_unix = scheme.ends_with("unix");
+        if parsed.fragment().is_some()
+            || parsed.query_pairs().any(|(key, _)| !(is_unix && UNIX_QUERY.contains(&&*key)))
+        {
+            return Err(fault(
+                "redis://[user][:password@]host[:port][/database] with nothing after it, or unix:///path?db=0 with \
+                 user and pass besides",
+            ));
+        }
         if !is_unix && parsed.host_str().is_none_or(str::is_empty) {
             return Err(fault("a host, as in redis://localhost:6379"));
         }
@@ -185,8 +193,8 @@ impl fmt::Debug for Login {
     }
 }
 
-/// What of a URL may be shown before it is known to be one: whatever stands before the last `@` and after a `?`
-/// could be a secret, and so could anything without a scheme.
+/// What of a URL may be shown before it is known to be one: scheme, host and port. Whatever stands before the last
+/// `@` or after the host could be a secret, and so could anything without a scheme, or all of a host that is none.
 fn shown(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return if url.is_empty() { "empty".to_owned() } else { "without a scheme".to_owned() };
@@ -195,13 +203,25 @@ fn shown(url: &str) -> String {
         return "without a scheme".to_owned();
     }
     let (mask, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let (host, port) = rest.rsplit_once(':').unwrap_or((rest, ""));
-    // Without an `@` what follows the colon may be a password that was meant to be followed by a host.
-    if port.starts_with(|c: char| !c.is_ascii_digit()) {
-        return format!("{scheme}://{mask}{host}:***");
-    }
-    format!("{scheme}://{mask}{rest}")
+    let (authority, after) =
+        rest.find(['/', '\\', '?', '#']).map_or((rest, ""), |end| rest.split_at(end));
+    let after = if after.len() > 1 { "/***" } else { after };
+    let end = if authority.starts_with('[') {
+        authority.find(']').map_or(0, |end| end + 1)
+    } else {
+        authority.find(':').unwrap_or(authority.len())
+    };
+    let (host, port) = authority.split_at(end);
+    // Without an `@` what follows a colon may be a password that was meant to be followed by a host.
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => "",
+        Some(number) if number.is_empty() || number.parse::<u16>().is_ok() => port,
+        Some(text) if !text.contains(':') => ":***",
+        _ => return format!("{scheme}://{mask}***"),
+    };
+    format!("{scheme}://{mask}{host}{port}{after}")
 }
 
+/// What the redis crate reads for a socket.
+const UNIX_QUERY: &[&str] = &["db", "user", "pass"];
 const FORMS: &str = "redis://host:port, valkey://host:port, unix:///path or embedded";

@@ -23,8 +23,10 @@ pub enum Cause {
     /// The user or password was not accepted.
     #[error("authentication failed; check user and password")]
     Auth,
-    /// The password file could not be read.
-    #[error("password_file cannot be read; check its path and permissions")]
+    /// The password file could not be read, is no file, is empty, or is too large.
+    #[error(
+        "password_file holds no password; check its path and permissions, wanted is a regular file of 1 to 4096 bytes"
+    )]
     PasswordFile,
     /// This process may not open the socket, or the server denies this host.
     #[error("permission denied; check the socket's permissions and the server's protected mode")]
@@ -38,6 +40,9 @@ pub enum Cause {
     /// The server is loading its data.
     #[error("the server is loading its data")]
     Loading,
+    /// The server runs a script or a module's command that takes long, and answers nothing else meanwhile.
+    #[error("the server is busy with a script; check SCRIPT KILL or the script")]
+    Busy,
     /// The server is a replica, or follows one that is away.
     #[error("the server is read-only; check which node is the primary")]
     ReadOnly,
@@ -50,6 +55,12 @@ pub enum Cause {
     /// The connection was closed under way.
     #[error("the connection was closed by the other side")]
     Closed,
+    /// The connection was closed before it was ready. A server that is full does this, and so does one that expects
+    /// TLS.
+    #[error(
+        "the connection was closed during the handshake; check the server's maxclients, a proxy in between, and whether tls is expected"
+    )]
+    HandshakeClosed,
     /// We closed the connection ourselves: its generation was replaced or the service stops.
     #[error("the connection belongs to a closed generation")]
     Replaced,
@@ -95,10 +106,19 @@ impl Cause {
         }
     }
 
+    /// The same for a connection that is not ready yet.
+    pub(super) fn of_handshake(error: &RedisError) -> Self {
+        match Self::of(error) {
+            Self::Closed => Self::HandshakeClosed,
+            cause => cause,
+        }
+    }
+
     /// The root behind a server's answer that says "not now" rather than "not this".
     pub(crate) fn of_code(code: &str) -> Option<Self> {
         match code {
             "LOADING" => Some(Self::Loading),
+            "BUSY" => Some(Self::Busy),
             "READONLY" => Some(Self::ReadOnly),
             "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED" => Some(Self::Down),
             "NOAUTH" | "WRONGPASS" => Some(Self::Auth),

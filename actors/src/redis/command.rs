@@ -103,16 +103,17 @@ impl Plan {
     }
 
     fn blocking_if_asked<'a>(self, mut arguments: impl Iterator<Item = &'a [u8]>) -> Self {
-        // Everything after STREAMS is a key or an id, which may well read "block".
-        let option = arguments.by_ref().find(|part| {
-            part.eq_ignore_ascii_case(b"BLOCK") || part.eq_ignore_ascii_case(b"STREAMS")
-        });
-        match option {
-            Some(option) if option.eq_ignore_ascii_case(b"BLOCK") => {
-                self.blocking(arguments.next(), MILLISECONDS)
+        while let Some(option) = arguments.next() {
+            match Upper::new(option).as_str() {
+                "BLOCK" => return self.blocking(arguments.next(), MILLISECONDS),
+                // A group or a consumer may well be called "block".
+                "GROUP" => drop(arguments.nth(1)),
+                // And so may everything from here on, which is keys and ids.
+                "STREAMS" => break,
+                _ => {}
             }
-            _ => self,
         }
+        self
     }
 }
 

@@ -15,15 +15,16 @@ pub struct Config {
     /// The most leases that are out at once, and so the most connections that callers use. Default 50, at most
     /// 10 000 (the server's own `maxclients` default).
     pub max_connections: u32,
-    /// The longest wait for a lease; a request's deadline may end it sooner. Default 30 s.
+    /// The longest wait for a lease; a request's deadline may end it sooner, and so does `connect_timeout` while new
+    /// connections cannot be made. Default 30 s. At most 16 callers for each lease (at least 1 024) wait at once.
     pub connection_timeout: Duration,
     /// The longest time for one attempt to connect: name lookup, connect, handshake, authentication. Default 1 s.
     pub connect_timeout: Duration,
     /// The longest time for one command or pipeline; a request's deadline may end it sooner, and a blocking command
     /// gets its own block time on top. Default 500 ms.
     pub command_timeout: Duration,
-    /// A file that holds the password. It is read again at each attempt to connect and wins over a password in
-    /// `url`. Default none.
+    /// A regular file of at most 4 096 bytes that holds the password. It is read again at each attempt to connect and
+    /// wins over a password in `url`, which does not stand in for an empty file. Default none.
     pub password_file: Option<PathBuf>,
     /// The age, 20 % more or less, at which a connection is replaced between two commands. Default 5 min.
     pub recycle_timeout: Duration,

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,9 +9,11 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{
     AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError,
+    Value,
 };
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
+use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -36,16 +39,27 @@ pub(super) struct Connector {
     open: Arc<AtomicUsize>,
 }
 
-/// A row of failed attempts with no success since.
+/// A row of failed attempts, with no connection since that answered.
 #[derive(Debug, Clone, Copy)]
 struct Trouble {
     cause: Cause,
     failures: u32,
     next_attempt: Instant,
+    /// When a lease's connection was last lost before it answered anything.
+    lost: Option<Instant>,
+}
+
+/// How an attempt to get a working connection failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Connecting failed.
+    Connect(Purpose),
+    /// The handshake succeeded, and then the connection was lost with its first command, or before it.
+    Unanswered,
 }
 
 /// What a connection is for; part of its name in `CLIENT LIST`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Lease,
     Probe,
@@ -82,6 +96,18 @@ impl Connector {
     /// Why connecting fails at present.
     pub(super) fn trouble(&self) -> Option<Cause> {
         self.trouble.load().as_ref().map(|trouble| trouble.cause)
+    }
+
+    /// The same, once it is more than one attempt's bad luck, which a failed login never is.
+    pub(super) fn standing_trouble(&self) -> Option<Cause> {
+        let trouble = self.trouble.load();
+        let stands = |trouble: &Trouble| trouble.failures >= STANDING || is_login(trouble.cause);
+        trouble.as_ref().filter(|trouble| stands(trouble)).map(|trouble| trouble.cause)
+    }
+
+    /// How many attempts have failed since a new connection answered.
+    pub(super) fn failures(&self) -> u32 {
+        self.trouble.load().as_ref().map_or(0, |trouble| trouble.failures)
     }
 
     /// How many connections for leases are open.
@@ -128,48 +154,89 @@ impl Connector {
             return None;
         }
         let made = self.connect_once(Purpose::Lease).await;
-        if let Err(cause) = &made {
-            let failures = trouble.map_or(1, |trouble| trouble.failures.saturating_add(1));
-            let next_attempt = Instant::now() + pause(failures, *cause, fastrand::f64());
-            self.trouble.store(Some(Arc::new(Trouble { cause: *cause, failures, next_attempt })));
-        }
         drop((pass, turn));
         made.ok()
     }
 
+    /// One attempt for whoever watches over the endpoint. While attempts fail it keeps the pace of all others; while
+    /// none is due because the login failed, that failure is the answer.
+    // redis R4, R5
+    pub(super) async fn connect_probe(&self) -> Result<Line, Cause> {
+        if let Some(trouble) = self.trouble.load_full() {
+            if is_login(trouble.cause) && Instant::now() < trouble.next_attempt {
+                return Err(trouble.cause);
+            }
+            // It takes neither a turn nor one of the few places, so that no attempt that hangs holds it up.
+            self.gate.pace().await;
+        }
+        self.connect_once(Purpose::Probe).await
+    }
+
+    /// Notes that a lease's connection answered for the first time: connecting works.
+    pub(super) fn answered(&self) {
+        if self.trouble.load().is_some() {
+            self.trouble.store(None);
+            self.recovered.notify_waiters();
+        }
+    }
+
+    /// Notes that a probe's connection answered for the first time. That says little where a probe is answered and
+    /// leases are not, so a loss among those must have been a while ago.
+    pub(super) fn probe_answered(&self) {
+        let now = Instant::now();
+        let recently = |lost: Instant| now.saturating_duration_since(lost) < RECENT;
+        let was = self.trouble.rcu(|trouble| {
+            trouble.as_ref().filter(|trouble| trouble.lost.is_some_and(recently)).map(Arc::clone)
+        });
+        if was.is_some() && self.trouble.load().is_none() {
+            self.recovered.notify_waiters();
+        }
+    }
+
+    /// Notes an attempt that came to nothing.
+    pub(super) fn failed(&self, cause: Cause, failure: Failure) {
+        let now = Instant::now();
+        let chance = fastrand::f64();
+        // Read and written as one: attempts for leases and for the probe may fail at the same moment.
+        self.trouble.rcu(|trouble| {
+            let failures = trouble.as_ref().map_or(1, |trouble| trouble.failures.saturating_add(1));
+            // A probe's failure must not put off the next attempt of those who wait for a lease; only a login that
+            // failed is not tried again soon by anyone.
+            let next_attempt = if failure == Failure::Connect(Purpose::Probe) && !is_login(cause) {
+                trouble.as_ref().map_or(now, |trouble| trouble.next_attempt)
+            } else {
+                now + pause(failures, cause, chance)
+            };
+            let lost = match failure {
+                Failure::Unanswered => Some(now),
+                Failure::Connect(_) => trouble.as_ref().and_then(|trouble| trouble.lost),
+            };
+            Some(Arc::new(Trouble { cause, failures, next_attempt, lost }))
+        });
+    }
+
     /// One attempt, made now, within `connect_timeout`; every way to fail, a panic included, comes back as a cause.
     // redis R6, R27
-    pub(super) async fn connect_once(&self, purpose: Purpose) -> Result<Line, Cause> {
+    async fn connect_once(&self, purpose: Purpose) -> Result<Line, Cause> {
         let attempt = AssertUnwindSafe(self.handshake(purpose)).catch_unwind();
         let made = match timeout(self.config.connect_timeout, attempt).await {
             Ok(Ok(made)) => made,
             Ok(Err(_panic)) => Err(Cause::Defect),
             Err(_elapsed) => Err(Cause::Timeout),
         };
-        match &made {
-            Ok(_) => {
-                self.trouble.store(None);
-                self.recovered.notify_waiters();
-            }
-            // A probe's failure must not put off the next attempt of those who wait for a lease.
-            Err(cause) => {
-                if let Some(trouble) = self.trouble.load_full() {
-                    self.trouble.store(Some(Arc::new(Trouble { cause: *cause, ..*trouble })));
-                }
-            }
+        // A finished handshake does not end the trouble: a proxy may shake hands for a server that is away.
+        if let Err(cause) = &made {
+            self.failed(*cause, Failure::Connect(purpose));
         }
         made
     }
 
     async fn handshake(&self, purpose: Purpose) -> Result<Line, Cause> {
         let password = match &self.config.password_file {
-            Some(path) => {
-                Some(tokio::fs::read_to_string(path).await.map_err(|_| Cause::PasswordFile)?)
-            }
+            Some(path) => Some(password_in(path).await.ok_or(Cause::PasswordFile)?),
             None => None,
         };
-        let password = password.as_deref().map(|text| text.trim_end_matches(['\r', '\n']));
-        let password = password.filter(|password| !password.is_empty());
+        let password = password.as_deref();
         let dead = Arc::new(AtomicBool::new(false));
         let mut is_resp3 = !self.speaks_resp2.load(Ordering::Relaxed);
         let mut opened = self.open_line(password, is_resp3, &dead).await;
@@ -178,10 +245,15 @@ impl Connector {
             is_resp3 = false;
             opened = self.open_line(password, is_resp3, &dead).await;
         }
-        let mut mux = opened.map_err(|error| Cause::of(&error))?;
-        // A user without permission for CLIENT goes without a name: replies that are errors are values here.
+        let mut mux = opened.map_err(|error| Cause::of_handshake(&error))?;
         let named = ::redis::cmd("CLIENT").arg("SETNAME").arg(self.client_name(purpose)).take();
-        mux.send_packed_command(&named).await.map_err(|error| Cause::of(&error))?;
+        let named = mux.send_packed_command(&named).await;
+        // A user without permission for CLIENT goes without a name: replies that are errors are values here.
+        if let Value::ServerError(error) = named.map_err(|error| Cause::of_handshake(&error))?
+            && Cause::of_code(error.code()) == Some(Cause::Auth)
+        {
+            return Err(Cause::Auth);
+        }
         let counter = match purpose {
             Purpose::Lease => Arc::clone(&self.open),
             Purpose::Probe => Arc::default(),
@@ -240,6 +312,7 @@ impl fmt::Debug for Connector {
             .field("endpoint", &self.endpoint)
             .field("address", &self.address)
             .field("trouble", &self.trouble())
+            .field("failures", &self.failures())
             .finish_non_exhaustive()
     }
 }
@@ -255,10 +328,35 @@ fn knows_no_resp3(error: &RedisError) -> bool {
 /// no haste will mend. `chance` is in 0..1.
 pub(super) fn pause(failures: u32, cause: Cause, chance: f64) -> Duration {
     let middle = match cause {
-        Cause::Auth | Cause::PasswordFile | Cause::Denied => return AUTH_PAUSE,
+        cause if is_login(cause) => return AUTH_PAUSE,
         _ => Duration::from_millis(u64::from(125 * failures.saturating_add(1).clamp(2, 4))),
     };
     middle.mul_f64(0.5 + chance)
 }
 
+fn is_login(cause: Cause) -> bool {
+    matches!(cause, Cause::Auth | Cause::PasswordFile | Cause::Denied)
+}
+
+/// The password in a file, without the end of its line. `None` when there is none: a pipe, which might never end, an
+/// empty file, or one too large to be a password.
+async fn password_in(path: &Path) -> Option<String> {
+    if !tokio::fs::metadata(path).await.ok()?.is_file() {
+        return None;
+    }
+    let mut text = String::new();
+    let file = tokio::fs::File::open(path).await.ok()?;
+    let len_bytes = file.take(LARGEST_PASSWORD + 1).read_to_string(&mut text).await.ok()?;
+    if u64::try_from(len_bytes).is_ok_and(|len_bytes| len_bytes > LARGEST_PASSWORD) {
+        return None;
+    }
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    Some(text).filter(|password| !password.is_empty())
+}
+
 const AUTH_PAUSE: Duration = Duration::from_secs(2);
+/// One failed attempt may be bad luck.
+const STANDING: u32 = 2;
+/// Longer than the longest time between two attempts, so that a loss with each of them counts.
+const RECENT: Duration = Duration::from_secs(2);
+const LARGEST_PASSWORD: u64 = 4096;

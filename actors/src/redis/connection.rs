@@ -22,6 +22,9 @@ pub(super) struct Node {
     /// state behind.
     pub(super) is_doubtful: bool,
     pub(super) last_reply: Instant,
+    /// Until its first command ends, however it ends.
+    pub(super) is_new: bool,
+    born: Instant,
     expires: Instant,
 }
 
@@ -55,7 +58,21 @@ impl Connection {
 impl Node {
     pub(super) fn new(line: Line, generation: Arc<Lifecycle>, lifetime: Duration) -> Self {
         let now = Instant::now();
-        Self { line, generation, is_doubtful: false, last_reply: now, expires: now + lifetime }
+        Self {
+            line,
+            generation,
+            is_doubtful: false,
+            last_reply: now,
+            is_new: true,
+            born: now,
+            expires: now + lifetime,
+        }
+    }
+
+    /// Whether the other side closed it right after the handshake. One that was closed later may have been idle for
+    /// too long in the server's opinion.
+    pub(super) fn is_stillborn(&self) -> bool {
+        self.is_new && self.line.is_dead() && self.born.elapsed() < STILLBORN
     }
 
     /// Whether this connection must not be handed out any more.
@@ -123,5 +140,6 @@ impl fmt::Debug for Line {
 
 /// RESP3 tells within milliseconds that the other side closed an idle connection; this bounds what it cannot see.
 const TRUSTED: Duration = Duration::from_secs(5);
+const STILLBORN: Duration = Duration::from_secs(1);
 /// RESP2 tells nothing.
 const TRUSTED_RESP2: Duration = Duration::from_secs(1);

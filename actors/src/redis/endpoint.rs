@@ -10,7 +10,7 @@ use super::address::Address;
 use super::cause::Cause;
 use super::config::Config;
 use super::conn::CacheConn;
-use super::connect::{Connector, Purpose};
+use super::connect::{Connector, Failure};
 use super::error::Error;
 use super::gate::ConnectGate;
 use super::generation::{Generation, Reason};
@@ -54,9 +54,13 @@ impl Endpoint {
     /// An endpoint at the address of `config.url`. Does no IO.
     ///
     /// # Errors
-    /// [`Error::Address`] when the URL names none that can be connected to; `embedded` does not until its server has
-    /// a home, see [`Endpoint::at`].
+    /// [`Error::Config`] with every fault; [`Error::NotBuilt`] for `embedded`, which is no address until its server
+    /// has a home, see [`Endpoint::at`].
     pub fn new(name: &str, config: Config, gate: Arc<ConnectGate>) -> Result<Self, Error> {
+        let faults = config.validate();
+        if !faults.is_empty() {
+            return Err(Error::Config(faults));
+        }
         let address = Address::parse(&config.url)?;
         Self::at(name, config, address, gate)
     }
@@ -64,21 +68,29 @@ impl Endpoint {
     /// An endpoint at `address`, whatever `config.url` says. Does no IO.
     ///
     /// # Errors
-    /// [`Error::NotBuilt`] for [`Address::Embedded`], which is not an address yet.
+    /// [`Error::Config`] with every fault, those of the URL apart; [`Error::NotBuilt`] for [`Address::Embedded`],
+    /// which is not an address yet.
     pub fn at(
         name: &str,
         config: Config,
         address: Address,
         gate: Arc<ConnectGate>,
     ) -> Result<Self, Error> {
+        let faults: Vec<_> =
+            config.validate().into_iter().filter(|fault| fault.key != "url").collect();
+        if !faults.is_empty() {
+            return Err(Error::Config(faults));
+        }
         if matches!(address, Address::Embedded) {
             return Err(Error::NotBuilt);
         }
         let config = Arc::new(config);
         Ok(Self {
             name: name.into(),
-            // A verdict that three probes in a row have not renewed says nothing any more.
-            health: Health::new(config.probe_interval.saturating_mul(3)),
+            // A verdict that three probes in a row have not renewed says nothing any more; the last may take its time.
+            health: Health::new(
+                config.probe_interval.saturating_mul(3).saturating_add(config.probe_timeout),
+            ),
             leases: Leases::new(config.max_connections),
             connector: Arc::new(Connector::new(name, address, config, gate)),
             current: ArcSwapOption::empty(),
@@ -113,7 +125,8 @@ impl Endpoint {
         self.current.load_full()
     }
 
-    /// Why connecting fails at present, where it does. Answers from memory.
+    /// Why connecting fails at present, where it does: from the first failed attempt until a new connection has
+    /// answered. Connections made before may work all the while. Answers from memory.
     pub fn trouble(&self) -> Option<Cause> {
         self.connector.trouble()
     }
@@ -146,19 +159,24 @@ impl Endpoint {
 
     /// Connects for whoever watches over this endpoint. Goes to Redis. *Cancel safety*: may be dropped.
     ///
+    /// While attempts fail, this one keeps their common pace of ten a second, and for 2 s after a login that failed
+    /// it answers from memory with that failure.
+    ///
     /// # Errors
-    /// The cause, at most `connect_timeout` later.
+    /// The cause, at most `connect_timeout` after its turn, which comes within 100 ms for each attempt before it.
     pub async fn probe_connection(&self) -> Result<Probe, Cause> {
-        let line = self.connector.connect_once(Purpose::Probe).await?;
-        Ok(Probe::new(line, self.config().probe_timeout))
+        let line = self.connector.connect_probe().await?;
+        Ok(Probe::new(line, &self.connector))
     }
 
     /// Leases a connection, in the order of asking, within `connection_timeout` and the deadline in force. Answers
     /// from memory if a connection is idle, else goes to Redis.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] with the cause as soon as the endpoint is known to be away, [`Error::Exhausted`] when
-    /// no lease came back in time, [`Error::Deadline`], [`Error::NotBuilt`]. *Cancel safety*: may be dropped.
+    /// [`Error::Unavailable`] with the cause as soon as the endpoint is known to be away, and about
+    /// `connect_timeout` later where only new connections cannot be made and none is idle; [`Error::Exhausted`] when
+    /// no lease came back in time, and at once when 16 callers for each lease (at least 1 024) wait already;
+    /// [`Error::Deadline`], [`Error::NotBuilt`]. *Cancel safety*: may be dropped.
     pub async fn lease(self: &Arc<Self>) -> Result<CacheConn, Error> {
         let lease = self.leases.take(self).await?;
         Ok(CacheConn::new(Link::new(lease, Arc::clone(self))))
@@ -180,6 +198,24 @@ impl Endpoint {
     /// *Cancel safety*: may be dropped.
     pub async fn read_only(&self) {
         self.read_only.notified().await;
+    }
+
+    pub(super) fn standing_trouble(&self) -> Option<Cause> {
+        self.connector.standing_trouble()
+    }
+
+    /// Why a caller without a lease cannot expect one soon: leases are out that wait for a connection themselves.
+    pub(super) fn shortage(&self) -> Option<Cause> {
+        let is_short = self.connector.open() < self.status().max_size;
+        self.connector.standing_trouble().filter(|_| is_short)
+    }
+
+    pub(super) fn answered(&self) {
+        self.connector.answered();
+    }
+
+    pub(super) fn lost_unanswered(&self, cause: Cause) {
+        self.connector.failed(cause, Failure::Unanswered);
     }
 
     pub(super) fn saw_read_only(&self) {

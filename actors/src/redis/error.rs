@@ -4,8 +4,8 @@ use std::{error, io};
 
 use ::redis::{ErrorKind, RedisError};
 
-use super::address;
 use super::cause::Cause;
+use super::{address, config};
 use crate::Outcome;
 
 /// Why Redis did not do what was asked. One variant for each decision that a caller can make.
@@ -23,15 +23,13 @@ pub enum Error {
         /// How long to wait before the next try.
         retry_after: Duration,
     },
-    /// Every lease stayed in use until the wait was over. Nothing was sent.
-    #[error(
-        "all {max_connections} leases stayed in use for {} ms; check max_connections and what holds leases for long",
-        waited.as_millis()
-    )]
+    /// Every lease stayed in use until the wait was over, or so many callers wait already (16 for each lease, at
+    /// least 1 024) that this one is refused at once. Nothing was sent.
+    #[error("{}", exhausted(*max_connections, *waited))]
     Exhausted {
         /// How many leases there are.
         max_connections: u32,
-        /// How long this caller waited for one.
+        /// How long this caller waited for one; zero if too many waited already.
         waited: Duration,
     },
     /// The time ran out. Nothing was changed: the command was never sent, or it only read.
@@ -81,6 +79,9 @@ pub enum Error {
     /// The URL is no address that we can use.
     #[error(transparent)]
     Address(#[from] address::Fault),
+    /// Values of the configuration that cannot stand, every one of them.
+    #[error("the redis configuration cannot stand: {}", listed(.0))]
+    Config(Vec<config::Fault>),
 }
 
 /// How long a caller should wait when we know nothing better.
@@ -97,9 +98,15 @@ impl Error {
             Self::Exhausted { .. } => Outcome::Overloaded { retry_after: RETRY_AFTER },
             Self::Deadline { .. } => Outcome::Deadline,
             Self::OutcomeUnknown { .. } => Outcome::OutcomeUnknown,
-            Self::Server { code } if REFUSALS.contains(&&**code) => Outcome::Refused,
+            Self::Server { code } => match &**code {
+                "NOPERM" => Outcome::Refused,
+                // Nothing was written, and it passes: no memory, no disk, too few replicas (redis.conf).
+                "OOM" => Outcome::Overloaded { retry_after: RETRY_AFTER },
+                "MISCONF" | "NOREPLICAS" => Outcome::Unavailable { retry_after: RETRY_AFTER },
+                _ => Outcome::Bug,
+            },
             Self::Refused { .. } | Self::Ttl { .. } => Outcome::Refused,
-            Self::Server { .. } | Self::Value | Self::Address(_) => Outcome::Bug,
+            Self::Value | Self::Address(_) | Self::Config(_) => Outcome::Bug,
         }
     }
 
@@ -116,8 +123,18 @@ impl Error {
     }
 }
 
-/// Answers by which a healthy server declines a correct command: missing permission, or no room to write.
-const REFUSALS: &[&str] = &["NOPERM", "OOM", "MISCONF", "BUSY", "NOREPLICAS"];
+fn exhausted(max_connections: u32, waited: Duration) -> String {
+    let state = if waited.is_zero() {
+        format!("all {max_connections} leases are in use and too many callers wait for one already")
+    } else {
+        format!("all {max_connections} leases stayed in use for {} ms", waited.as_millis())
+    };
+    format!("{state}; check max_connections and what holds leases for long")
+}
+
+fn listed(faults: &[config::Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
 
 /// Commands go through traits of the redis crate, which know only its own error: ours travels inside and is found
 /// again by the conversion back.

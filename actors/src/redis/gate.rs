@@ -26,16 +26,21 @@ impl ConnectGate {
 
     pub(super) async fn enter(&self, is_retry: bool) -> Option<SemaphorePermit<'_>> {
         if is_retry {
-            let slot = {
-                let mut next = self.next_retry.lock().unwrap_or_else(PoisonError::into_inner);
-                let slot = next.map_or_else(Instant::now, |next| next.max(Instant::now()));
-                *next = Some(slot + RETRY_SPACING);
-                slot
-            };
-            sleep_until(slot).await;
+            self.pace().await;
         }
         // `None` would mean a closed semaphore, and this one is never closed.
         self.at_once.acquire().await.ok()
+    }
+
+    /// Waits for the moment at which the next attempt may be made after one that failed.
+    pub(super) async fn pace(&self) {
+        let slot = {
+            let mut next = self.next_retry.lock().unwrap_or_else(PoisonError::into_inner);
+            let slot = next.map_or_else(Instant::now, |next| next.max(Instant::now()));
+            *next = Some(slot + RETRY_SPACING);
+            slot
+        };
+        sleep_until(slot).await;
     }
 }
 

@@ -18,7 +18,6 @@ pub struct Generation {
     pool: bb8::Pool<Manager>,
     lifecycle: Arc<Lifecycle>,
     reason: Reason,
-    born: Instant,
 }
 
 /// Why a generation was built.
@@ -31,10 +30,6 @@ pub enum Reason {
     Requested,
     /// The server answered that it is read-only: it is no longer the primary.
     ReadOnly,
-    /// The configuration changed.
-    Configuration,
-    /// The credentials changed.
-    Credentials,
 }
 
 /// What a generation and its connections know of each other.
@@ -67,22 +62,12 @@ impl Generation {
             .retry_connection(false)
             .queue_strategy(bb8::QueueStrategy::Lifo)
             .build_unchecked(Manager::new(connector, Arc::clone(&lifecycle)));
-        Self { pool, lifecycle, reason, born: Instant::now() }
+        Self { pool, lifecycle, reason }
     }
 
     /// Counts from 1 within an endpoint.
     pub fn number(&self) -> u64 {
         self.lifecycle.number
-    }
-
-    /// Why it was built.
-    pub fn reason(&self) -> Reason {
-        self.reason
-    }
-
-    /// When it was built.
-    pub fn born(&self) -> Instant {
-        self.born
     }
 
     /// How many of its connections are leased now. Answers from memory.
@@ -147,8 +132,6 @@ impl fmt::Display for Reason {
             Self::Start => "start",
             Self::Requested => "requested",
             Self::ReadOnly => "read-only",
-            Self::Configuration => "configuration",
-            Self::Credentials => "credentials",
         })
     }
 }

@@ -1,9 +1,10 @@
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bb8_redis::bb8::PooledConnection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::cause::Cause;
@@ -20,6 +21,7 @@ use crate::deadline;
 pub(super) struct Leases {
     permits: Arc<Semaphore>,
     most: u32,
+    most_waiting: usize,
     waiting: AtomicUsize,
 }
 
@@ -35,7 +37,12 @@ impl Leases {
     pub(super) fn new(most: u32) -> Self {
         let permits =
             usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(permits)), most, waiting: AtomicUsize::new(0) }
+        Self {
+            permits: Arc::new(Semaphore::new(permits)),
+            most,
+            most_waiting: permits.saturating_mul(WAITING_EACH).max(WAITING_LEAST),
+            waiting: AtomicUsize::new(0),
+        }
     }
 
     pub(super) fn available(&self) -> usize {
@@ -71,18 +78,35 @@ impl Leases {
         begun: Instant,
         deadline: Instant,
     ) -> Result<OwnedSemaphorePermit, Error> {
-        match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => return Ok(permit),
-            Err(TryAcquireError::Closed) => return Err(Error::NotBuilt),
-            Err(TryAcquireError::NoPermits) => {}
+        let permits = Arc::clone(&self.permits);
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            return Ok(permit);
         }
-        tokio::select! {
-            biased;
-            permit = Arc::clone(&self.permits).acquire_owned() => permit.map_err(|_closed| Error::NotBuilt),
-            error = endpoint.health().wait_opened() => Err(error),
-            () = sleep_until(deadline) => {
-                Err(Error::Exhausted { max_connections: self.most, waited: begun.elapsed() })
+        if self.waiting() > self.most_waiting {
+            return Err(self.refused(endpoint, Duration::ZERO));
+        }
+        let mut acquired = pin!(permits.acquire_owned());
+        let mut look_again = patience(endpoint, begun).min(deadline);
+        loop {
+            tokio::select! {
+                biased;
+                permit = &mut acquired => return Ok(permit.expect("nobody closes this semaphore")),
+                error = endpoint.health().wait_opened() => return Err(error),
+                () = sleep_until(look_again) => {}
             }
+            let now = Instant::now();
+            if now >= deadline || endpoint.shortage().is_some() {
+                return Err(self.refused(endpoint, begun.elapsed()));
+            }
+            look_again = deadline.min(now + LOOK_AGAIN);
+        }
+    }
+
+    /// Why there is no permit: those who hold one have a connection, or wait for one that cannot be made.
+    fn refused(&self, endpoint: &Endpoint, waited: Duration) -> Error {
+        match endpoint.shortage() {
+            Some(cause) => Error::unavailable(cause),
+            None => Error::Exhausted { max_connections: self.most, waited },
         }
     }
 
@@ -113,7 +137,13 @@ impl Leases {
                     Err(kept) => permit = kept,
                 }
             }
-            if Instant::now() >= deadline {
+            let now = Instant::now();
+            if now >= patience(endpoint, begun)
+                && let Some(cause) = endpoint.standing_trouble()
+            {
+                return Err(Error::unavailable(cause));
+            }
+            if now >= deadline {
                 return Err(match endpoint.trouble() {
                     Some(cause) => Error::unavailable(cause),
                     None => Error::Deadline { waited: begun.elapsed() },
@@ -149,11 +179,13 @@ impl Lease {
         match timeout_at(deadline, ping(&mut node.line, limit)).await {
             Ok(Ok(())) => endpoint.health().succeeded(),
             // It answers, which is all that is asked here: the command will say the rest.
-            Ok(Err(Cause::Loading | Cause::ReadOnly | Cause::Down)) => {}
-            Ok(Err(_)) | Err(_) => {
+            Ok(Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down)) => {}
+            Ok(Err(_)) => {
                 node.generation.distrust_idle();
                 return Err(self.discarded());
             }
+            // Our caller had no time for an answer, which says nothing of the server.
+            Err(_) => return Err(self.discarded()),
         }
         node.is_doubtful = false;
         node.replied();
@@ -190,4 +222,13 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// How long a caller waits for a connection while new ones cannot be made: long enough for one attempt.
+// redis R6
+fn patience(endpoint: &Endpoint, begun: Instant) -> Instant {
+    begun + endpoint.config().connect_timeout
+}
+
+/// A caller beyond these would most likely wait in vain, and cost memory.
+const WAITING_EACH: usize = 16;
+const WAITING_LEAST: usize = 1024;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

@@ -95,7 +95,13 @@ impl Link {
                     self.lease.node_mut().is_doubtful = self.is_bound;
                     Err(error)
                 }
-                _ => Err(lost(Cause::of(&error)).into()),
+                _ => {
+                    let cause = Cause::of(&error);
+                    if std::mem::take(&mut self.lease.node_mut().is_new) {
+                        self.endpoint.lost_unanswered(cause);
+                    }
+                    Err(lost(cause).into())
+                }
             },
             Sent::TimedOut if plan.writes => {
                 Err(Error::OutcomeUnknown { cause: Cause::Timeout }.into())
@@ -108,12 +114,17 @@ impl Link {
     fn answered(&mut self, objection: Option<Cause>) {
         let node = self.lease.node_mut();
         node.replied();
+        if std::mem::take(&mut node.is_new) {
+            match objection {
+                Some(Cause::Auth) => self.endpoint.lost_unanswered(Cause::Auth),
+                _ => self.endpoint.answered(),
+            }
+        }
         match objection {
             None => self.endpoint.health().succeeded(),
-            Some(Cause::ReadOnly) => {
-                self.is_bound = true;
-                self.endpoint.saw_read_only();
-            }
+            // The new generation replaces this connection with all others; to discard each one by itself would make
+            // a connection for each write while the server stays read-only.
+            Some(Cause::ReadOnly) => self.endpoint.saw_read_only(),
             // The next connection may be let in where this one is not, with a password that was changed meanwhile.
             Some(Cause::Auth) => self.is_bound = true,
             Some(_) => {}

@@ -4,7 +4,7 @@ use std::time::Duration;
 use bb8_redis::bb8::ManageConnection;
 
 use super::cause::Cause;
-use super::connect::Connector;
+use super::connect::{Connector, Failure};
 use super::connection::{Connection, Node};
 use super::error::Error;
 use super::generation::Lifecycle;
@@ -18,6 +18,14 @@ pub(super) struct Manager {
 impl Manager {
     pub(super) fn new(connector: Arc<Connector>, lifecycle: Arc<Lifecycle>) -> Self {
         Self { connector, lifecycle }
+    }
+
+    /// Whoever learns that a connection is spent drops it, so that each one is noted once.
+    fn is_spent(&self, node: &Node) -> bool {
+        if node.is_stillborn() {
+            self.connector.failed(Cause::Closed, Failure::Unanswered);
+        }
+        node.is_spent()
     }
 }
 
@@ -34,14 +42,14 @@ impl ManageConnection for Manager {
 
     async fn is_valid(&self, connection: &mut Connection) -> Result<(), Error> {
         let node = connection.node();
-        if node.is_spent() || !self.lifecycle.trusts(node.last_reply) {
+        if self.is_spent(node) || !self.lifecycle.trusts(node.last_reply) {
             return Err(Error::unavailable(Cause::Closed));
         }
         Ok(())
     }
 
     fn has_broken(&self, connection: &mut Connection) -> bool {
-        connection.node().is_spent()
+        self.is_spent(connection.node())
     }
 }
 

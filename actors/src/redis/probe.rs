@@ -1,9 +1,11 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::Value;
 use tokio::time::{Instant, timeout};
 
 use super::cause::Cause;
+use super::connect::Connector;
 use super::connection::Line;
 
 /// A connection of its own for asking an endpoint whether it is well: it takes no lease and passes no breaker.
@@ -11,11 +13,14 @@ use super::connection::Line;
 pub struct Probe {
     line: Line,
     limit: Duration,
+    connector: Arc<Connector>,
+    is_new: bool,
 }
 
 impl Probe {
-    pub(super) fn new(line: Line, limit: Duration) -> Self {
-        Self { line, limit }
+    pub(super) fn new(line: Line, connector: &Arc<Connector>) -> Self {
+        let limit = connector.config().probe_timeout;
+        Self { line, limit, connector: Arc::clone(connector), is_new: true }
     }
 
     /// Whether the other side has closed the connection. Answers from memory.
@@ -30,6 +35,9 @@ impl Probe {
     pub async fn ping(&mut self) -> Result<Duration, Cause> {
         let begun = Instant::now();
         ping(&mut self.line, self.limit).await?;
+        if std::mem::take(&mut self.is_new) {
+            self.connector.probe_answered();
+        }
         Ok(begun.elapsed())
     }
 }

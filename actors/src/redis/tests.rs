@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::cause::Cause;
 use super::command::{Block, Plan, READS, WRITES};
-use super::connect::pause;
+use super::connect::{Connector, Failure, Purpose, pause};
 use super::manager::jittered;
 use super::{Address, Breaker, Config, ConnectGate, Endpoint, Error, Health, Ttl, Verdict};
 use crate::Outcome;
@@ -47,6 +47,9 @@ mod addresses {
             ("rediss://localhost", "feature `tls`"),
             ("sentinel://localhost/main", "sentinel:// is not supported yet"),
             ("redis://a:1,redis://b:2", "not supported yet"),
+            ("redis://store?password=x", "with nothing after it"),
+            ("redis://store#x", "with nothing after it"),
+            ("unix:///run/r.sock?password=x", "user and pass besides"),
         ] {
             let fault = Address::parse(url).unwrap_err();
             assert!(fault.to_string().contains(wanted), "{url}: {fault}");
@@ -70,6 +73,14 @@ mod addresses {
             "redis://:s3cret",
             "redis://me:s3cret",
             "redis://me:s3cret/0",
+            "redis://me:s3cret:6379/0",
+            "redis://[::1:s3cret",
+            "redis://me:66666s3cret",
+            "redis://h/s3cret",
+            "redis://h:1/0/s3cret",
+            "redis://h?password=s3cret",
+            "redis://h#s3cret",
+            "unix://run/s3cret",
             "s3cret",
         ] {
             let config = Config { url: url.to_owned(), ..Config::default() };
@@ -78,6 +89,19 @@ mod addresses {
                 said += &fault.to_string();
             }
             assert!(!said.contains("s3cret"), "{url}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_fault_shows_host_and_port_where_they_are_no_secret() {
+        for (url, shown) in [
+            ("redis://cache:7000/x", "redis://cache:7000/***"),
+            ("redis://[::1]:7000/x", "redis://[::1]:7000/***"),
+            ("redis://me:s3cret@cache:7000/x", "redis://***@cache:7000/***"),
+            ("redis://me:s3cret:6379/0", "redis://***"),
+            ("redis://cache:123456", "redis://cache:***"),
+        ] {
+            assert_eq!(Address::parse(url).unwrap_err().given, shown, "{url}");
         }
     }
 
@@ -116,6 +140,42 @@ mod configurations {
     }
 
     #[test]
+    fn an_endpoint_that_cannot_stand_is_refused_with_every_fault() {
+        let config = Config {
+            url: "http://localhost".to_owned(),
+            max_connections: 0,
+            recycle_timeout: Duration::MAX,
+            connect_timeout: Duration::MAX,
+            ..Config::default()
+        };
+        let gate = || Arc::new(ConnectGate::new());
+        let error = Endpoint::new("main", config.clone(), gate()).unwrap_err();
+        assert_eq!(error, Error::Config(config.validate()));
+        for key in ["url", "max_connections", "recycle_timeout", "connect_timeout"] {
+            assert!(error.to_string().contains(key), "{key}: {error}");
+        }
+        let address = Address::unix("/run/r.sock");
+        let error = Endpoint::at("main", config, address, gate()).unwrap_err();
+        let Error::Config(faults) = &error else { panic!("{error:?}") };
+        assert_eq!(faults.len(), 3, "the address stands for the url");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verdict_outlives_three_probes_and_the_time_of_the_last() {
+        let config = Config {
+            probe_interval: Duration::from_millis(100),
+            probe_timeout: Duration::from_secs(2),
+            ..Config::default()
+        };
+        let endpoint = Endpoint::new("main", config, Arc::new(ConnectGate::new())).unwrap();
+        endpoint.health().publish(Verdict { healthy: true, ..Verdict::unknown() });
+        tokio::time::advance(Duration::from_millis(2300)).await;
+        assert!(endpoint.health().is_healthy());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!endpoint.health().is_healthy());
+    }
+
+    #[test]
     fn an_embedded_endpoint_waits_for_its_socket() {
         let config = Config { url: "embedded".to_owned(), ..Config::default() };
         let gate = Arc::new(ConnectGate::new());
@@ -142,6 +202,7 @@ mod errors {
             Error::Refused { command: "MONITOR", instead: "use redis-cli" },
             Error::Ttl { given: -5 },
             Error::NotBuilt,
+            Error::Config(Config { max_connections: 0, ..Config::default() }.validate()),
         ]
     }
 
@@ -175,8 +236,28 @@ mod errors {
                 Outcome::Refused,
                 Outcome::Refused,
                 Outcome::Unavailable { retry_after: Duration::from_secs(1) },
+                Outcome::Bug,
             ]
         );
+    }
+
+    #[test]
+    fn an_objection_that_passes_may_be_tried_again() {
+        let answer = |code: &str| Error::from(::redis::make_extension_error(code.to_owned(), None));
+        let retry_after = Duration::from_secs(1);
+        assert_eq!(answer("BUSY").cause(), Some(Cause::Busy));
+        assert_eq!(answer("BUSY").outcome(), Outcome::Unavailable { retry_after });
+        assert_eq!(answer("OOM").outcome(), Outcome::Overloaded { retry_after });
+        assert_eq!(answer("MISCONF").outcome(), Outcome::Unavailable { retry_after });
+        assert_eq!(answer("NOREPLICAS").outcome(), Outcome::Unavailable { retry_after });
+        assert_eq!(answer("BUSYGROUP").outcome(), Outcome::Bug);
+    }
+
+    #[test]
+    fn exhaustion_says_whether_the_caller_waited() {
+        let said = |waited| Error::Exhausted { max_connections: 3, waited }.to_string();
+        assert!(said(Duration::from_millis(7)).starts_with("all 3 leases stayed in use for 7 ms;"));
+        assert!(said(Duration::ZERO).contains("too many callers wait"));
     }
 
     #[test]
@@ -265,6 +346,12 @@ mod commands {
             (&["WAIT", "1", "700"], seconds(0.7)),
             (&["XREAD", "COUNT", "1", "BLOCK", "800", "STREAMS", "s", "$"], seconds(0.8)),
             (&["XREAD", "STREAMS", "BLOCK", "0"], seconds(0.0)),
+            (
+                &["XREADGROUP", "GROUP", "block", "block", "BLOCK", "800", "STREAMS", "s", ">"],
+                seconds(0.8),
+            ),
+            (&["XREADGROUP", "group", "block", "500", "STREAMS", "s", ">"], seconds(0.0)),
+            (&["XREADGROUP", "GROUP", "block"], seconds(0.0)),
             (&["GET", "a"], seconds(0.0)),
         ] {
             assert_eq!(plan(words).unwrap().blocks, block, "{words:?}");
@@ -361,6 +448,62 @@ mod verdicts {
         assert!(health.succeeded_since(before) && health.succeeded_since(Instant::now()));
         tokio::time::advance(Duration::from_millis(10)).await;
         assert!(!health.succeeded_since(Instant::now()));
+    }
+}
+
+mod attempts {
+    use super::*;
+
+    fn connector() -> Connector {
+        let gate = Arc::new(ConnectGate::new());
+        let config = Arc::new(Config::default());
+        Connector::new("main", Address::unix("/run/r.sock"), config, gate)
+    }
+
+    #[test]
+    fn no_failure_is_forgotten_when_several_fail_at_once() {
+        const EACH: u32 = 5_000;
+        let connector = connector();
+        std::thread::scope(|threads| {
+            for failure in [Failure::Unanswered, Failure::Connect(Purpose::Probe)].repeat(2) {
+                let connector = &connector;
+                threads.spawn(move || {
+                    for _ in 0..EACH {
+                        connector.failed(Cause::Closed, failure);
+                    }
+                });
+            }
+        });
+        assert_eq!(connector.failures(), 4 * EACH);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probes_answer_does_not_hide_that_leases_are_lost() {
+        let connector = connector();
+        connector.failed(Cause::Refused, Failure::Connect(Purpose::Lease));
+        connector.probe_answered();
+        assert_eq!(connector.trouble(), None);
+        connector.failed(Cause::Closed, Failure::Unanswered);
+        connector.probe_answered();
+        assert_eq!(connector.trouble(), Some(Cause::Closed));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        connector.probe_answered();
+        assert_eq!(connector.trouble(), None);
+        connector.failed(Cause::Closed, Failure::Unanswered);
+        connector.answered();
+        assert_eq!(connector.trouble(), None);
+    }
+
+    #[test]
+    fn trouble_stands_from_the_second_failure_on_or_from_the_first_failed_login() {
+        let connector = connector();
+        connector.failed(Cause::Refused, Failure::Connect(Purpose::Lease));
+        assert_eq!(connector.standing_trouble(), None);
+        connector.failed(Cause::Timeout, Failure::Connect(Purpose::Lease));
+        assert_eq!(connector.standing_trouble(), Some(Cause::Timeout));
+        connector.answered();
+        connector.failed(Cause::Auth, Failure::Connect(Purpose::Probe));
+        assert_eq!(connector.standing_trouble(), Some(Cause::Auth));
     }
 }
 

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mainstay_actors::redis::{Address, CacheConn, Config, ConnectGate, Endpoint, Reason};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
 /// Ends with the test, whatever becomes of it.
@@ -81,10 +84,7 @@ impl Server {
 
     async fn listens(&self) {
         let socket = self.socket();
-        eventually("the server listens", async || {
-            tokio::net::UnixStream::connect(&socket).await.is_ok()
-        })
-        .await;
+        eventually("the server listens", async || UnixStream::connect(&socket).await.is_ok()).await;
     }
 
     fn signal(&self, signal: &str) {
@@ -98,6 +98,74 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.child.kill().ok(); // It may be gone already.
         self.child.wait().ok();
+    }
+}
+
+/// When a [`Proxy`] drops a client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Drops {
+    AtTheFirstGet,
+    AfterTheHandshake,
+}
+
+/// Stands between an endpoint and its server, and shakes hands with everyone.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) url: String,
+    accepted: Arc<AtomicUsize>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Proxy {
+    pub(crate) fn start(server: &Server, drops: Drops) -> Self {
+        let socket = server.path(&format!("{drops:?}.sock"));
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let (counter, upstream) = (Arc::clone(&accepted), server.socket());
+        let accepting = tokio::spawn(async move {
+            let mut clients = tokio::task::JoinSet::new();
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                counter.fetch_add(1, Ordering::Relaxed);
+                clients.spawn(relay(client, upstream.clone(), drops));
+            }
+        });
+        Self { url: format!("unix://{}", socket.display()), accepted, accepting }
+    }
+
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn relay(mut client: UnixStream, upstream: PathBuf, drops: Drops) -> std::io::Result<()> {
+    let mut server = UnixStream::connect(upstream).await?;
+    let (mut asked, mut answered) = ([0; 4096], [0; 4096]);
+    let mut is_named = false;
+    loop {
+        tokio::select! {
+            len_bytes = client.read(&mut asked) => {
+                let asked = &asked[..len_bytes?];
+                let holds = |word: &[u8]| asked.windows(word.len()).any(|part| part == word);
+                if asked.is_empty() || holds(b"GET\r\n") {
+                    return Ok(());
+                }
+                is_named |= holds(b"SETNAME");
+                server.write_all(asked).await?;
+            }
+            len_bytes = server.read(&mut answered) => {
+                client.write_all(&answered[..len_bytes?]).await?;
+                if is_named && matches!(drops, Drops::AfterTheHandshake) {
+                    return Ok(());
+                }
+            }
+        }
     }
 }
 
