@@ -20,6 +20,7 @@ pub struct Backoff {
 
 /// How a delay is spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Jitter {
     /// Exactly the computed delay.
     None,

@@ -24,7 +24,8 @@ pub enum CallError {
     /// The actor is not running. The message was not accepted: asking again is safe.
     #[error("the actor is not running")]
     Unavailable {
-        /// When asking again is worth a try; `None` if it is ending, or has ended.
+        /// When asking again is worth a try; `None` while it is ending, and once it has
+        /// ended for good.
         retry_after: Option<Duration>,
     },
     /// The actor's mailbox is full. The message was not accepted: asking again is safe.
@@ -184,6 +185,7 @@ impl<M: Send + 'static> Slot<M> {
 
     pub(crate) fn open(&self, incarnation: u64, actor: ActorRef<Envelope<M>>) {
         let depth = self.node.depth.load_full();
+        self.refusing.store(false, Ordering::Release);
         self.live.store(Some(Arc::new(Live { incarnation, actor, depth })));
     }
 

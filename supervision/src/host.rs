@@ -49,8 +49,13 @@ impl Fall {
         Self(Exit::Panicked(panic_message(payload)))
     }
 
+    /// Whoever tells of the error shows it: one that cannot be shown is found out here, where a
+    /// panic is the actor's own.
     fn failed(error: BoxError) -> Self {
-        Self(Exit::Failed(Arc::from(error)))
+        match std::panic::catch_unwind(AssertUnwindSafe(|| error_message(error.as_ref()))) {
+            Ok(_shown) => Self(Exit::Failed(Arc::from(error))),
+            Err(panic) => Self::panicked(panic.as_ref()),
+        }
     }
 }
 

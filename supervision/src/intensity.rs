@@ -70,7 +70,7 @@ impl Window {
 
     /// When one more restart stops to count.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.restarts.front().map(|oldest| *oldest + self.intensity.within)
+        self.restarts.front().and_then(|oldest| oldest.checked_add(self.intensity.within))
     }
 
     /// Forgets the restarts that no longer count at `now`.

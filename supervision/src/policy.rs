@@ -7,6 +7,7 @@ use crate::{Backoff, Intensity};
 
 /// Which exits a child is restarted after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Restart {
     /// After every exit.
     #[default]
@@ -19,6 +20,7 @@ pub enum Restart {
 
 /// Which siblings are restarted with a child that fell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Strategy {
     /// None.
     #[default]
@@ -31,6 +33,7 @@ pub enum Strategy {
 
 /// How a child is asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Shutdown {
     /// At its next await point, at once. [`Server::terminate`](crate::Server::terminate) does not run.
     Kill,

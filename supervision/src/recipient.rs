@@ -58,6 +58,9 @@ impl<R: Request> Recipient<R> {
     ///
     /// # Errors
     /// [`CallError`]; it says whether the message had been accepted.
+    ///
+    /// # Panics
+    /// If `R` is a [`Notice`] too, and was accepted as that.
     pub async fn ask_by(&self, deadline: Instant, request: R) -> Result<R::Reply, CallError> {
         let route: &AskRoute<R> =
             self.entry.downcast_ref().expect("a request's type leads to a route for asking");
@@ -72,6 +75,9 @@ impl<N: Notice> Recipient<N> {
     ///
     /// # Errors
     /// [`CallError::Unavailable`] or [`CallError::Overloaded`]: it was not accepted.
+    ///
+    /// # Panics
+    /// If `N` is a [`Request`] too, and was accepted as that.
     pub fn tell(&self, notice: N) -> Result<(), CallError> {
         let route: &TellRoute<N> =
             self.entry.downcast_ref().expect("a notice's type leads to a route for telling");

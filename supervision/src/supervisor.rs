@@ -101,7 +101,8 @@ impl Supervisor {
 
     /// Adds an actor. Its address works from now on, and answers once the tree is started.
     pub fn actor<S: Server>(&mut self, actor: Actor<S>) -> Handle<S::Message> {
-        let capacity = actor.capacity.unwrap_or(self.defaults.capacity);
+        // A mailbox without a place would refuse everything, for ever.
+        let capacity = actor.capacity.unwrap_or(self.defaults.capacity).max(1);
         let slot = Arc::new(Slot::new(actor.id, capacity));
         let handle = Handle::new(Arc::clone(&slot));
         self.routes.extend(actor.routes.into_iter().map(|make| make(&handle)));

@@ -29,6 +29,7 @@ const DROP_BUDGET: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct System {
     inner: Arc<Inner>,
+    ask_timeout: Duration,
 }
 
 struct Inner {
@@ -36,7 +37,6 @@ struct Inner {
     plan: Arc<Plan>,
     root: ActorRef<Command>,
     routes: HashMap<TypeId, Route>,
-    ask_timeout: Duration,
 }
 
 impl fmt::Debug for System {
@@ -99,7 +99,8 @@ pub struct NoTaker {
     pub message: &'static str,
 }
 
-/// No place in the tree has this id.
+/// No place in the tree has this id, or nothing can be done to it now: it is not running, or the
+/// supervisor above it is not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no actor {id:?} that this could be done to")]
 pub struct NoActor {
@@ -129,22 +130,19 @@ impl System {
         let (root, _task) = Driver::spawn(None, driver, ())
             .await
             .map_err(|_| StartError::Failed(Arc::new(Cause::SupervisorDied)))?;
-        let inner = Inner { hub, plan, root, routes, ask_timeout: ASK_TIMEOUT };
-        let system = Self { inner: Arc::new(inner) };
+        let inner = Inner { hub, plan, root, routes };
+        let system = Self { inner: Arc::new(inner), ask_timeout: ASK_TIMEOUT };
         match boot.await {
             Ok(()) => Ok(system),
             Err(_never_booted) => Err(StartError::Failed(system.failed().await)),
         }
     }
 
-    /// How long an ask waits where nobody says otherwise. Default 5 s. To be set before the system
-    /// is cloned.
+    /// How long an ask of a recipient from this `System`, or from a clone made after this, waits
+    /// where nobody says otherwise. Default 5 s.
     #[must_use]
-    pub fn with_ask_timeout(mut self, limit: Duration) -> Self {
-        if let Some(inner) = Arc::get_mut(&mut self.inner) {
-            inner.ask_timeout = limit;
-        }
-        self
+    pub fn with_ask_timeout(self, ask_timeout: Duration) -> Self {
+        Self { ask_timeout, ..self }
     }
 
     /// Whoever takes messages of type `M`. Answers from memory.
@@ -154,7 +152,7 @@ impl System {
     pub fn recipient<M: 'static>(&self) -> Result<Recipient<M>, NoTaker> {
         let route = self.inner.routes.get(&TypeId::of::<M>());
         let route = route.ok_or_else(|| NoTaker { message: short_name::<M>() })?;
-        Ok(route.recipient(self.inner.ask_timeout))
+        Ok(route.recipient(self.ask_timeout))
     }
 
     /// The whole tree as it is now. Answers from memory: no supervisor is asked, so this works
@@ -183,7 +181,8 @@ impl System {
     }
 
     /// Ends every actor in reverse start order, each as its [`Shutdown`](crate::Shutdown) says, all
-    /// of it within `budget` (plus a second for whom it has to cut off).
+    /// of it within `budget`. Those who are left then are cut off one after the other, which takes up to
+    /// 50 ms each.
     pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
         let mut events = self.events();
         // Refused only by a tree that has ended.
@@ -202,7 +201,7 @@ impl System {
     /// Restarts an actor (or a supervisor with all below it) in good order. Not counted as a fall.
     ///
     /// # Errors
-    /// [`NoActor`] if no child has this id.
+    /// [`NoActor`] if no child has this id, or if the supervisor above it is not running.
     pub fn restart(&self, id: &str) -> Result<(), NoActor> {
         self.command(id, Command::Restart)
     }
@@ -210,7 +209,7 @@ impl System {
     /// Ends an actor (or a supervisor with all below it) for good.
     ///
     /// # Errors
-    /// [`NoActor`] if no child has this id.
+    /// [`NoActor`] if no child has this id, or if the supervisor above it is not running.
     pub fn remove(&self, id: &str) -> Result<(), NoActor> {
         self.command(id, Command::Remove)
     }

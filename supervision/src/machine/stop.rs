@@ -161,8 +161,10 @@ impl Machine {
             Life::Up { since } => Some(since),
             Life::Starting { .. } | Life::Stopping(_) | Life::Idle | Life::Ended => None,
         };
-        // A child in `init` does not read its mailbox: only a kill reaches it.
-        let kills = up_since.is_none() || limit == Some(Duration::ZERO);
+        // An actor in `init` does not read its mailbox: only a kill reaches it. A supervisor that is
+        // still starting its children does, and ends them in order.
+        let in_init = up_since.is_none() && child.policy.start_timeout.is_some();
+        let kills = in_init || limit == Some(Duration::ZERO);
         let leaked_at = kills.then(|| now + grace);
         child.life =
             Life::Stopping(Stopping { reason, up_since, kill_at, leaked_at, leaked: false });

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use mainstay_supervision::{CallError, Change, Shutdown, State, Supervisor, System};
+use mainstay_supervision::{
+    CallError, Cause, Change, Intensity, Shutdown, State, Supervisor, System,
+};
 use tokio::time::{Instant, timeout};
 
 use crate::support::{
@@ -304,4 +306,58 @@ async fn a_budget_beyond_the_end_of_time_is_no_limit() {
     let journal = Journal::default();
     let (system, _) = alone(Probe::new("a", &journal).actor()).await;
     assert!(system.shutdown(Duration::MAX).await.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_is_still_starting_its_actors_ends_them_in_order() {
+    let journal = Journal::default();
+    let mut root = Supervisor::new("root");
+    let mut below = Supervisor::new("below");
+    Probe::new("early", &journal).add_to(&mut below);
+    // Up at once the first time; its second start takes for ever.
+    let hang = |incarnation| if incarnation == 1 { How::Well } else { How::Hang };
+    Probe::new("slow", &journal).init(hang).add_to(&mut below);
+    root.supervisor(below);
+    let system = System::start(root).await.unwrap();
+    system.restart("below").unwrap();
+    in_state(&system, "slow", State::Starting).await;
+    journal.take();
+    let report = system.shutdown(secs(5)).await;
+    let lines = journal.take();
+    assert_eq!(lines, ["early#2 terminate", "early#2 dropped"], "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_cannot_be_shown_is_the_actors_own_panic() {
+    #[derive(Debug)]
+    struct Unshowable;
+    impl std::fmt::Display for Unshowable {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("cannot be shown")
+        }
+    }
+    impl std::error::Error for Unshowable {}
+
+    let journal = Journal::default();
+    let (system, a) = alone(Probe::new("a", &journal).actor()).await;
+    a.tell(act(|_, _| Box::pin(async { Err(Unshowable.into()) }))).unwrap();
+    up(&system, "a", 2).await;
+    let exit = system.tree().find("a").unwrap().last_exit.clone();
+    assert_eq!(exit.as_deref(), Some("panicked: cannot be shown"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_without_end_is_one() {
+    let journal = Journal::default();
+    let intensity = Intensity { max: 2, within: Duration::MAX };
+    let mut root = Supervisor::new("root").intensity(intensity);
+    let a = Probe::new("a", &journal).add_to(&mut root);
+    let system = System::start(root).await.unwrap();
+    for incarnation in 2..=3 {
+        a.tell(panics()).unwrap();
+        up(&system, "a", incarnation).await;
+    }
+    a.tell(panics()).unwrap();
+    let cause = timeout(DEADLINE, system.failed()).await.unwrap();
+    assert!(matches!(&*cause, Cause::TooManyRestarts { falls: 3, .. }), "{cause}");
 }
