@@ -249,9 +249,9 @@ impl Driver {
         cell: &ActorCell,
         exit: Exit,
         left: Option<BoxedState>,
-    ) {
+    ) -> Option<Input> {
         // Only children that this incarnation spawned are linked to it.
-        let Some(key) = state.keys.remove(&cell.get_id()) else { return };
+        let key = state.keys.remove(&cell.get_id())?;
         let child = Arc::clone(&self.plan.children[key.child]);
         child.close();
         child.node().depth.store(Arc::default());
@@ -267,6 +267,7 @@ impl Driver {
             drop(place);
             myself.send_message(Command::Gone(key, exit)).ok();
         });
+        Some(Input::Fell(key))
     }
 }
 
@@ -367,18 +368,21 @@ impl Actor for Driver {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        match event {
+        let input = match event {
             SupervisionEvent::ActorTerminated(cell, left, reason) => {
                 let exit = exit_of_termination(reason.as_deref());
-                self.leave(&myself, state, &cell, exit, left);
+                self.leave(&myself, state, &cell, exit, left)
             }
             SupervisionEvent::ActorFailed(cell, error) => {
-                self.leave(&myself, state, &cell, exit_of_failure(error), None);
+                self.leave(&myself, state, &cell, exit_of_failure(error), None)
             }
             // An actor is up when its `init` is done, which it reports itself.
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => None,
+        };
+        match input {
+            Some(input) => self.feed(&myself, state, input).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) enum StopReason {
     Asked,
     /// It asked to end by itself.
     Finishing,
+    /// It has ended by itself, then, and not all of it is gone.
+    Fell(Instant),
     /// Its `init` was not done in time.
     StartTimedOut,
 }

@@ -27,6 +27,8 @@ pub enum Input {
     Started(Key),
     /// This incarnation asks to end by itself.
     Finish(Key),
+    /// This incarnation has ended; something of it may still be left.
+    Fell(Key),
     /// This incarnation has ended, and nothing of it is left.
     Exited(Key, Exit),
     /// Restart this child, without counting it as a fall.

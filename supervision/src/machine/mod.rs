@@ -90,6 +90,7 @@ impl Machine {
             Input::Boot => self.boot(now),
             Input::Started(key) => self.started(now, key, out),
             Input::Finish(key) => self.finish(now, key, out),
+            Input::Fell(key) => self.note_fall(now, key),
             Input::Exited(key, exit) => self.exited(now, key, exit, out),
             Input::Restart(child) => self.restart(now, child),
             Input::Remove(child) => self.remove(child),
@@ -143,6 +144,9 @@ impl Machine {
             },
             Life::Starting { .. } => View::Starting,
             Life::Up { since } => View::Up { since },
+            Life::Stopping(Stopping { reason: StopReason::Fell(at), .. }) => {
+                View::Backoff { until: at }
+            }
             Life::Stopping(_) => View::Stopping,
             Life::Ended => View::Down,
         }
@@ -216,6 +220,20 @@ impl Machine {
         }
     }
 
+    /// From here on it has a second to be gone. One that was still starting is bounded by that, and
+    /// the news that it came up may be on its way.
+    fn note_fall(&mut self, now: Instant, key: Key) {
+        let leaked_at = Some(now + self.grace(now));
+        let child = &mut self.children[key.child];
+        if child.incarnation == key.incarnation
+            && let Life::Up { since } = child.life
+        {
+            let (reason, up_since) = (StopReason::Fell(now), Some(since));
+            let stopping = Stopping { reason, up_since, kill_at: None, leaked_at, leaked: false };
+            child.life = Life::Stopping(stopping);
+        }
+    }
+
     fn exited(&mut self, now: Instant, key: Key, exit: Exit, out: &mut Vec<Effect>) {
         let child = &mut self.children[key.child];
         if child.incarnation != key.incarnation || !child.is_alive() {
@@ -229,14 +247,19 @@ impl Machine {
                     StopReason::StartTimedOut => {
                         Exit::StartTimedOut(child.policy.start_timeout.unwrap_or_default())
                     }
-                    StopReason::Finishing | StopReason::Asked => exit,
+                    StopReason::Finishing | StopReason::Asked | StopReason::Fell(_) => exit,
                 };
                 (exit, stopping.up_since, Some(stopping.reason))
             }
             Life::Up { since } => (exit, Some(since), None),
             Life::Starting { .. } | Life::Idle | Life::Ended => (exit, None, None),
         };
-        let uptime = up_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let fell_at = match reason {
+            Some(StopReason::Fell(at)) => at,
+            _ => now,
+        };
+        let uptime =
+            up_since.map_or(Duration::ZERO, |since| fell_at.saturating_duration_since(since));
         let was_starting =
             matches!(was, Life::Starting { .. }) || reason == Some(StopReason::StartTimedOut);
         child.last_exit = Some(exit.clone());

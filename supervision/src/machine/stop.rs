@@ -171,7 +171,7 @@ impl Machine {
         out.push(if kills { Effect::Kill(key) } else { Effect::Stop(key, until) });
     }
 
-    fn grace(&self, now: Instant) -> Duration {
+    pub(super) fn grace(&self, now: Instant) -> Duration {
         match self.phase {
             Phase::Stopping { deadline: Some(deadline), .. } => {
                 deadline.saturating_duration_since(now).clamp(LAST_GRACE, KILL_GRACE)

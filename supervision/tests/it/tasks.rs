@@ -6,7 +6,7 @@ use mainstay_supervision::{CallError, Nursery, Shutdown, State, Supervisor, Syst
 use tokio::sync::Semaphore;
 
 use crate::support::{
-    Journal, Message, Poke, Probe, act, alone, eventually, ms, panics, ping, secs, up,
+    Journal, Message, Poke, Probe, act, alone, eventually, in_state, ms, panics, ping, secs, up,
 };
 
 struct Guard(Journal);
@@ -152,6 +152,9 @@ async fn a_task_that_blocks_its_thread_keeps_the_next_incarnation_waiting() {
     a.tell(blocks(&journal)).unwrap();
     eventually(|| journal.lines().contains(&"blocking".to_owned())).await;
     a.tell(panics()).unwrap();
+    // Shown as fallen while the task still blocks.
+    in_state(&system, "a", State::Backoff).await;
+    assert!(!journal.lines().contains(&"blocked".to_owned()));
     up(&system, "a", 2).await;
     ping(&a).await;
     let log = journal.take();
