@@ -164,7 +164,8 @@ impl Bound {
     ///
     /// # Errors
     /// [`Error::GaveUp`] with the cause when the actors could not be kept running,
-    /// [`Error::Interrupted`] when a second signal came before the end.
+    /// [`Error::Interrupted`] when a second signal came half a second later or more, and before the
+    /// end.
     pub async fn serve(self) -> Result<()> {
         let Self { listener, address, router, state, mut stop } = self;
         let name = &state.config().service.name;

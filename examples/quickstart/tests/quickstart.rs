@@ -366,6 +366,18 @@ async fn a_signal_ends_the_service_and_all_it_started() {
 }
 
 #[tokio::test]
+async fn two_signals_in_one_moment_are_one_wish() {
+    let place = Place::new();
+    let mut quickstart = place.start(&[]).await;
+    // The connection that this leaves open keeps the end from coming before the second signal.
+    assert_eq!(quickstart.get("/api/v1/users/1").await.status, 200);
+    quickstart.signal("-INT");
+    quickstart.signal("-TERM");
+    assert_eq!(quickstart.ended().await, Some(0));
+    assert_eq!(quickstart.stderr(), "");
+}
+
+#[tokio::test]
 async fn a_signal_during_an_outage_ends_the_service_at_once() {
     let place = Place::new();
     let url = format!("unix://{}", place.path("absent.sock").display());
