@@ -743,7 +743,7 @@ async fn a_success_is_noted_for_the_veto() {
     let server = Server::start(&[]).await;
     let endpoint = endpoint(Config { url: server.url(), ..Config::default() });
     let mut conn = endpoint.lease().await.unwrap();
-    let asked = Instant::now();
+    let asked = endpoint.health().mark();
     assert!(!endpoint.health().succeeded_since(asked));
     conn.set("k", "v").await.unwrap();
     assert!(endpoint.health().succeeded_since(asked));

@@ -27,17 +27,17 @@ impl Cache {
         Self { endpoint }
     }
 
-    /// A connection, in the order of asking. Answers from memory if one is idle, else goes to Redis.
+    /// A connection: a place on one that all callers share, until a command needs one to itself. Answers from memory;
+    /// waits only while there is no connection at all.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] with the cause as soon as Redis is known to be away, [`Error::Exhausted`] when every
-    /// connection stayed in use, [`Error::Deadline`] when the request's time ran out. *Cancel safety*: may be
-    /// dropped.
+    /// [`Error::Unavailable`] with the cause as soon as Redis is known to be away, [`Error::Deadline`] when the
+    /// request's time ran out. *Cancel safety*: may be dropped.
     pub async fn get(&self) -> Result<CacheConn, Error> {
-        self.endpoint.lease().await
+        self.endpoint.connection().await
     }
 
-    /// The leases at this moment. Answers from memory.
+    /// The connections at this moment. Answers from memory.
     pub fn status(&self) -> PoolStatus {
         self.endpoint.status()
     }

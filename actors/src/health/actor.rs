@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::message::{Connection, Message, Probed, Report};
 use super::state::{Beat, Decision, State, Transition};
-use crate::redis::{Cause, Endpoint, Verdict};
+use crate::redis::{Cause, Endpoint, Mark, Verdict};
 
 /// Watches over one endpoint.
 #[derive(Debug)]
@@ -20,17 +20,19 @@ pub(crate) struct Watch {
     state: State,
     /// `None` while a probe is under way, or after one that failed.
     connection: Option<Connection>,
+    /// When the last probe was sent.
+    sent: Mark,
 }
 
 impl Monitor {
     fn probe(&self, cx: &Cx<Message>, watch: &mut Watch) {
+        watch.sent = self.endpoint.health().mark();
         let (endpoint, connection) = (Arc::clone(&self.endpoint), watch.connection.take());
         cx.task("probe", probe(endpoint, connection), Message::Probed);
     }
 
     fn tick(&self, cx: &Cx<Message>, watch: &mut Watch) {
-        let sent = watch.state.probing_since();
-        let vetoed = sent.is_some_and(|sent| self.endpoint.health().succeeded_since(sent));
+        let vetoed = self.endpoint.health().succeeded_since(watch.sent);
         match watch.state.tick(Instant::now(), vetoed) {
             Beat::Probe => self.probe(cx, watch),
             Beat::Renew(verdict) => self.publish(cx, verdict),
@@ -70,7 +72,7 @@ impl Server for Monitor {
         let config = self.endpoint.config();
         let state = State::resume(verdict, config.probe_timeout);
         cx.every(config.probe_interval, || Message::Tick);
-        let mut watch = Watch { state, connection: None };
+        let mut watch = Watch { state, connection: None, sent: self.endpoint.health().mark() };
         self.tick(cx, &mut watch);
         Ok(watch)
     }
@@ -90,9 +92,9 @@ impl Server for Monitor {
                 }
             }
             Message::Tick => self.tick(cx, watch),
-            Message::Probed(Probed { connection, found, sent }) => {
+            Message::Probed(Probed { connection, found }) => {
                 watch.connection = connection;
-                let vetoed = self.endpoint.health().succeeded_since(sent);
+                let vetoed = self.endpoint.health().succeeded_since(watch.sent);
                 let Decision { verdict, again, transition, replies } =
                     watch.state.probed(now, found, vetoed);
                 self.publish(cx, verdict);
@@ -115,12 +117,11 @@ impl Server for Monitor {
 /// That it answers says nothing of new connections: where those fail, and at the age at which others are replaced too,
 /// one is made and asked as well.
 async fn probe(endpoint: Arc<Endpoint>, connection: Option<Connection>) -> Probed {
-    let sent = Instant::now();
     let asked = match connection.filter(|connection| !connection.probe.is_dead()) {
         Some(connection) => asked_both(&endpoint, connection).await,
         None => connected(&endpoint).await,
     };
-    Probed { connection: asked.0, found: asked.1, sent }
+    Probed { connection: asked.0, found: asked.1 }
 }
 
 /// The connection, if it may be used again, and how long its answer took.
@@ -129,7 +130,8 @@ type Asked = (Option<Connection>, Result<Duration, Cause>);
 async fn asked_both(endpoint: &Endpoint, connection: Connection) -> Asked {
     let (connection, found) = pinged(connection).await;
     let Some(connection) = connection else { return (None, found) };
-    if endpoint.status().size > 0 {
+    let open = endpoint.status();
+    if open.size + open.lanes > 0 {
         // What follows may fail and still must not cut off those who have a connection: theirs is as good as this one.
         endpoint.health().succeeded();
     }

@@ -68,7 +68,6 @@ pub(crate) struct Probed {
     /// The connection, if it may be used again.
     pub(crate) connection: Option<Connection>,
     pub(crate) found: Result<Duration, Cause>,
-    pub(crate) sent: Instant,
 }
 
 /// The monitor's own connection.

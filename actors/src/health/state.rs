@@ -81,11 +81,6 @@ impl State {
         Report::of(&self.verdict, now)
     }
 
-    /// When the probe under way was sent, if one is.
-    pub(crate) fn probing_since(&self) -> Option<Instant> {
-        self.probing_since
-    }
-
     /// Someone wants a probe of their own. `true` says that it is to be sent now. While probes fail it never is: each
     /// is a new connection to a server that has trouble already, so askers get the one of the next tick.
     pub(crate) fn ask(&mut self, reply: Reply<Report>, now: Instant) -> bool {

@@ -74,6 +74,12 @@ impl Manager {
         cx.task("drain", drain, |()| Message::Drained);
     }
 
+    fn keep_lane(&self, cx: &Cx<Message>, place: usize) {
+        let endpoint = Arc::clone(&self.args.endpoint);
+        let keep = async move { endpoint.keep_lane(place).await };
+        cx.task("lane", keep, move |loss| Message::LaneMade { place, loss });
+    }
+
     fn watch_read_only(&self, cx: &Cx<Message>) {
         let endpoint = Arc::clone(&self.args.endpoint);
         cx.task("read-only", async move { endpoint.read_only().await }, |()| Message::ReadOnly);
@@ -95,6 +101,7 @@ impl Server for Manager {
             tracing::info!(
                 endpoint = endpoint.name(), address = %endpoint.address(),
                 max_connections = endpoint.config().max_connections,
+                lanes = endpoint.lane_count(), most_connections = endpoint.config().most_connections(),
                 "pool started"
             );
             cx.publish("last_rebuild_reason", None::<String>);
@@ -102,6 +109,9 @@ impl Server for Manager {
         }
         self.publish(cx);
         self.watch_read_only(cx);
+        for place in 0..endpoint.lane_count() {
+            self.keep_lane(cx, place);
+        }
         Ok(state)
     }
 
@@ -120,6 +130,15 @@ impl Server for Manager {
             Message::ReadOnly => {
                 self.watch_read_only(cx);
                 state.read_only(Instant::now())
+            }
+            Message::LaneMade { place, loss } => {
+                if let Some(loss) = loss {
+                    tracing::debug!(endpoint = self.args.endpoint.name(), place, %loss, "lane replaced");
+                    cx.publish("lanes_replaced", state.lane_replaced());
+                    cx.publish("last_lane_loss", loss.to_string());
+                }
+                self.keep_lane(cx, place);
+                None
             }
             Message::Drained => {
                 self.args.draining.store(None);

@@ -1,6 +1,6 @@
 use mainstay_supervision::{Reply, Request};
 
-use crate::redis::PoolStatus;
+use crate::redis::{Loss, PoolStatus};
 
 /// Asks for the pool as the manager sees it. [`Cache::status`](crate::cache::Cache::status) says the
 /// same without asking.
@@ -30,4 +30,9 @@ pub(crate) enum Message {
     ReadOnly,
     /// The old generation is gone, or cut.
     Drained,
+    /// The lane at a place is there, where there was none or for this reason another one.
+    LaneMade {
+        place: usize,
+        loss: Option<Loss>,
+    },
 }

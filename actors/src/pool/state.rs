@@ -20,6 +20,7 @@ pub(crate) struct State {
     wanted: Option<Reason>,
     waiting: Vec<Reply<u64>>,
     read_only: Option<ReadOnly>,
+    lanes_replaced: u64,
 }
 
 /// A row of READONLY answers.
@@ -71,6 +72,12 @@ impl State {
     pub(crate) fn built(&mut self, drains: bool) -> Vec<Reply<u64>> {
         self.draining = drains;
         std::mem::take(&mut self.waiting)
+    }
+
+    /// A lane replaced another. Returns how many have so far.
+    pub(crate) fn lane_replaced(&mut self) -> u64 {
+        self.lanes_replaced += 1;
+        self.lanes_replaced
     }
 
     /// How many wait for the next generation.

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use ::redis::{Arg, Cmd};
 
+use super::cause::Cause;
 use super::error::Error;
 
 /// What a command, or a pipeline of them, asks of the connection that carries it.
@@ -9,6 +10,10 @@ use super::error::Error;
 pub(super) struct Plan {
     /// Whether it may change data. What is not known is taken to.
     pub(super) writes: bool,
+    /// Whether it needs a connection of its own from now on.
+    pub(super) pins: bool,
+    /// Whether it holds WAIT or WAITAOF with no write before it.
+    pub(super) waits_for_earlier: bool,
     /// Whether it leaves state behind, so that the connection must not go to anyone else.
     pub(super) binds: bool,
     /// How long the server itself may take its time.
@@ -23,9 +28,29 @@ pub(super) enum Block {
 }
 
 impl Plan {
-    const READS: Self = Self { writes: false, binds: false, blocks: Block::NONE };
-    const WRITES: Self = Self { writes: true, ..Self::READS };
-    const BINDS: Self = Self { binds: true, ..Self::WRITES };
+    pub(super) const READ: Self = Self {
+        writes: false,
+        pins: false,
+        waits_for_earlier: false,
+        binds: false,
+        blocks: Block::NONE,
+    };
+    pub(super) const WRITE: Self = Self { writes: true, ..Self::READ };
+    const BINDS: Self = Self { binds: true, pins: true, ..Self::WRITE };
+
+    /// What it means that no reply can come any more.
+    pub(super) fn lost(&self, cause: Cause) -> Error {
+        if self.writes { Error::OutcomeUnknown { cause } } else { Error::unavailable(cause) }
+    }
+
+    /// What it means that no reply came in time.
+    pub(super) fn timed_out(&self, waited: Duration) -> Error {
+        if self.writes {
+            Error::OutcomeUnknown { cause: Cause::Timeout }
+        } else {
+            Error::Deadline { waited }
+        }
+    }
 
     /// Reads every command.
     ///
@@ -34,7 +59,7 @@ impl Plan {
     pub(super) fn of<'a>(commands: impl IntoIterator<Item = &'a Cmd>) -> Result<Self, Error> {
         commands
             .into_iter()
-            .try_fold(Self::READS, |plan, command| Ok(plan.and(Self::of_one(command)?)))
+            .try_fold(Self::READ, |plan, command| Ok(plan.and(Self::of_one(command)?)))
     }
 
     fn of_one(command: &Cmd) -> Result<Self, Error> {
@@ -49,20 +74,21 @@ impl Plan {
             return Err(Error::Refused { command, instead });
         }
         Ok(match name.as_str() {
-            known if READS.binary_search(&known).is_ok() => Self::READS,
-            known if WRITES.binary_search(&known).is_ok() => Self::WRITES,
+            known if READS.binary_search(&known).is_ok() => Self::READ,
+            known if WRITES.binary_search(&known).is_ok() => Self::WRITE,
             "CLIENT" => return Self::of_client(arguments.next().unwrap_or_default()),
             "CONFIG" if arguments.next().is_some_and(|part| part.eq_ignore_ascii_case(b"GET")) => {
-                Self::READS
+                Self::READ
             }
-            "CONFIG" => Self::WRITES,
+            "CONFIG" => Self::WRITE,
             "BLPOP" | "BRPOP" | "BRPOPLPUSH" | "BLMOVE" | "BZPOPMIN" | "BZPOPMAX" => {
-                Self::WRITES.blocking(arguments.last(), SECONDS)
+                Self::WRITE.blocking(arguments.last(), SECONDS)
             }
-            "BLMPOP" | "BZMPOP" => Self::WRITES.blocking(arguments.next(), SECONDS),
-            "WAIT" | "WAITAOF" => Self::READS.blocking(arguments.last(), MILLISECONDS),
-            "XREAD" => Self::READS.blocking_if_asked(arguments),
-            "XREADGROUP" => Self::WRITES.blocking_if_asked(arguments),
+            "BLMPOP" | "BZMPOP" => Self::WRITE.blocking(arguments.next(), SECONDS),
+            "WAIT" | "WAITAOF" => Self { waits_for_earlier: true, pins: true, ..Self::READ }
+                .blocking(arguments.last(), MILLISECONDS),
+            "XREAD" => Self::READ.blocking_if_asked(arguments),
+            "XREADGROUP" => Self::WRITE.blocking_if_asked(arguments),
             _ => Self::BINDS,
         })
     }
@@ -75,10 +101,8 @@ impl Plan {
             return Err(Error::Refused { command, instead });
         }
         Ok(match part.as_str() {
-            "ID" | "INFO" | "LIST" | "GETNAME" | "GETREDIR" | "TRACKINGINFO" | "HELP" => {
-                Self::READS
-            }
-            "KILL" | "PAUSE" | "UNPAUSE" | "UNBLOCK" => Self::WRITES,
+            "ID" | "INFO" | "LIST" | "GETNAME" | "GETREDIR" | "TRACKINGINFO" | "HELP" => Self::READ,
+            "KILL" | "PAUSE" | "UNPAUSE" | "UNBLOCK" => Self::WRITE,
             _ => Self::BINDS,
         })
     }
@@ -87,6 +111,8 @@ impl Plan {
         Self {
             writes: self.writes || other.writes,
             binds: self.binds || other.binds,
+            pins: self.pins || other.pins,
+            waits_for_earlier: self.waits_for_earlier || (other.waits_for_earlier && !self.writes),
             blocks: self.blocks.and(other.blocks),
         }
     }
@@ -99,7 +125,7 @@ impl Plan {
             Some(Ok(time)) => Block::For(time),
             None => Block::NONE,
         };
-        Self { blocks, ..self }
+        Self { pins: blocks != Block::NONE, blocks, ..self }
     }
 
     fn blocking_if_asked<'a>(self, mut arguments: impl Iterator<Item = &'a [u8]>) -> Self {

@@ -15,6 +15,9 @@ pub struct Config {
     /// The most leases that are out at once, and so the most connections that callers use. Default 50, at most
     /// 10 000 (the server's own `maxclients` default).
     pub max_connections: u32,
+    /// How many connections all callers share for the commands that need none to themselves. Default as many as there
+    /// are processors, at most 4. One more carries large values.
+    pub lanes: Option<u32>,
     /// The longest wait for a lease; a request's deadline may end it sooner, and so does `connect_timeout` while new
     /// connections cannot be made. Default 30 s. At most 16 callers for each lease (at least 1 024) wait at once.
     pub connection_timeout: Duration,
@@ -58,6 +61,7 @@ impl Default for Config {
         Self {
             url: "redis://localhost:6379".to_owned(),
             max_connections: 50,
+            lanes: None,
             connection_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(1),
             command_timeout: Duration::from_millis(500),
@@ -90,6 +94,15 @@ impl Config {
                 wanted: format!("a number from 1 to {MOST_CONNECTIONS}"),
             });
         }
+        if let Some(lanes) = self.lanes
+            && !(1..=MOST_LANES).contains(&lanes)
+        {
+            faults.push(Fault {
+                key: "lanes",
+                given: lanes.to_string(),
+                wanted: format!("a number from 1 to {MOST_LANES}, or none for as many as suit"),
+            });
+        }
         let durations = [
             ("connection_timeout", self.connection_timeout),
             ("connect_timeout", self.connect_timeout),
@@ -112,11 +125,29 @@ impl Config {
     }
 }
 
+impl Config {
+    /// How many lanes there are for ordinary commands. Answers from memory.
+    pub fn lane_count(&self) -> usize {
+        match self.lanes {
+            Some(lanes) => usize::try_from(lanes).unwrap_or(LANES_AUTO).max(1),
+            None => std::thread::available_parallelism().map_or(1, usize::from).min(LANES_AUTO),
+        }
+    }
+
+    /// The most connections that are ever open: every lease, every lane twice for the time in which one replaces
+    /// another, and our own. Answers from memory.
+    pub fn most_connections(&self) -> usize {
+        let leases = usize::try_from(self.max_connections).unwrap_or(usize::MAX);
+        leases.saturating_add(2 * (self.lane_count() + 1) + CONTROL)
+    }
+}
+
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             url,
             max_connections,
+            lanes,
             connection_timeout,
             connect_timeout,
             command_timeout,
@@ -135,6 +166,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("url", &url)
             .field("max_connections", max_connections)
+            .field("lanes", lanes)
             .field("connection_timeout", connection_timeout)
             .field("connect_timeout", connect_timeout)
             .field("command_timeout", command_timeout)
@@ -150,5 +182,9 @@ impl fmt::Debug for Config {
 }
 
 const MOST_CONNECTIONS: u32 = 10_000;
+const MOST_LANES: u32 = 64;
+const LANES_AUTO: usize = 4;
+/// Two probes while one replaces the other, and the subscriptions' connection.
+const CONTROL: usize = 3;
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);

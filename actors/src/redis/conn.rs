@@ -2,9 +2,11 @@ use std::ops::{Deref, DerefMut};
 
 use ::redis::aio::ConnectionLike;
 use ::redis::{
-    Cmd, FromRedisValue, Pipeline, RedisFuture, ToRedisArgs, ToSingleRedisArg, Value, cmd,
+    Cmd, FromRedisValue, Pipeline, RedisError, RedisFuture, ToRedisArgs, ToSingleRedisArg, Value,
+    cmd,
 };
 
+use super::command::Plan;
 use super::error::Error;
 use super::link::Link;
 use super::ttl::Ttl;
@@ -35,7 +37,7 @@ impl CacheConn {
         &mut self,
         key: K,
     ) -> Result<RV, Error> {
-        self.ask(cmd("GET").arg(key)).await
+        self.ask(&Plan::READ, cmd("GET").arg(key)).await
     }
 
     /// Sets `key` to `value`, for good. Goes to Redis.
@@ -47,7 +49,7 @@ impl CacheConn {
         key: K,
         value: V,
     ) -> Result<(), Error> {
-        self.ask(cmd("SET").arg(key).arg(value)).await
+        self.ask(&Plan::WRITE, cmd("SET").arg(key).arg(value)).await
     }
 
     /// Sets `key` to `value` for as long as `ttl` says: seconds, or a `Duration`. Goes to Redis.
@@ -61,7 +63,7 @@ impl CacheConn {
         V: ToSingleRedisArg,
     {
         let millis = ttl.millis()?;
-        self.ask(cmd("SET").arg(key).arg(value).arg("PX").arg(millis)).await
+        self.ask(&Plan::WRITE, cmd("SET").arg(key).arg(value).arg("PX").arg(millis)).await
     }
 
     /// Deletes `key`, or each of them, and says how many there were. Goes to Redis.
@@ -69,7 +71,7 @@ impl CacheConn {
     /// # Errors
     /// [`Error`]. *Cancel safety*: when dropped, the keys may be deleted or not.
     pub async fn del<K: ToRedisArgs>(&mut self, key: K) -> Result<usize, Error> {
-        self.ask(cmd("DEL").arg(key)).await
+        self.ask(&Plan::WRITE, cmd("DEL").arg(key)).await
     }
 
     /// Whether `key` exists. Goes to Redis.
@@ -77,7 +79,7 @@ impl CacheConn {
     /// # Errors
     /// [`Error`]. *Cancel safety*: may be dropped, which discards the connection.
     pub async fn exists<K: ToSingleRedisArg>(&mut self, key: K) -> Result<bool, Error> {
-        self.ask(cmd("EXISTS").arg(key)).await
+        self.ask(&Plan::READ, cmd("EXISTS").arg(key)).await
     }
 
     /// Has `key` end after `ttl` from now, and says whether it exists. Goes to Redis.
@@ -91,7 +93,7 @@ impl CacheConn {
         ttl: impl Ttl,
     ) -> Result<bool, Error> {
         let millis = ttl.millis()?;
-        self.ask(cmd("PEXPIRE").arg(key).arg(millis)).await
+        self.ask(&Plan::WRITE, cmd("PEXPIRE").arg(key).arg(millis)).await
     }
 
     /// Adds `delta`, a whole number, to `key` and says what it is now. Goes to Redis.
@@ -104,11 +106,12 @@ impl CacheConn {
         D: ToSingleRedisArg,
         RV: FromRedisValue,
     {
-        self.ask(cmd("INCRBY").arg(key).arg(delta)).await
+        self.ask(&Plan::WRITE, cmd("INCRBY").arg(key).arg(delta)).await
     }
 
-    async fn ask<RV: FromRedisValue>(&mut self, command: &Cmd) -> Result<RV, Error> {
-        Ok(command.query_async(&mut self.link).await?)
+    async fn ask<RV: FromRedisValue>(&mut self, plan: &Plan, command: &Cmd) -> Result<RV, Error> {
+        let value = self.link.ask(plan, command).await?.extract_error()?;
+        Ok(::redis::from_redis_value(value).map_err(RedisError::from)?)
     }
 }
 

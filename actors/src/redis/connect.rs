@@ -21,8 +21,10 @@ use super::address::Address;
 use super::cause::Cause;
 use super::config::Config;
 use super::connection::{Line, Open};
+use super::ending::{Ending, Loss};
 use super::error::Error;
 use super::gate::ConnectGate;
+use super::lane::Load;
 use super::socket::{Names, tcp_settings};
 
 /// Makes connections to one address.
@@ -36,7 +38,15 @@ pub(super) struct Connector {
     trouble: ArcSwapOption<Trouble>,
     recovered: Notify,
     speaks_resp2: AtomicBool,
-    open: Arc<AtomicUsize>,
+    open: Counts,
+}
+
+/// How many connections are open.
+#[derive(Debug, Default)]
+struct Counts {
+    leases: Arc<AtomicUsize>,
+    lanes: Arc<AtomicUsize>,
+    control: Arc<AtomicUsize>,
 }
 
 /// A row of failed attempts, with no connection since that answered.
@@ -62,6 +72,7 @@ pub(super) enum Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Lease,
+    Lane(Load),
     Probe,
 }
 
@@ -81,7 +92,7 @@ impl Connector {
             trouble: ArcSwapOption::empty(),
             recovered: Notify::new(),
             speaks_resp2: AtomicBool::new(false),
-            open: Arc::new(AtomicUsize::new(0)),
+            open: Counts::default(),
         }
     }
 
@@ -111,16 +122,30 @@ impl Connector {
     }
 
     /// How many connections for leases are open.
-    pub(super) fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+    pub(super) fn open_leases(&self) -> usize {
+        self.open.leases.load(Ordering::Relaxed)
+    }
+
+    /// How many connections for lanes are open, those of retired lanes that end their work included.
+    pub(super) fn open_lanes(&self) -> usize {
+        self.open.lanes.load(Ordering::Relaxed)
+    }
+
+    /// How many connections of our own are open.
+    pub(super) fn open_control(&self) -> usize {
+        self.open.control.load(Ordering::Relaxed)
     }
 
     /// Tries until a connection is made or `end` ends.
     // redis R4, R5, R26
-    pub(super) async fn connect_until(&self, end: impl Future<Output = ()>) -> Result<Line, Error> {
+    pub(super) async fn connect_until(
+        &self,
+        purpose: Purpose,
+        end: impl Future<Output = ()>,
+    ) -> Result<Line, Error> {
         let tries = async {
             loop {
-                if let Some(line) = self.attempt().await {
+                if let Some(line) = self.attempt(purpose).await {
                     return line;
                 }
             }
@@ -133,7 +158,7 @@ impl Connector {
     }
 
     /// One attempt, made when it is due.
-    async fn attempt(&self) -> Option<Line> {
+    async fn attempt(&self, purpose: Purpose) -> Option<Line> {
         let was_trouble = self.trouble.load().is_some();
         let mut turn = if was_trouble { self.turn.acquire().await.ok() } else { None };
         // The one whose turn it was before may have changed everything.
@@ -153,7 +178,7 @@ impl Connector {
         if !is_retry && self.trouble.load().is_some() {
             return None;
         }
-        let made = self.connect_once(Purpose::Lease).await;
+        let made = self.connect_once(purpose).await;
         drop((pass, turn));
         made.ok()
     }
@@ -172,7 +197,12 @@ impl Connector {
         self.connect_once(Purpose::Probe).await
     }
 
-    /// Notes that a lease's connection answered for the first time: connecting works.
+    /// Waits for the turn of one whose connection was lost, so that many that are lost at once do not come back at once.
+    pub(super) async fn pace(&self) {
+        self.gate.pace().await;
+    }
+
+    /// Notes that a caller's connection answered for the first time: connecting works.
     pub(super) fn answered(&self) {
         if self.trouble.load().is_some() {
             self.trouble.store(None);
@@ -237,13 +267,13 @@ impl Connector {
             None => None,
         };
         let password = password.as_deref();
-        let dead = Arc::new(AtomicBool::new(false));
+        let ending = Arc::new(Ending::default());
         let mut is_resp3 = !self.speaks_resp2.load(Ordering::Relaxed);
-        let mut opened = self.open_line(password, is_resp3, &dead).await;
+        let mut opened = self.open_line(password, is_resp3, &ending).await;
         if is_resp3 && opened.as_ref().is_err_and(knows_no_resp3) {
             self.speaks_resp2.store(true, Ordering::Relaxed);
             is_resp3 = false;
-            opened = self.open_line(password, is_resp3, &dead).await;
+            opened = self.open_line(password, is_resp3, &ending).await;
         }
         let mut mux = opened.map_err(|error| Cause::of_handshake(&error))?;
         let named = ::redis::cmd("CLIENT").arg("SETNAME").arg(self.client_name(purpose)).take();
@@ -255,17 +285,18 @@ impl Connector {
             return Err(Cause::Auth);
         }
         let counter = match purpose {
-            Purpose::Lease => Arc::clone(&self.open),
-            Purpose::Probe => Arc::default(),
+            Purpose::Lease => &self.open.leases,
+            Purpose::Lane(_) => &self.open.lanes,
+            Purpose::Probe => &self.open.control,
         };
-        Ok(Line::new(mux, dead, is_resp3, Open::count(&counter)))
+        Ok(Line::new(mux, ending, is_resp3, Open::count(counter)))
     }
 
     async fn open_line(
         &self,
         password: Option<&str>,
         is_resp3: bool,
-        dead: &Arc<AtomicBool>,
+        ending: &Arc<Ending>,
     ) -> Result<MultiplexedConnection, RedisError> {
         let Some(info) = self.address.connection_info(password) else {
             return Err(Error::NotBuilt.into());
@@ -279,10 +310,10 @@ impl Connector {
             .set_response_timeout(None)
             .set_dns_resolver(Names);
         if is_resp3 {
-            let dead = Arc::clone(dead);
+            let ending = Arc::clone(ending);
             config = config.set_push_sender(move |push: PushInfo| {
                 if push.kind == PushKind::Disconnection {
-                    dead.store(true, Ordering::Release);
+                    ending.tell(Loss::Closed);
                 }
                 Ok::<(), ::redis::aio::SendError>(())
             });
@@ -293,6 +324,8 @@ impl Connector {
     fn client_name(&self, purpose: Purpose) -> String {
         let purpose = match purpose {
             Purpose::Lease => "lease",
+            Purpose::Lane(Load::Ordinary) => "lane",
+            Purpose::Lane(Load::Bulk) => "bulk",
             Purpose::Probe => "probe",
         };
         let name = format!(

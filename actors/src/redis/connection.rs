@@ -1,11 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
+use super::ending::Ending;
 use super::generation::Lifecycle;
 
 /// What a pool keeps: one variant for each topology.
@@ -31,8 +32,8 @@ pub(super) struct Node {
 /// The wire and what was learned on it.
 pub(super) struct Line {
     pub(super) mux: MultiplexedConnection,
-    /// Set by the driver of the wire when the other side closes it. Only RESP3 tells.
-    dead: Arc<AtomicBool>,
+    /// Told by the driver of the wire when the other side closes it; on RESP3 only.
+    pub(super) ending: Arc<Ending>,
     is_resp3: bool,
     _open: Open,
 }
@@ -97,15 +98,15 @@ impl Node {
 impl Line {
     pub(super) fn new(
         mux: MultiplexedConnection,
-        dead: Arc<AtomicBool>,
+        ending: Arc<Ending>,
         is_resp3: bool,
         open: Open,
     ) -> Self {
-        Self { mux, dead, is_resp3, _open: open }
+        Self { mux, ending, is_resp3, _open: open }
     }
 
     pub(super) fn is_dead(&self) -> bool {
-        self.dead.load(Ordering::Acquire)
+        self.ending.reason().is_some()
     }
 }
 

@@ -1,25 +1,31 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use super::address::Address;
 use super::cause::Cause;
 use super::config::Config;
 use super::conn::CacheConn;
-use super::connect::{Connector, Failure};
+use super::connect::{Connector, Failure, Purpose};
+use super::ending::Loss;
 use super::error::Error;
 use super::gate::ConnectGate;
 use super::generation::{Generation, Reason};
-use super::lease::Leases;
+use super::lane::{Lane, Lanes, Load};
+use super::lease::{Lease, Leases, Waiting, most_waiting};
 use super::link::Link;
-use super::probe::Probe;
+use super::manager::jittered;
+use super::probe::{Probe, ping};
 use super::verdict::Health;
+use crate::deadline;
 
-/// Everything that rooms share about one Redis: where it is, its current generation, its health, its leases.
+/// Everything that rooms share about one Redis: where it is, its current generation, its health, its lanes and leases.
 ///
 /// It outlives every actor that works on it.
 pub struct Endpoint {
@@ -27,13 +33,15 @@ pub struct Endpoint {
     connector: Arc<Connector>,
     health: Health,
     leases: Leases,
+    lanes: Lanes,
     current: ArcSwapOption<Generation>,
     built: AtomicU64,
     rebuilds: AtomicU64,
     read_only: Notify,
 }
 
-/// The leases of an endpoint at a moment.
+/// The connections of an endpoint at a moment. The first four numbers describe leases: commands that can share a
+/// connection need none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolStatus {
     /// The most leases that can be out at once.
@@ -44,6 +52,10 @@ pub struct PoolStatus {
     pub available: usize,
     /// The callers that wait for a lease.
     pub waiting: usize,
+    /// The connections that callers share, those included that were replaced and end what is under way.
+    pub lanes: usize,
+    /// The connections of our own: probes and subscriptions.
+    pub control: usize,
     /// The current generation; 0 before the first.
     pub generation: u64,
     /// How many generations were replaced.
@@ -92,6 +104,7 @@ impl Endpoint {
                 config.probe_interval.saturating_mul(3).saturating_add(config.probe_timeout),
             ),
             leases: Leases::new(config.max_connections),
+            lanes: Lanes::new(config.lane_count()),
             connector: Arc::new(Connector::new(name, address, config, gate)),
             current: ArcSwapOption::empty(),
             built: AtomicU64::new(0),
@@ -148,9 +161,10 @@ impl Endpoint {
         old
     }
 
-    /// Takes the generation out of use and closes it; from now on nobody gets a lease. Answers from memory.
+    /// Takes the generation and the lanes out of use; from now on nobody gets a connection. Answers from memory.
     pub fn close(&self) -> Option<Arc<Generation>> {
         let old = self.current.swap(None);
+        self.lanes.retire_all();
         if let Some(old) = &old {
             old.close();
         }
@@ -169,6 +183,18 @@ impl Endpoint {
         Ok(Probe::new(line, &self.connector))
     }
 
+    /// A connection that is shared while it can be: most commands go out together with those of other callers, and the
+    /// first one that needs a connection to itself leases one. Answers from memory while a lane serves; else waits for
+    /// one, for as long as one attempt to connect may take.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with the cause at once while the endpoint is known to be away, and within 250 ms while
+    /// connecting fails; [`Error::Deadline`], [`Error::NotBuilt`]. *Cancel safety*: may be dropped.
+    pub async fn connection(self: &Arc<Self>) -> Result<CacheConn, Error> {
+        let lane = self.lane(Load::Ordinary).await?;
+        Ok(CacheConn::new(Link::on_lane(lane, Arc::clone(self))))
+    }
+
     /// Leases a connection, in the order of asking, within `connection_timeout` and the deadline in force. Answers
     /// from memory if a connection is idle, else goes to Redis.
     ///
@@ -178,17 +204,51 @@ impl Endpoint {
     /// no lease came back in time, and at once when 16 callers for each lease (at least 1 024) wait already;
     /// [`Error::Deadline`], [`Error::NotBuilt`]. *Cancel safety*: may be dropped.
     pub async fn lease(self: &Arc<Self>) -> Result<CacheConn, Error> {
-        let lease = self.leases.take(self).await?;
-        Ok(CacheConn::new(Link::new(lease, Arc::clone(self))))
+        let lease = self.take_lease().await?;
+        Ok(CacheConn::new(Link::on_lease(lease, Arc::clone(self))))
+    }
+
+    /// How many lanes are to be kept, each by its own [`keep_lane`](Self::keep_lane). Answers from memory.
+    pub fn lane_count(&self) -> usize {
+        self.lanes.count()
+    }
+
+    /// Watches over the lane at `place`, below [`lane_count`](Self::lane_count), until it has been replaced, and says
+    /// why it was; `None` where there was none. One that is lost is given up at once, any other when its successor is
+    /// there. Goes to Redis. *Cancel safety*: may be dropped; the lane stays in use, unwatched.
+    // redis R3, R4, R24
+    pub async fn keep_lane(&self, place: usize) -> Option<Loss> {
+        let lane = self.lanes.place(place).load_full();
+        let loss = match &lane {
+            Some(lane) => Some(lane.watch(self.config().command_timeout).await),
+            None => None,
+        };
+        if let (Some(lane), Some(loss)) = (lane, loss)
+            && loss.is_sudden()
+        {
+            self.lanes.place(place).store(None);
+            lane.retire(loss);
+            self.connector.pace().await;
+        }
+        let new = self.connect_lane(self.lanes.load_of(place)).await;
+        if let Some(old) = self.lanes.publish(place, new) {
+            old.retire(loss.unwrap_or(Loss::Replaced));
+        }
+        if self.generation().is_none() {
+            self.lanes.retire_all();
+        }
+        loss
     }
 
     /// The leases at this moment. Answers from memory.
     pub fn status(&self) -> PoolStatus {
         PoolStatus {
             max_size: usize::try_from(self.config().max_connections).unwrap_or(usize::MAX),
-            size: self.connector.open(),
+            size: self.connector.open_leases(),
             available: self.leases.available(),
             waiting: self.leases.waiting(),
+            lanes: self.connector.open_lanes(),
+            control: self.connector.open_control(),
             generation: self.current.load().as_ref().map_or(0, |generation| generation.number()),
             rebuilds: self.rebuilds.load(Ordering::Relaxed),
         }
@@ -200,13 +260,86 @@ impl Endpoint {
         self.read_only.notified().await;
     }
 
+    pub(super) async fn take_lease(&self) -> Result<Lease, Error> {
+        self.leases.take(self).await
+    }
+
+    pub(super) async fn lane(&self, load: Load) -> Result<Arc<Lane>, Error> {
+        if let Some(error) = self.health.opened() {
+            return Err(error);
+        }
+        match self.lanes.serving(load) {
+            Some(lane) => Ok(lane),
+            None => Box::pin(self.wait_for_lane(load)).await,
+        }
+    }
+
+    async fn wait_for_lane(&self, load: Load) -> Result<Arc<Lane>, Error> {
+        let begun = Instant::now();
+        let patience = begun + LANE_PATIENCE;
+        let deadline = deadline::at_most(self.config().connect_timeout);
+        let waiting = Waiting::count(&self.lanes.waiting);
+        if waiting.number() > most_waiting(self.config().max_connections) {
+            return Err(Error::unavailable(self.trouble().unwrap_or(Cause::Closed)));
+        }
+        loop {
+            let published = self.lanes.published();
+            if self.generation().is_none() {
+                return Err(Error::NotBuilt);
+            }
+            if let Some(lane) = self.lanes.serving(load) {
+                return Ok(lane);
+            }
+            let now = Instant::now();
+            if let Some(cause) = self.trouble().filter(|_| now >= patience) {
+                return Err(Error::unavailable(cause));
+            }
+            if deadline::current().is_some_and(|deadline| now >= deadline) {
+                return Err(Error::Deadline { waited: begun.elapsed() });
+            }
+            if now >= deadline {
+                return Err(Error::unavailable(Cause::Timeout));
+            }
+            let look_again = if now < patience { patience.min(deadline) } else { deadline };
+            tokio::select! {
+                biased;
+                () = published => {}
+                error = self.health.wait_opened() => return Err(error),
+                () = sleep_until(look_again) => {}
+            }
+        }
+    }
+
+    /// A lane whose server has answered. Never ends once the endpoint is closed.
+    async fn connect_lane(&self, load: Load) -> Lane {
+        let config = self.config();
+        loop {
+            let Some(generation) = self.generation() else { return std::future::pending().await };
+            let lifecycle = generation.lifecycle();
+            drop(generation);
+            let purpose = Purpose::Lane(load);
+            let Ok(mut line) = self.connector.connect_until(purpose, lifecycle.closed()).await
+            else {
+                continue;
+            };
+            match ping(&mut line.mux, config.command_timeout).await {
+                Ok(()) | Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down) => {
+                    self.connector.answered();
+                    let lifetime = jittered(config.recycle_timeout, fastrand::f64());
+                    return Lane::new(line, lifecycle, lifetime);
+                }
+                Err(cause) => self.connector.failed(cause, Failure::Unanswered),
+            }
+        }
+    }
+
     pub(super) fn standing_trouble(&self) -> Option<Cause> {
         self.connector.standing_trouble()
     }
 
     /// Why a caller without a lease cannot expect one soon: leases are out that wait for a connection themselves.
     pub(super) fn shortage(&self) -> Option<Cause> {
-        let is_short = self.connector.open() < self.status().max_size;
+        let is_short = self.connector.open_leases() < self.status().max_size;
         self.connector.standing_trouble().filter(|_| is_short)
     }
 
@@ -232,3 +365,6 @@ impl fmt::Debug for Endpoint {
             .finish_non_exhaustive()
     }
 }
+
+/// How long a caller without a lane waits while connecting fails: long enough for a second attempt.
+const LANE_PATIENCE: Duration = Duration::from_millis(250);

@@ -11,9 +11,8 @@ use tokio::time::Instant;
 use super::connect::Connector;
 use super::manager::Manager;
 
-/// One pool, built from one configuration. An outage makes no new generation; a changed configuration does.
-///
-/// Connections that all callers share will stand beside the pool here.
+/// One pool, built from one configuration. An outage makes no new generation; a changed configuration does. Lanes stand
+/// beside it, in the endpoint: each belongs to the generation it was made in and is replaced once that is closed.
 pub struct Generation {
     pool: bb8::Pool<Manager>,
     lifecycle: Arc<Lifecycle>,
@@ -102,6 +101,10 @@ impl Generation {
             }
             changed.await;
         }
+    }
+
+    pub(super) fn lifecycle(&self) -> Arc<Lifecycle> {
+        Arc::clone(&self.lifecycle)
     }
 
     pub(super) fn pool(&self) -> &bb8::Pool<Manager> {

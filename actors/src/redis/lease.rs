@@ -40,7 +40,7 @@ impl Leases {
         Self {
             permits: Arc::new(Semaphore::new(permits)),
             most,
-            most_waiting: permits.saturating_mul(WAITING_EACH).max(WAITING_LEAST),
+            most_waiting: most_waiting(most),
             waiting: AtomicUsize::new(0),
         }
     }
@@ -176,7 +176,7 @@ impl Lease {
         // Stays so if this future is dropped under way.
         node.is_doubtful = true;
         let limit = endpoint.config().probe_timeout;
-        match timeout_at(deadline, ping(&mut node.line, limit)).await {
+        match timeout_at(deadline, ping(&mut node.line.mux, limit)).await {
             Ok(Ok(())) => endpoint.health().succeeded(),
             // It answers, which is all that is asked here: the command will say the rest.
             Ok(Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down)) => {}
@@ -207,18 +207,26 @@ impl std::fmt::Debug for Lease {
 }
 
 /// One caller waits for as long as this lives.
-struct Waiting<'a>(&'a AtomicUsize);
+pub(super) struct Waiting<'a> {
+    counter: &'a AtomicUsize,
+    number: usize,
+}
 
 impl<'a> Waiting<'a> {
-    fn count(counter: &'a AtomicUsize) -> Self {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Self(counter)
+    pub(super) fn count(counter: &'a AtomicUsize) -> Self {
+        let number = counter.fetch_add(1, Ordering::Relaxed) + 1;
+        Self { counter, number }
+    }
+
+    /// How many waited when this one came, itself included.
+    pub(super) fn number(&self) -> usize {
+        self.number
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.counter.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -226,6 +234,12 @@ impl Drop for Waiting<'_> {
 // redis R6
 fn patience(endpoint: &Endpoint, begun: Instant) -> Instant {
     begun + endpoint.config().connect_timeout
+}
+
+/// How many callers may wait at once.
+pub(super) fn most_waiting(max_connections: u32) -> usize {
+    let leases = usize::try_from(max_connections).unwrap_or(usize::MAX);
+    leases.saturating_mul(WAITING_EACH).max(WAITING_LEAST)
 }
 
 /// A caller beyond these would most likely wait in vain, and cost memory.

@@ -1,169 +1,119 @@
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::ConnectionLike;
-use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
-use tokio::time::{Instant, sleep_until};
+use ::redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
+use tokio::time::{Instant, sleep};
 
-use super::cause::Cause;
-use super::command::{Block, Plan};
-use super::connection::Node;
+use super::command::Plan;
 use super::endpoint::Endpoint;
 use super::error::Error;
+use super::lane::{Lane, Load};
 use super::lease::Lease;
+use super::pinned::Pinned;
+use super::request::{Batch, Reply, Request};
+use super::riding::Riding;
 use crate::deadline;
 
-/// The way every command takes: it keeps the deadline, asks the breaker, and knows what a lost reply means.
+/// The way every command takes: it finds the connection that suits the command, keeps the deadline, asks the breaker,
+/// and knows what a lost reply means.
 ///
 /// It is what [`CacheConn`](super::CacheConn) derefs to, so that commands, pipelines and scripts of the redis crate
-/// run through it. It cannot be cloned, and no connection can be taken out of it: a connection that is in doubt when
-/// the link is dropped goes to nobody else.
+/// run through it. It cannot be cloned, and no connection can be taken out of it.
 pub struct Link {
-    lease: Lease,
     endpoint: Arc<Endpoint>,
-    /// A command left state behind that outlives it.
-    is_bound: bool,
+    seat: Seat,
 }
 
-/// What became of something that was sent.
-enum Sent<T> {
-    Answered(T),
-    Failed(RedisError),
-    TimedOut,
-    Cut,
+/// The connection that carries the commands.
+#[derive(Debug)]
+enum Seat {
+    /// One that all callers share. Leaves to `Pinned` with the first command that needs a connection to itself.
+    Riding(Riding),
+    /// One of its own, to the end.
+    Pinned(Box<Pinned>),
 }
 
 impl Link {
-    pub(super) fn new(lease: Lease, endpoint: Arc<Endpoint>) -> Self {
-        Self { lease, endpoint, is_bound: false }
+    pub(super) fn on_lane(lane: Arc<Lane>, endpoint: Arc<Endpoint>) -> Self {
+        Self { endpoint, seat: Seat::Riding(Riding::new(lane, Load::Ordinary)) }
     }
 
-    fn node(&self) -> &Node {
-        self.lease.node()
+    pub(super) fn on_lease(lease: Lease, endpoint: Arc<Endpoint>) -> Self {
+        Self { endpoint, seat: Seat::Pinned(Box::new(Pinned::new(lease))) }
     }
 
-    /// Lets a plan through, or says why not; then nothing has been sent. From here to `settle` the connection is in
-    /// doubt, so that a caller who drops the future leaves no stale reply to the next one.
-    // redis R1, R9
-    fn admit(&mut self, plan: &Plan, begun: Instant) -> Result<Option<Instant>, Error> {
-        if let Some(error) = self.endpoint.health().opened() {
-            return Err(error);
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// Sends what was found to ask for `plan`.
+    // redis R12
+    pub(super) async fn ask<R: Request>(
+        &mut self,
+        plan: &Plan,
+        request: &R,
+    ) -> RedisResult<R::Reply> {
+        let reply = self.ask_once(plan, request).await?;
+        if reply.is_too_early() { Box::pin(self.ask_later(plan, request)).await } else { Ok(reply) }
+    }
+
+    /// Takes a connection of its own, unless it has one.
+    pub(super) async fn pin(&mut self) -> Result<&mut Pinned, Error> {
+        if let Seat::Riding(riding) = &mut self.seat {
+            riding.settle(&self.endpoint).await?;
+            let lease = self.endpoint.take_lease().await?;
+            self.seat = Seat::Pinned(Box::new(Pinned::new(lease)));
         }
-        if self.node().line.is_dead() {
-            return Err(Error::unavailable(Cause::Closed));
+        match &mut self.seat {
+            Seat::Pinned(pinned) => Ok(pinned),
+            Seat::Riding(_) => unreachable!("it has just been pinned"),
         }
-        if self.node().generation.is_cut() {
-            return Err(Error::unavailable(Cause::Replaced));
+    }
+
+    /// Goes over to the lane for large values, unless it has a connection of its own.
+    pub(super) async fn ride_bulk(&mut self) -> Result<(), Error> {
+        if let Seat::Riding(riding) = &mut self.seat
+            && riding.load() != Load::Bulk
+        {
+            riding.settle(&self.endpoint).await?;
+            *riding = Riding::new(self.endpoint.lane(Load::Bulk).await?, Load::Bulk);
         }
-        let limit = self.endpoint.config().command_timeout;
-        let until = match plan.blocks {
-            Block::NONE => Some(deadline::at_most(limit)),
-            Block::For(time) => {
-                Some(deadline::at_most(limit.saturating_add(time).saturating_add(LATE)))
+        Ok(())
+    }
+
+    async fn ask_once<R: Request>(&mut self, plan: &Plan, request: &R) -> RedisResult<R::Reply> {
+        if plan.pins || matches!(self.seat, Seat::Pinned(_)) {
+            return Box::pin(self.ask_pinned(plan, request)).await;
+        }
+        match &mut self.seat {
+            Seat::Riding(riding) => riding.ask(&self.endpoint, plan, request).await,
+            Seat::Pinned(pinned) => pinned.ask(&self.endpoint, plan, request).await,
+        }
+    }
+
+    async fn ask_pinned<R: Request>(&mut self, plan: &Plan, request: &R) -> RedisResult<R::Reply> {
+        if plan.waits_for_earlier && !self.has_written_pinned() {
+            return Err(Error::Refused { command: "WAIT", instead: WAIT_INSTEAD }.into());
+        }
+        let endpoint = Arc::clone(&self.endpoint);
+        self.pin().await?.ask(&endpoint, plan, request).await
+    }
+
+    fn has_written_pinned(&self) -> bool {
+        matches!(&self.seat, Seat::Pinned(pinned) if pinned.has_written)
+    }
+
+    /// A server that loads its data has done nothing yet: asks again until the time is over.
+    async fn ask_later<R: Request>(&mut self, plan: &Plan, request: &R) -> RedisResult<R::Reply> {
+        let until = deadline::at_most(self.endpoint.config().command_timeout);
+        loop {
+            sleep(LOADING_PAUSE).await;
+            let reply = self.ask_once(plan, request).await?;
+            if !reply.is_too_early() || Instant::now() + LOADING_PAUSE >= until {
+                return Ok(reply);
             }
-            Block::Forever => deadline::current(),
-        };
-        if until.is_some_and(|until| until <= begun) {
-            return Err(Error::Deadline { waited: Duration::ZERO });
-        }
-        self.is_bound |= plan.binds;
-        self.lease.node_mut().is_doubtful = true;
-        Ok(until)
-    }
-
-    /// Reads what came of it: the connection is trusted again only if its reply is here.
-    fn settle<T: Reply>(&mut self, plan: &Plan, begun: Instant, sent: Sent<T>) -> RedisResult<T> {
-        let lost = |cause| {
-            if plan.writes { Error::OutcomeUnknown { cause } } else { Error::unavailable(cause) }
-        };
-        match sent {
-            Sent::Answered(reply) => {
-                let objection = reply.codes().find_map(Cause::of_code);
-                self.answered(objection);
-                Ok(reply)
-            }
-            Sent::Failed(error) => match error.kind() {
-                // A transaction that the server refused is a reply like any other.
-                ErrorKind::Server(_) | ErrorKind::Extension => {
-                    self.answered(error.code().and_then(Cause::of_code));
-                    Err(error)
-                }
-                // The library declined to send it.
-                ErrorKind::Client => {
-                    self.lease.node_mut().is_doubtful = self.is_bound;
-                    Err(error)
-                }
-                _ => {
-                    let cause = Cause::of(&error);
-                    if std::mem::take(&mut self.lease.node_mut().is_new) {
-                        self.endpoint.lost_unanswered(cause);
-                    }
-                    Err(lost(cause).into())
-                }
-            },
-            Sent::TimedOut if plan.writes => {
-                Err(Error::OutcomeUnknown { cause: Cause::Timeout }.into())
-            }
-            Sent::TimedOut => Err(Error::Deadline { waited: begun.elapsed() }.into()),
-            Sent::Cut => Err(lost(Cause::Replaced).into()),
-        }
-    }
-
-    fn answered(&mut self, objection: Option<Cause>) {
-        let node = self.lease.node_mut();
-        node.replied();
-        if std::mem::take(&mut node.is_new) {
-            match objection {
-                Some(Cause::Auth) => self.endpoint.lost_unanswered(Cause::Auth),
-                _ => self.endpoint.answered(),
-            }
-        }
-        match objection {
-            None => self.endpoint.health().succeeded(),
-            // The new generation replaces this connection with all others; to discard each one by itself would make
-            // a connection for each write while the server stays read-only.
-            Some(Cause::ReadOnly) => self.endpoint.saw_read_only(),
-            // The next connection may be let in where this one is not, with a password that was changed meanwhile.
-            Some(Cause::Auth) => self.is_bound = true,
-            Some(_) => {}
-        }
-        self.lease.node_mut().is_doubtful = self.is_bound;
-    }
-}
-
-/// Waits for a reply for as long as it may take. A command that blocks is cut when its generation is; any other
-/// ends soon by itself.
-async fn within<T>(
-    node_cut: impl Future<Output = ()>,
-    until: Option<Instant>,
-    reply: impl Future<Output = RedisResult<T>>,
-) -> Sent<T> {
-    let timeout = async {
-        match until {
-            Some(until) => sleep_until(until).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        biased;
-        reply = reply => match reply {
-            Ok(reply) => Sent::Answered(reply),
-            Err(error) => Sent::Failed(error),
-        },
-        () = timeout => Sent::TimedOut,
-        () = node_cut => Sent::Cut,
-    }
-}
-
-/// Ends when the generation is cut, if the plan blocks.
-fn cut(node: &Node, plan: &Plan) -> impl Future<Output = ()> + Send + 'static {
-    let generation = (plan.blocks != Block::NONE).then(|| Arc::clone(&node.generation));
-    async move {
-        match generation {
-            Some(generation) => generation.was_cut().await,
-            None => std::future::pending().await,
         }
     }
 }
@@ -171,13 +121,8 @@ fn cut(node: &Node, plan: &Plan) -> impl Future<Output = ()> + Send + 'static {
 impl ConnectionLike for Link {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
-            let begun = Instant::now();
             let plan = Plan::of([cmd])?;
-            let until = self.admit(&plan, begun)?;
-            let cut = cut(self.node(), &plan);
-            let sent =
-                within(cut, until, self.lease.node_mut().line.mux.send_packed_command(cmd)).await;
-            self.settle(&plan, begun, sent)
+            self.ask(&plan, cmd).await
         })
     }
 
@@ -188,14 +133,8 @@ impl ConnectionLike for Link {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let begun = Instant::now();
             let plan = Plan::of(pipeline.cmd_iter())?;
-            let until = self.admit(&plan, begun)?;
-            let cut = cut(self.node(), &plan);
-            let reply =
-                self.lease.node_mut().line.mux.send_packed_commands(pipeline, offset, count);
-            let sent = within(cut, until, reply).await;
-            self.settle(&plan, begun, sent)
+            self.ask(&plan, &Batch { pipeline, offset, count }).await
         })
     }
 
@@ -208,41 +147,11 @@ impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
             .field("endpoint", &self.endpoint.name())
-            .field("lease", &self.lease)
+            .field("seat", &self.seat)
             .finish_non_exhaustive()
     }
 }
 
-/// A reply, looked through for the errors it holds.
-trait Reply {
-    fn codes(&self) -> impl Iterator<Item = &str>;
-}
-
-impl Reply for Value {
-    fn codes(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self).filter_map(code)
-    }
-}
-
-impl Reply for Vec<Value> {
-    fn codes(&self) -> impl Iterator<Item = &str> {
-        // A transaction's replies come as one array.
-        self.iter()
-            .flat_map(|value| match value {
-                Value::Array(values) => values.iter(),
-                other => std::slice::from_ref(other).iter(),
-            })
-            .filter_map(code)
-    }
-}
-
-fn code(value: &Value) -> Option<&str> {
-    match value {
-        Value::ServerError(error) => Some(error.code()),
-        _ => None,
-    }
-}
-
-/// How late a server may be to notice that a blocked client's time is over: it looks `hz` times a second
-/// (redis.conf; default 10, at least 1).
-const LATE: Duration = Duration::from_secs(1);
+const WAIT_INSTEAD: &str =
+    "it counts replicas for writes of its own connection: call pin(), write, and then WAIT";
+const LOADING_PAUSE: Duration = Duration::from_millis(50);

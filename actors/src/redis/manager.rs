@@ -4,7 +4,7 @@ use std::time::Duration;
 use bb8_redis::bb8::ManageConnection;
 
 use super::cause::Cause;
-use super::connect::{Connector, Failure};
+use super::connect::{Connector, Failure, Purpose};
 use super::connection::{Connection, Node};
 use super::error::Error;
 use super::generation::Lifecycle;
@@ -35,7 +35,7 @@ impl ManageConnection for Manager {
 
     /// Tries until it succeeds; an error means that the generation was closed.
     async fn connect(&self) -> Result<Connection, Error> {
-        let line = self.connector.connect_until(self.lifecycle.closed()).await?;
+        let line = self.connector.connect_until(Purpose::Lease, self.lifecycle.closed()).await?;
         let lifetime = jittered(self.connector.config().recycle_timeout, fastrand::f64());
         Ok(Connection::Node(Node::new(line, Arc::clone(&self.lifecycle), lifetime)))
     }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::Value;
+use ::redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, timeout};
 
 use super::cause::Cause;
@@ -34,7 +35,7 @@ impl Probe {
     /// The cause; after [`Cause::Timeout`] or [`Cause::Closed`] the probe should be dropped.
     pub async fn ping(&mut self) -> Result<Duration, Cause> {
         let begun = Instant::now();
-        ping(&mut self.line, self.limit).await?;
+        ping(&mut self.line.mux, self.limit).await?;
         if std::mem::take(&mut self.is_new) {
             self.connector.probe_answered();
         }
@@ -43,8 +44,8 @@ impl Probe {
 }
 
 /// One `PING`. Every answer means that the server serves, except the ones that say "not now".
-pub(super) async fn ping(line: &mut Line, limit: Duration) -> Result<(), Cause> {
-    let reply = timeout(limit, line.mux.send_packed_command(&::redis::cmd("PING"))).await;
+pub(super) async fn ping(wire: &mut MultiplexedConnection, limit: Duration) -> Result<(), Cause> {
+    let reply = timeout(limit, wire.send_packed_command(&::redis::cmd("PING"))).await;
     match reply {
         Err(_) => Err(Cause::Timeout),
         Ok(Err(error)) => Err(Cause::of(&error)),

@@ -438,16 +438,14 @@ mod verdicts {
         assert_eq!(health.opened(), None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_success_counts_from_its_moment_on() {
+    #[test]
+    fn a_success_counts_for_every_mark_before_it_and_none_after() {
         let health = Health::new(Duration::from_secs(1));
-        let before = Instant::now();
-        assert!(!health.succeeded_since(before));
-        tokio::time::advance(Duration::from_millis(10)).await;
+        let (first, second) = (health.mark(), health.mark());
+        assert!(!health.succeeded_since(first) && !health.succeeded_since(second));
         health.succeeded();
-        assert!(health.succeeded_since(before) && health.succeeded_since(Instant::now()));
-        tokio::time::advance(Duration::from_millis(10)).await;
-        assert!(!health.succeeded_since(Instant::now()));
+        assert!(health.succeeded_since(first) && health.succeeded_since(second));
+        assert!(!health.succeeded_since(health.mark()));
     }
 }
 

@@ -51,9 +51,15 @@ pub struct Health {
     verdict: ArcSwap<Verdict>,
     changed: Notify,
     max_age: Duration,
-    born: Instant,
-    last_success: AtomicU64,
+    /// How many moments were marked.
+    marks: AtomicU64,
+    /// How many of them had been when someone was last answered.
+    succeeded: AtomicU64,
 }
+
+/// A moment that successes can be told to come after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark(u64);
 
 impl Verdict {
     /// Before the first probe: not healthy, and nothing is held back.
@@ -78,8 +84,8 @@ impl Health {
             verdict: ArcSwap::from_pointee(Verdict::unknown()),
             changed: Notify::new(),
             max_age,
-            born: Instant::now(),
-            last_success: AtomicU64::new(0),
+            marks: AtomicU64::new(0),
+            succeeded: AtomicU64::new(0),
         }
     }
 
@@ -129,17 +135,24 @@ impl Health {
         }
     }
 
-    /// Notes that the server has just answered someone. Answers from memory.
+    /// Notes that the server has just answered someone. Called for each command, so it reads no clock, and writes only
+    /// what changed since the last mark. Answers from memory.
     pub(crate) fn succeeded(&self) {
-        let nanos = u64::try_from(self.born.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.last_success.fetch_max(nanos.max(1), Ordering::Relaxed);
+        let marks = self.marks.load(Ordering::Acquire);
+        if self.succeeded.load(Ordering::Relaxed) < marks {
+            self.succeeded.fetch_max(marks, Ordering::AcqRel);
+        }
     }
 
-    /// Whether the server has answered anyone at or after `instant`: such an answer vetoes opening the breaker for
-    /// a probe that was sent at `instant`. Answers from memory.
-    pub fn succeeded_since(&self, instant: Instant) -> bool {
-        let nanos = self.last_success.load(Ordering::Relaxed);
-        nanos > 0 && self.born + Duration::from_nanos(nanos) >= instant
+    /// Marks this moment. Answers from memory.
+    pub fn mark(&self) -> Mark {
+        Mark(self.marks.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Whether the server has answered anyone since `mark`: such an answer vetoes opening the breaker for a probe that
+    /// was sent then. Answers from memory.
+    pub fn succeeded_since(&self, mark: Mark) -> bool {
+        self.succeeded.load(Ordering::Acquire) >= mark.0
     }
 
     fn is_fresh(&self, verdict: &Verdict) -> bool {

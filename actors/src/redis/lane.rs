@@ -1,0 +1,218 @@
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::{Instant, interval_at, sleep_until};
+
+use super::cause::Cause;
+use super::connection::Line;
+use super::ending::{Ending, Loss};
+use super::generation::Lifecycle;
+use super::probe::ping;
+
+/// A connection that callers share: their commands go out together, and each gets its own reply.
+pub(super) struct Lane {
+    /// Taken out when the lane is retired: what is under way then keeps the wire until it ends, what comes later finds
+    /// none, and a caller who holds a lane for long holds no connection open.
+    line: ArcSwapOption<Line>,
+    ending: Arc<Ending>,
+    lifecycle: Arc<Lifecycle>,
+    expires: Instant,
+    /// Since the last beat.
+    has_replied: AtomicBool,
+    /// Since the last reply.
+    timeouts: AtomicU32,
+}
+
+/// The places where lanes are published, and replaced while in use.
+pub(super) struct Lanes {
+    ordinary: Box<[ArcSwapOption<Lane>]>,
+    bulk: ArcSwapOption<Lane>,
+    published: Notify,
+    pub(super) waiting: AtomicUsize,
+}
+
+/// What a lane carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Load {
+    Ordinary,
+    /// Large values, which would hold up everything behind them.
+    Bulk,
+}
+
+impl Lane {
+    pub(super) fn new(line: Line, lifecycle: Arc<Lifecycle>, lifetime: Duration) -> Self {
+        Self {
+            ending: Arc::clone(&line.ending),
+            line: ArcSwapOption::from_pointee(line),
+            lifecycle,
+            expires: Instant::now() + lifetime,
+            has_replied: AtomicBool::new(true),
+            timeouts: AtomicU32::new(0),
+        }
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        self.ending.reason().is_none()
+    }
+
+    /// The wire, while the lane serves.
+    pub(super) fn wire(&self) -> Option<MultiplexedConnection> {
+        if !self.is_serving() {
+            return None;
+        }
+        self.line.load().as_ref().map(|line| line.mux.clone())
+    }
+
+    /// The wire, also of a lane that does not serve any more, as long as it is there.
+    pub(super) fn last_wire(&self) -> Option<MultiplexedConnection> {
+        self.line.load().as_ref().map(|line| line.mux.clone())
+    }
+
+    pub(super) fn lost(&self, loss: Loss) {
+        self.ending.tell(loss);
+    }
+
+    /// Notes a reply. Looks before it writes, so that lanes in full use share no cache line that changes.
+    pub(super) fn replied(&self) {
+        if !self.has_replied.load(Ordering::Relaxed) {
+            self.has_replied.store(true, Ordering::Relaxed);
+        }
+        if self.timeouts.load(Ordering::Relaxed) != 0 {
+            self.timeouts.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a command had no reply within the whole of `command_timeout`.
+    // redis R3
+    pub(super) fn timed_out(&self) {
+        if self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_TO_REPLACE {
+            self.lost(Loss::Timeouts);
+        }
+    }
+
+    /// Lets go of the wire. What is under way on it ends as it would have.
+    pub(super) fn retire(&self, loss: Loss) {
+        self.lost(loss);
+        self.line.store(None);
+    }
+
+    /// Ends when the lane is to be replaced, and says why. A lane that has had no reply for a second is asked for one.
+    // redis R2, R3, R24
+    pub(super) async fn watch(&self, limit: Duration) -> Loss {
+        let mut beat = interval_at(Instant::now() + BEAT, BEAT);
+        loop {
+            tokio::select! {
+                biased;
+                loss = self.ending.told() => return loss,
+                () = self.lifecycle.closed() => return Loss::Replaced,
+                () = sleep_until(self.expires) => return Loss::Aged,
+                _ = beat.tick() => {}
+            }
+            if self.has_replied.swap(false, Ordering::Relaxed) {
+                continue;
+            }
+            let Some(mut wire) = self.wire() else { continue };
+            tokio::select! {
+                biased;
+                loss = self.ending.told() => return loss,
+                found = ping(&mut wire, limit) => match found {
+                    Err(Cause::Timeout) => self.lost(Loss::Silent),
+                    Err(Cause::Closed | Cause::Protocol) => self.lost(Loss::Closed),
+                    Err(Cause::Auth) => self.lost(Loss::Unauthenticated),
+                    _ => self.replied(),
+                },
+            }
+        }
+    }
+}
+
+impl Lanes {
+    pub(super) fn new(count: usize) -> Self {
+        Self {
+            ordinary: (0..count).map(|_| ArcSwapOption::empty()).collect(),
+            bulk: ArcSwapOption::empty(),
+            published: Notify::new(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// How many places there are; the last one is for bulk.
+    pub(super) fn count(&self) -> usize {
+        self.ordinary.len() + 1
+    }
+
+    pub(super) fn load_of(&self, place: usize) -> Load {
+        if place < self.ordinary.len() { Load::Ordinary } else { Load::Bulk }
+    }
+
+    pub(super) fn place(&self, place: usize) -> &ArcSwapOption<Lane> {
+        self.ordinary.get(place).unwrap_or(&self.bulk)
+    }
+
+    pub(super) fn publish(&self, place: usize, lane: Lane) -> Option<Arc<Lane>> {
+        let old = self.place(place).swap(Some(Arc::new(lane)));
+        self.published.notify_waiters();
+        old
+    }
+
+    /// Ends when a lane is published after this call.
+    pub(super) fn published(&self) -> Notified<'_> {
+        self.published.notified()
+    }
+
+    /// A lane that serves. Each thread has its own first choice, so that threads share little.
+    pub(super) fn serving(&self, load: Load) -> Option<Arc<Lane>> {
+        let serving = |place: &ArcSwapOption<Lane>| {
+            let lane = place.load();
+            lane.as_ref().filter(|lane| lane.is_serving()).map(Arc::clone)
+        };
+        match load {
+            Load::Bulk => serving(&self.bulk),
+            Load::Ordinary => {
+                let (before, from_here) = self.ordinary.split_at(seat() % self.ordinary.len());
+                from_here.iter().chain(before).find_map(serving)
+            }
+        }
+    }
+
+    pub(super) fn retire_all(&self) {
+        for place in 0..self.count() {
+            if let Some(lane) = self.place(place).swap(None) {
+                lane.retire(Loss::Replaced);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane")
+            .field("generation", &self.lifecycle.number())
+            .field("ended", &self.ending.reason())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A number of this thread's own.
+fn seat() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static SEAT: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+    SEAT.get().unwrap_or_else(|| {
+        let seat = NEXT.fetch_add(1, Ordering::Relaxed);
+        SEAT.set(Some(seat));
+        seat
+    })
+}
+
+/// Two of these without a reply are the longest silence: an idle lane is asked once a second.
+const BEAT: Duration = Duration::from_millis(500);
+const TIMEOUTS_TO_REPLACE: u32 = 3;

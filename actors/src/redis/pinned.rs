@@ -1,0 +1,200 @@
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::{ErrorKind, RedisError, RedisResult};
+use tokio::time::{Instant, sleep_until};
+
+use super::cause::Cause;
+use super::command::{Block, Plan};
+use super::connection::Node;
+use super::endpoint::Endpoint;
+use super::error::Error;
+use super::lease::Lease;
+use super::request::{Reply, Request};
+use crate::deadline;
+
+/// A connection that one caller has to itself.
+pub(super) struct Pinned {
+    lease: Lease,
+    /// A command left state behind that outlives it.
+    is_bound: bool,
+    pub(super) has_written: bool,
+}
+
+/// What became of something that was sent.
+enum Sent<T> {
+    Answered(T),
+    Failed(RedisError),
+    TimedOut,
+    Cut,
+}
+
+impl Pinned {
+    pub(super) fn new(lease: Lease) -> Self {
+        Self { lease, is_bound: false, has_written: false }
+    }
+
+    pub(super) async fn ask<R: Request>(
+        &mut self,
+        endpoint: &Endpoint,
+        plan: &Plan,
+        request: &R,
+    ) -> RedisResult<R::Reply> {
+        let begun = Instant::now();
+        let until = self.admit(endpoint, plan, begun)?;
+        let cut = cut(self.node(), plan);
+        let sent = within(cut, until, request.send(&mut self.lease.node_mut().line.mux)).await;
+        self.settle(endpoint, plan, begun, sent)
+    }
+
+    /// Notes that the server has forgotten what bound the connection.
+    pub(super) fn unbind(&mut self) {
+        self.is_bound = false;
+        self.lease.node_mut().is_doubtful = false;
+    }
+
+    fn node(&self) -> &Node {
+        self.lease.node()
+    }
+
+    /// Lets a plan through, or says why not; then nothing has been sent. From here to `settle` the connection is in
+    /// doubt, so that a caller who drops the future leaves no stale reply to the next one.
+    // redis R1, R9
+    fn admit(
+        &mut self,
+        endpoint: &Endpoint,
+        plan: &Plan,
+        begun: Instant,
+    ) -> Result<Option<Instant>, Error> {
+        if let Some(error) = endpoint.health().opened() {
+            return Err(error);
+        }
+        if self.node().line.is_dead() {
+            return Err(Error::unavailable(Cause::Closed));
+        }
+        if self.node().generation.is_cut() {
+            return Err(Error::unavailable(Cause::Replaced));
+        }
+        let limit = endpoint.config().command_timeout;
+        let until = match plan.blocks {
+            Block::NONE => Some(deadline::at_most(limit)),
+            Block::For(time) => {
+                Some(deadline::at_most(limit.saturating_add(time).saturating_add(LATE)))
+            }
+            Block::Forever => deadline::current(),
+        };
+        if until.is_some_and(|until| until <= begun) {
+            return Err(Error::Deadline { waited: Duration::ZERO });
+        }
+        self.is_bound |= plan.binds;
+        self.has_written |= plan.writes;
+        self.lease.node_mut().is_doubtful = true;
+        Ok(until)
+    }
+
+    /// Reads what came of it: the connection is trusted again only if its reply is here.
+    fn settle<T: Reply>(
+        &mut self,
+        endpoint: &Endpoint,
+        plan: &Plan,
+        begun: Instant,
+        sent: Sent<T>,
+    ) -> RedisResult<T> {
+        match sent {
+            Sent::Answered(reply) => {
+                let objection = reply.objection();
+                self.answered(endpoint, objection);
+                Ok(reply)
+            }
+            Sent::Failed(error) => match error.kind() {
+                // A transaction that the server refused is a reply like any other.
+                ErrorKind::Server(_) | ErrorKind::Extension => {
+                    self.answered(endpoint, error.code().and_then(Cause::of_code));
+                    Err(error)
+                }
+                // The library declined to send it.
+                ErrorKind::Client => {
+                    self.lease.node_mut().is_doubtful = self.is_bound;
+                    Err(error)
+                }
+                _ => {
+                    let cause = Cause::of(&error);
+                    if std::mem::take(&mut self.lease.node_mut().is_new) {
+                        endpoint.lost_unanswered(cause);
+                    }
+                    Err(plan.lost(cause).into())
+                }
+            },
+            Sent::TimedOut => Err(plan.timed_out(begun.elapsed()).into()),
+            Sent::Cut => Err(plan.lost(Cause::Replaced).into()),
+        }
+    }
+
+    fn answered(&mut self, endpoint: &Endpoint, objection: Option<Cause>) {
+        let node = self.lease.node_mut();
+        node.replied();
+        if std::mem::take(&mut node.is_new) {
+            match objection {
+                Some(Cause::Auth) => endpoint.lost_unanswered(Cause::Auth),
+                _ => endpoint.answered(),
+            }
+        }
+        match objection {
+            None => endpoint.health().succeeded(),
+            // The new generation replaces this connection with all others; to discard each one by itself would make
+            // a connection for each write while the server stays read-only.
+            Some(Cause::ReadOnly) => endpoint.saw_read_only(),
+            // The next connection may be let in where this one is not, with a password that was changed meanwhile.
+            Some(Cause::Auth) => self.is_bound = true,
+            Some(_) => {}
+        }
+        self.lease.node_mut().is_doubtful = self.is_bound;
+    }
+}
+
+impl fmt::Debug for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lease.fmt(f)
+    }
+}
+
+/// Waits for a reply for as long as it may take. A command that blocks is cut when its generation is; any other
+/// ends soon by itself.
+async fn within<T>(
+    node_cut: impl Future<Output = ()>,
+    until: Option<Instant>,
+    reply: impl Future<Output = RedisResult<T>>,
+) -> Sent<T> {
+    let timeout = async {
+        match until {
+            Some(until) => sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        reply = reply => match reply {
+            Ok(reply) => Sent::Answered(reply),
+            Err(error) => Sent::Failed(error),
+        },
+        () = timeout => Sent::TimedOut,
+        () = node_cut => Sent::Cut,
+    }
+}
+
+/// Ends when the generation is cut, if the plan blocks.
+fn cut(node: &Node, plan: &Plan) -> impl Future<Output = ()> + Send + 'static {
+    let generation = (plan.blocks != Block::NONE).then(|| Arc::clone(&node.generation));
+    async move {
+        match generation {
+            Some(generation) => generation.was_cut().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// How late a server may be to notice that a blocked client's time is over: it looks `hz` times a second
+/// (redis.conf; default 10, at least 1).
+const LATE: Duration = Duration::from_secs(1);

@@ -1,0 +1,96 @@
+use std::future::Future;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{Cmd, Pipeline, RedisResult, Value};
+
+use super::cause::Cause;
+
+/// A command or a pipeline, sent as one.
+pub(super) trait Request: Sync {
+    type Reply: Reply;
+
+    fn commands(&self) -> impl Iterator<Item = &Cmd> + Send;
+
+    fn send(
+        &self,
+        wire: &mut MultiplexedConnection,
+    ) -> impl Future<Output = RedisResult<Self::Reply>> + Send;
+}
+
+/// What comes back, looked through for the errors it holds.
+pub(super) trait Reply: Send {
+    fn values(&self) -> impl Iterator<Item = &Value>;
+
+    /// Whether the server did nothing because it still loads its data.
+    fn is_too_early(&self) -> bool;
+
+    /// The first answer that says "not now".
+    fn objection(&self) -> Option<Cause> {
+        self.values().find_map(|value| match value {
+            Value::ServerError(error) => Cause::of_code(error.code()),
+            _ => None,
+        })
+    }
+}
+
+/// A pipeline, and which of its replies are wanted.
+pub(super) struct Batch<'a> {
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) offset: usize,
+    pub(super) count: usize,
+}
+
+impl Request for Cmd {
+    type Reply = Value;
+
+    fn commands(&self) -> impl Iterator<Item = &Cmd> + Send {
+        std::iter::once(self)
+    }
+
+    fn send(
+        &self,
+        wire: &mut MultiplexedConnection,
+    ) -> impl Future<Output = RedisResult<Value>> + Send {
+        wire.send_packed_command(self)
+    }
+}
+
+impl Request for Batch<'_> {
+    type Reply = Vec<Value>;
+
+    fn commands(&self) -> impl Iterator<Item = &Cmd> + Send {
+        self.pipeline.cmd_iter()
+    }
+
+    fn send(
+        &self,
+        wire: &mut MultiplexedConnection,
+    ) -> impl Future<Output = RedisResult<Vec<Value>>> + Send {
+        wire.send_packed_commands(self.pipeline, self.offset, self.count)
+    }
+}
+
+impl Reply for Value {
+    fn values(&self) -> impl Iterator<Item = &Value> {
+        std::iter::once(self)
+    }
+
+    fn is_too_early(&self) -> bool {
+        self.objection() == Some(Cause::Loading)
+    }
+}
+
+impl Reply for Vec<Value> {
+    fn values(&self) -> impl Iterator<Item = &Value> {
+        // A transaction's replies come as one array.
+        self.iter().flat_map(|value| match value {
+            Value::Array(values) => values.iter(),
+            other => std::slice::from_ref(other).iter(),
+        })
+    }
+
+    /// Some of its commands may have come early, and others not.
+    fn is_too_early(&self) -> bool {
+        false
+    }
+}

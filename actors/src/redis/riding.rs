@@ -1,0 +1,137 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{ErrorKind, RedisError, RedisResult};
+use tokio::time::{Instant, timeout_at};
+
+use super::cause::Cause;
+use super::command::Plan;
+use super::ending::Loss;
+use super::endpoint::Endpoint;
+use super::error::Error;
+use super::lane::{Lane, Load};
+use super::probe::ping;
+use super::request::{Reply, Request};
+use crate::deadline;
+
+/// A caller's place on a lane. It keeps one lane for as long as that serves, so that its commands are carried out in
+/// the order in which it sent them.
+#[derive(Debug)]
+pub(super) struct Riding {
+    lane: Arc<Lane>,
+    load: Load,
+    /// A write was sent and nothing that was sent later has had a reply: it may still be carried out.
+    in_doubt: bool,
+}
+
+impl Riding {
+    pub(super) fn new(lane: Arc<Lane>, load: Load) -> Self {
+        Self { lane, load, in_doubt: false }
+    }
+
+    pub(super) fn load(&self) -> Load {
+        self.load
+    }
+
+    // redis R1, R2, R10
+    pub(super) async fn ask<R: Request>(
+        &mut self,
+        endpoint: &Endpoint,
+        plan: &Plan,
+        request: &R,
+    ) -> RedisResult<R::Reply> {
+        if let Some(error) = endpoint.health().opened() {
+            return Err(error.into());
+        }
+        let begun = Instant::now();
+        let whole = begun + endpoint.config().command_timeout;
+        let until = deadline::current().map_or(whole, |deadline| deadline.min(whole));
+        if until <= begun {
+            return Err(Error::Deadline { waited: Duration::ZERO }.into());
+        }
+        let mut wire = match self.lane.wire() {
+            Some(wire) => wire,
+            None => Box::pin(self.move_on(endpoint)).await?,
+        };
+        let was_in_doubt = self.in_doubt;
+        // Stays so if this future is dropped under way.
+        self.in_doubt |= plan.writes;
+        match timeout_at(until, request.send(&mut wire)).await {
+            Ok(Ok(reply)) => {
+                self.answered(endpoint, reply.objection());
+                Ok(reply)
+            }
+            Ok(Err(error)) => Err(self.failed(endpoint, plan, was_in_doubt, error)),
+            Err(_) => {
+                if until == whole {
+                    self.lane.timed_out();
+                }
+                Err(plan.timed_out(begun.elapsed()).into())
+            }
+        }
+    }
+
+    /// Makes sure that nothing sent so far can still be carried out: the server answers what comes over one
+    /// connection in order.
+    // redis R10
+    pub(super) async fn settle(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
+        if !self.in_doubt {
+            return Ok(());
+        }
+        let unknown = |cause| Error::OutcomeUnknown { cause };
+        let mut wire = self.lane.last_wire().ok_or(unknown(Cause::Closed))?;
+        let until = deadline::at_most(endpoint.config().command_timeout);
+        match timeout_at(until, ping(&mut wire, endpoint.config().command_timeout)).await {
+            Ok(Ok(()) | Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down)) => {}
+            Ok(Err(cause)) => return Err(unknown(cause)),
+            Err(_) => return Err(unknown(Cause::Timeout)),
+        }
+        self.in_doubt = false;
+        Ok(())
+    }
+
+    /// Its lane serves no more: goes over to one that does.
+    async fn move_on(&mut self, endpoint: &Endpoint) -> Result<MultiplexedConnection, Error> {
+        self.settle(endpoint).await?;
+        self.lane = endpoint.lane(self.load).await?;
+        self.lane.wire().ok_or(Error::unavailable(Cause::Closed))
+    }
+
+    fn answered(&mut self, endpoint: &Endpoint, objection: Option<Cause>) {
+        self.in_doubt = false;
+        self.lane.replied();
+        match objection {
+            None => endpoint.health().succeeded(),
+            Some(Cause::ReadOnly) => endpoint.saw_read_only(),
+            // The next connection may be let in where this one is not, with a password that was changed meanwhile.
+            Some(Cause::Auth) => self.lane.lost(Loss::Unauthenticated),
+            Some(_) => {}
+        }
+    }
+
+    fn failed(
+        &mut self,
+        endpoint: &Endpoint,
+        plan: &Plan,
+        was_in_doubt: bool,
+        error: RedisError,
+    ) -> RedisError {
+        match error.kind() {
+            // A transaction that the server refused is a reply like any other.
+            ErrorKind::Server(_) | ErrorKind::Extension => {
+                self.answered(endpoint, error.code().and_then(Cause::of_code));
+                error
+            }
+            // The library declined to send it.
+            ErrorKind::Client => {
+                self.in_doubt = was_in_doubt;
+                error
+            }
+            _ => {
+                self.lane.lost(Loss::Closed);
+                plan.lost(Cause::of(&error)).into()
+            }
+        }
+    }
+}
