@@ -5,6 +5,9 @@
 //! machine; their ratio holds.
 #![allow(clippy::print_stdout, reason = "a benchmark's product is what it prints")]
 
+pub mod server;
+
+use std::fmt;
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -38,6 +41,29 @@ fn cpu_time() -> Duration {
     user + system
 }
 
+/// Our cost over theirs, in processor time.
+pub fn cpu_ratio(ours: Cost, theirs: Cost) -> f64 {
+    ours.cpu.as_secs_f64() / theirs.cpu.as_secs_f64()
+}
+
+/// What a ratio should be; printed behind it.
+#[derive(Debug, Clone, Copy)]
+pub enum Goal {
+    /// No less than this.
+    AtLeast(f64),
+    /// No more than this.
+    AtMost(f64),
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtLeast(least) => write!(f, "goal >= {least}"),
+            Self::AtMost(most) => write!(f, "goal <= {most}"),
+        }
+    }
+}
+
 /// One comparison: ours and theirs, over all rounds.
 #[derive(Debug, Default)]
 pub struct Comparison {
@@ -49,20 +75,31 @@ impl Comparison {
     /// Adds a round in which both did the same work.
     pub fn add(&mut self, ours: Cost, theirs: Cost) {
         self.throughput.push(theirs.wall.as_secs_f64() / ours.wall.as_secs_f64());
-        self.cpu.push(ours.cpu.as_secs_f64() / theirs.cpu.as_secs_f64());
+        self.cpu.push(cpu_ratio(ours, theirs));
     }
 
     /// Prints `ratio <name> <median> <min> <max>`, throughput of ours over theirs, and the same for
     /// processor time per operation under `<name>_cpu`.
     pub fn print(self, name: &str) {
-        print("ratio", name, self.throughput);
+        self.print_for(name, None);
+    }
+
+    /// The same with the goal of the throughput, if there is one, behind it.
+    pub fn print_for(self, name: &str, goal: Option<Goal>) {
+        print_for("ratio", name, self.throughput, goal);
         print("ratio", &format!("{name}_cpu"), self.cpu);
     }
 }
 
 /// Prints `<kind> <name> <median> <min> <max>`.
-pub fn print(kind: &str, name: &str, mut figures: Vec<f64>) {
+pub fn print(kind: &str, name: &str, figures: Vec<f64>) {
+    print_for(kind, name, figures, None);
+}
+
+/// The same with the goal, if there is one, behind it.
+pub fn print_for(kind: &str, name: &str, mut figures: Vec<f64>, goal: Option<Goal>) {
     figures.sort_by(f64::total_cmp);
     let (min, max) = (figures[0], figures[figures.len() - 1]);
-    println!("{kind} {name} {:.3} {min:.3} {max:.3}", figures[figures.len() / 2]);
+    let goal = goal.map_or_else(String::new, |goal| format!("  # {goal}"));
+    println!("{kind} {name} {:.3} {min:.3} {max:.3}{goal}", figures[figures.len() / 2]);
 }

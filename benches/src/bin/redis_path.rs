@@ -1,0 +1,250 @@
+//! What a GET costs through `CacheConn`, against pools and the connection below all of them.
+//!
+//! Everyone asks one redis-server on the loopback for the same key and takes a connection for each
+//! GET, as a handler does; the pools have 50 each. The rivals come as they are by default:
+//! `bare` is one multiplexed connection, cloned for each task, and `bare_nodelay` the same with
+//! `TCP_NODELAY`, which `CacheConn` sets too. `breaker_open_vs_get` is a GET that is refused because
+//! Redis is away, over one that succeeds.
+//!
+//! `--rounds 30`, `--only 64` (tasks) and `--rival bare` (or `breaker`) repeat a part of it.
+
+use std::time::Duration;
+
+use bb8_redis::{RedisConnectionManager, bb8};
+use benches::server::Server;
+use benches::{Comparison, Goal, ROUNDS, cost, cpu_ratio, print_for};
+use mainstay_actors::cache::Cache;
+use mainstay_actors::health::GetHealth;
+use mainstay_actors::redis::{Config, Error};
+use mainstay_actors::tree::{Setup, Tree};
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{AsyncCommands, Client, IntoConnectionInfo};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+const KEY: &str = "session:4f9a2c";
+const VALUE: &str = "twenty bytes of text";
+const POOL: u32 = 50;
+const TASKS: [usize; 3] = [1, 64, 256];
+const RIVALS: [&str; 4] = ["deadpool", "bb8", "bare", "bare_nodelay"];
+const BREAKER: &str = "breaker";
+
+/// One way to Redis; a clone for each task.
+#[derive(Clone)]
+enum Path {
+    CacheConn(Cache),
+    /// The same, where Redis is away.
+    Refused(Cache),
+    Deadpool(deadpool_redis::Pool),
+    Bb8(bb8::Pool<RedisConnectionManager>),
+    Bare(MultiplexedConnection),
+}
+
+impl Path {
+    async fn to_rival(name: &str, url: &str) -> Self {
+        match name {
+            "deadpool" => {
+                let mut config = deadpool_redis::Config::from_url(url);
+                config.pool = Some(deadpool_redis::PoolConfig::new(size(POOL)));
+                let runtime = Some(deadpool_redis::Runtime::Tokio1);
+                Self::Deadpool(config.create_pool(runtime).expect("the url is valid"))
+            }
+            "bb8" => {
+                let manager = RedisConnectionManager::new(url).expect("the url is valid");
+                let pool = bb8::Pool::builder().max_size(POOL).build(manager).await;
+                Self::Bb8(pool.expect("the server answers"))
+            }
+            _ => {
+                let settings = TcpSettings::default().set_nodelay(name == "bare_nodelay");
+                let info = url.into_connection_info().expect("the url is valid");
+                let client = Client::open(info.set_tcp_settings(settings));
+                let client = client.expect("the url is valid");
+                let connection = client.get_multiplexed_async_connection().await;
+                Self::Bare(connection.expect("the server answers"))
+            }
+        }
+    }
+
+    async fn get(&mut self) {
+        let value: String = match self {
+            Self::CacheConn(cache) => {
+                let mut conn = cache.get().await.expect("the server answers");
+                conn.get(KEY).await.expect("the server answers")
+            }
+            Self::Refused(cache) => {
+                let refused = match cache.get().await {
+                    Ok(mut conn) => conn.get::<_, String>(KEY).await,
+                    Err(error) => Err(error),
+                };
+                assert!(matches!(refused, Err(Error::Unavailable { .. })), "the breaker is open");
+                return;
+            }
+            Self::Deadpool(pool) => {
+                let mut conn = pool.get().await.expect("the server answers");
+                conn.get(KEY).await.expect("the server answers")
+            }
+            Self::Bb8(pool) => {
+                let mut conn = pool.get().await.expect("the server answers");
+                conn.get(KEY).await.expect("the server answers")
+            }
+            Self::Bare(conn) => conn.get(KEY).await.expect("the server answers"),
+        };
+        assert_eq!(value, VALUE);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the tasks stand for requests of a server")]
+async fn gets(path: &Path, tasks: usize) {
+    let each = if tasks == 1 { 3_000 } else { 12_800 / tasks };
+    let mut running = JoinSet::new();
+    for _ in 0..tasks {
+        let mut path = path.clone();
+        running.spawn(async move {
+            for _ in 0..each {
+                path.get().await;
+            }
+        });
+    }
+    running.join_all().await;
+}
+
+/// Which part of it all to run.
+struct Choice {
+    rounds: usize,
+    only: Option<usize>,
+    rival: Option<String>,
+}
+
+impl Choice {
+    fn from_arguments() -> Self {
+        let mut choice = Self { rounds: ROUNDS, only: None, rival: None };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(name) = arguments.next() {
+            let value = arguments.next().unwrap_or_default();
+            let number = || value.parse().expect("a number follows");
+            match name.as_str() {
+                "--rounds" => choice.rounds = number(),
+                "--only" => choice.only = Some(number()),
+                "--rival" => choice.rival = Some(value),
+                _ => panic!("{name}: there are --rounds, --only (tasks) and --rival"),
+            }
+        }
+        choice
+    }
+
+    fn takes(&self, rival: &str) -> bool {
+        self.rival.as_deref().is_none_or(|only| only == rival)
+    }
+}
+
+/// Everyone in turn, each round beginning with another.
+async fn compare(ours: &Path, rivals: &[(&str, Path)], tasks: usize, rounds: usize) {
+    let paths: Vec<_> = std::iter::once(ours).chain(rivals.iter().map(|(_, path)| path)).collect();
+    let mut comparisons: Vec<_> = rivals.iter().map(|_| Comparison::default()).collect();
+    for round in 0..=rounds {
+        let mut costs = vec![None; paths.len()];
+        for turn in 0..paths.len() {
+            let which = (round + turn) % paths.len();
+            costs[which] = Some(cost(gets(paths[which], tasks)).await);
+        }
+        let costs: Vec<_> = costs.into_iter().flatten().collect();
+        for (comparison, theirs) in comparisons.iter_mut().zip(&costs[1..]) {
+            if round > 0 {
+                comparison.add(costs[0], *theirs);
+            }
+        }
+    }
+    for ((name, _), comparison) in rivals.iter().zip(comparisons) {
+        comparison.print_for(&format!("cacheconn_vs_{name}_{tasks}"), goal(name, tasks));
+    }
+}
+
+/// Of the throughput. None is set for other numbers of tasks.
+fn goal(rival: &str, tasks: usize) -> Option<Goal> {
+    (tasks == 64).then_some(match rival {
+        "deadpool" => Goal::AtLeast(4.0),
+        "bb8" => Goal::AtLeast(3.5),
+        _ => Goal::AtLeast(0.95),
+    })
+}
+
+async fn compare_refusal(ours: &Path, rounds: usize) {
+    let mut server = Server::start().await;
+    let tree = tree(server.url()).await;
+    let refused = Path::Refused(tree.cache());
+    // Connections that were in use before the outage are part of it.
+    gets(&filled(tree.cache()).await, 64).await;
+    server.kill();
+    until("the breaker opens", async || {
+        tree.ask(GetHealth).await.is_ok_and(|report| report.breaker_open)
+    })
+    .await;
+    let mut ratios = Vec::with_capacity(rounds);
+    for round in 0..=rounds {
+        let (refusal, get);
+        if round % 2 == 0 {
+            refusal = cost(gets(&refused, 64)).await;
+            get = cost(gets(ours, 64)).await;
+        } else {
+            get = cost(gets(ours, 64)).await;
+            refusal = cost(gets(&refused, 64)).await;
+        }
+        if round > 0 {
+            ratios.push(cpu_ratio(refusal, get));
+        }
+    }
+    print_for("ratio", "breaker_open_vs_get_cpu", ratios, Some(Goal::AtMost(1.0)));
+    tree.shutdown(PATIENCE).await;
+}
+
+async fn tree(url: String) -> Tree {
+    let mut setup = Setup::new("bench");
+    setup.redis = Config { url, max_connections: POOL, ..Config::default() };
+    let tree = Tree::start(setup).await.expect("the tree starts");
+    until("redis is healthy", async || tree.dependencies().iter().all(|one| one.healthy)).await;
+    tree
+}
+
+async fn filled(cache: Cache) -> Path {
+    let mut conn = cache.get().await.expect("the server answers");
+    conn.set(KEY, VALUE).await.expect("the server answers");
+    Path::CacheConn(cache)
+}
+
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "not in {PATIENCE:?}: {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn size(count: u32) -> usize {
+    usize::try_from(count).expect("there is room for as many")
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[tokio::main]
+async fn main() {
+    let choice = Choice::from_arguments();
+    let server = Server::start().await;
+    let tree = tree(server.url()).await;
+    let ours = filled(tree.cache()).await;
+
+    let mut rivals = Vec::new();
+    for name in RIVALS.into_iter().filter(|name| choice.takes(name)) {
+        rivals.push((name, Path::to_rival(name, &server.url()).await));
+    }
+    if !rivals.is_empty() {
+        for tasks in TASKS.into_iter().filter(|&tasks| choice.only.is_none_or(|only| only == tasks))
+        {
+            compare(&ours, &rivals, tasks, choice.rounds).await;
+        }
+    }
+    if choice.takes(BREAKER) && choice.only.is_none_or(|only| only == 64) {
+        compare_refusal(&ours, choice.rounds).await;
+    }
+    tree.shutdown(PATIENCE).await;
+}
