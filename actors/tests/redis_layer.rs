@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 mod support;
-use support::{Drops, Proxy, Server, absent, endpoint, eventually, id};
+use support::{Drops, Keeper, Proxy, Server, absent, endpoint, eventually, id};
 
 // redis R7
 #[tokio::test]
@@ -791,15 +791,16 @@ async fn the_servers_objections_keep_the_connection() {
 mod the_samples_of_the_page {
     use super::*;
 
-    async fn cache() -> (Server, Cache) {
+    async fn cache() -> (Server, Cache, Keeper) {
         let server = Server::start(&[]).await;
-        let cache = Cache::new(endpoint(Config { url: server.url(), ..Config::default() }));
-        (server, cache)
+        let endpoint = endpoint(Config { url: server.url(), ..Config::default() });
+        let keeper = Keeper::of(&endpoint);
+        (server, Cache::new(endpoint), keeper)
     }
 
     #[tokio::test]
     async fn compile_without_the_redis_crates_trait() -> Result<(), Error> {
-        let (_server, cache) = cache().await;
+        let (_server, cache, _keeper) = cache().await;
         let mut conn = cache.get().await?;
         let cache_key = format!("user:{}", 7);
         assert!(conn.get::<_, String>(&cache_key).await.is_err());
@@ -824,7 +825,7 @@ mod the_samples_of_the_page {
     #[tokio::test]
     async fn compile_with_the_redis_crates_trait() -> Result<(), Error> {
         use redis::{AsyncCommands, pipe};
-        let (_server, cache) = cache().await;
+        let (_server, cache, _keeper) = cache().await;
         let mut conn = cache.get().await?;
         let cache_key = format!("user:{}", 7);
         conn.set_ex(&cache_key, "1", 300).await?;
@@ -849,8 +850,9 @@ mod the_samples_of_the_page {
     #[tokio::test]
     async fn show_the_statistics_of_the_pool() -> Result<(), Error> {
         use mainstay_actors::cache::PoolStats;
-        let (_server, cache) = cache().await;
-        let _conn = cache.get().await?;
+        let (_server, cache, _keeper) = cache().await;
+        let mut conn = cache.get().await?;
+        redis::cmd("WATCH").arg("k").exec_async(&mut *conn).await?;
         let stats = PoolStats {
             max_size: cache.status().max_size,
             size: cache.status().size,

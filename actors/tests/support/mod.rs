@@ -190,6 +190,25 @@ pub(crate) fn endpoint(config: Config) -> Arc<Endpoint> {
     Arc::new(endpoint)
 }
 
+/// Keeps the lanes of an endpoint, as the pool manager does, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Keeper(tokio::task::JoinSet<()>);
+
+impl Keeper {
+    pub(crate) fn of(endpoint: &Arc<Endpoint>) -> Self {
+        let mut kept = tokio::task::JoinSet::new();
+        for place in 0..endpoint.lane_count() {
+            let endpoint = Arc::clone(endpoint);
+            kept.spawn(async move {
+                loop {
+                    endpoint.keep_lane(place).await;
+                }
+            });
+        }
+        Self(kept)
+    }
+}
+
 /// An endpoint at a socket that nothing listens on.
 pub(crate) fn absent(config: Config) -> (Arc<Endpoint>, tempfile::TempDir) {
     let home = tempfile::tempdir().unwrap();
