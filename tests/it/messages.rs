@@ -23,11 +23,13 @@ async fn the_pool_and_the_health_monitor_answer_questions() {
     let mut server = Redis::start().await;
     let app = started(&server).await;
     let cache = app.state.cache().unwrap();
-    let held = cache.get().await.unwrap();
+    let mut held = cache.get().await.unwrap();
+    held.pin().await.unwrap();
     let status = app.state.ask(GetPoolStatus).await.unwrap();
     assert_eq!(status, cache.status());
     assert_eq!((status.max_size, status.available, status.size), (50, 49, 1), "{status:?}");
     assert_eq!((status.generation, status.rebuilds, status.waiting), (1, 0, 0), "{status:?}");
+    assert!(status.lanes >= 2 && status.control >= 1, "{status:?}");
     drop(held);
 
     let report = app.state.ask(GetHealth).await.unwrap();
@@ -77,15 +79,18 @@ async fn a_rebuilt_pool_leaves_requests_in_flight_alone_and_takes_every_old_conn
     let cache = app.state.cache().unwrap();
     let ids = async || -> Vec<u64> {
         let list: String = server.ask(&["CLIENT", "LIST"]).await;
-        let leases = list.lines().filter(|line| line.contains(":lease:"));
-        leases.map(|line| line[3..].split(' ').next().unwrap().parse().unwrap()).collect()
+        let ours = [":lease:", ":lane:", ":bulk:"];
+        let callers = list.lines().filter(|line| ours.iter().any(|part| line.contains(part)));
+        callers.map(|line| line[3..].split(' ').next().unwrap().parse().unwrap()).collect()
     };
     let mut idle = cache.get().await.unwrap();
     let mut flying = cache.get().await.unwrap();
-    idle.set("key", "value").await.unwrap();
+    idle.pin().await.unwrap();
+    flying.pin().await.unwrap();
     drop(idle);
     let old = ids().await;
-    assert_eq!(old.len(), 2, "{old:?}");
+    let lanes = cache.status().lanes;
+    assert_eq!(old.len(), 2 + lanes, "{old:?}");
     // Under way from before the rebuild until after it.
     let popped = tokio::spawn(async move {
         redis::cmd("BLPOP").arg("list").arg(10).query_async::<(String, String)>(&mut *flying).await

@@ -6,17 +6,25 @@ use ::redis::{
     cmd,
 };
 
+use futures_util::future::BoxFuture;
+
 use super::command::Plan;
 use super::error::Error;
 use super::link::Link;
+use super::transaction::{ATTEMPTS, Transaction, part};
 use super::ttl::Ttl;
 
 /// A connection to Redis, for one holder at a time.
 ///
+/// It is a place on a connection that all callers share, for as long as its commands can be shared; the first one that
+/// needs a connection to itself leases one, to the end of this one's life. Commands are carried out in the order in
+/// which they were sent here. After a write without a reply, that order can sometimes not be promised any more: then
+/// what follows fails with [`Error::OutcomeUnknown`] until the connection is dropped and another one taken.
+///
 /// The everyday commands are methods with our own errors. For every other one there is the redis crate: with
 /// `use redis::AsyncCommands` all its commands are methods too, and pipelines and scripts take `&mut *conn`.
 ///
-/// Dropping it gives the connection back, or discards it if a command was abandoned under way.
+/// Dropping it gives a leased connection back, or discards it if a command was abandoned under way.
 #[derive(Debug)]
 pub struct CacheConn {
     link: Link,
@@ -31,8 +39,7 @@ impl CacheConn {
     /// to Redis.
     ///
     /// # Errors
-    /// [`Error`], among them [`Error::Value`] when the value is not an `RV`. *Cancel safety*: may be dropped, which
-    /// discards the connection.
+    /// [`Error`], among them [`Error::Value`] when the value is not an `RV`. *Cancel safety*: may be dropped.
     pub async fn get<K: ToSingleRedisArg, RV: FromRedisValue>(
         &mut self,
         key: K,
@@ -77,7 +84,7 @@ impl CacheConn {
     /// Whether `key` exists. Goes to Redis.
     ///
     /// # Errors
-    /// [`Error`]. *Cancel safety*: may be dropped, which discards the connection.
+    /// [`Error`]. *Cancel safety*: may be dropped.
     pub async fn exists<K: ToSingleRedisArg>(&mut self, key: K) -> Result<bool, Error> {
         self.ask(&Plan::READ, cmd("EXISTS").arg(key)).await
     }
@@ -109,7 +116,75 @@ impl CacheConn {
         self.ask(&Plan::WRITE, cmd("INCRBY").arg(key).arg(delta)).await
     }
 
-    async fn ask<RV: FromRedisValue>(&mut self, plan: &Plan, command: &Cmd) -> Result<RV, Error> {
+    /// Takes a connection of its own for all that follows, as the first command does that needs one: `WATCH`, `SELECT`,
+    /// a command that blocks. Answers from memory if one is idle, else goes to Redis.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`] when none came free in time; [`Error::OutcomeUnknown`] when a command that was sent earlier
+    /// may still be carried out. *Cancel safety*: may be dropped.
+    pub async fn pin(&mut self) -> Result<(), Error> {
+        self.link.pin().await.map(drop)
+    }
+
+    /// The same connection on the lane for large values, which hold up nobody's small ones there. Answers from memory.
+    ///
+    /// # Errors
+    /// [`Error`]. *Cancel safety*: may be dropped.
+    pub async fn bulk(mut self) -> Result<Self, Error> {
+        self.link.ride_bulk().await?;
+        Ok(self)
+    }
+
+    /// Reads and then writes as one: `attempt` reads `keys`, queues what is to be written and commits it; if anyone
+    /// else has changed one of `keys` meanwhile nothing is written and `attempt` is called again, up to 32 times, with
+    /// growing pauses. Takes a connection of its own. Goes to Redis.
+    ///
+    /// ```
+    /// # use mainstay_actors::redis::{CacheConn, Error};
+    /// # async fn withdraw(conn: &mut CacheConn, key: &str, amount: i64) -> Result<i64, Error> {
+    /// conn.transaction(&[key], |tx| {
+    ///     Box::pin(async move {
+    ///         let left = tx.get::<_, Option<i64>>(key).await?.unwrap_or(0);
+    ///         if left < amount {
+    ///             return Ok(left); // Without a commit nothing is written.
+    ///         }
+    ///         tx.queue().set(key, left - amount).ignore().get(key);
+    ///         let (left,) = tx.commit::<(i64,)>().await?;
+    ///         Ok(left)
+    ///     })
+    /// })
+    /// .await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Whatever `attempt` returns; [`Error::Conflict`] after the last attempt; [`Error::OutcomeUnknown`] when the reply
+    /// to a commit never came. *Cancel safety*: when dropped, the writes are carried out or not, all or nothing.
+    pub async fn transaction<'c, K, T, E, F>(&'c mut self, keys: K, mut attempt: F) -> Result<T, E>
+    where
+        K: ToRedisArgs,
+        E: From<Error>,
+        F: for<'t> FnMut(&'t mut Transaction<'c>) -> BoxFuture<'t, Result<T, E>>,
+    {
+        self.pin().await?;
+        let mut transaction = Transaction::new(&mut self.link);
+        for number in 0..ATTEMPTS {
+            transaction.begin(&keys).await?;
+            let result = attempt(&mut transaction).await;
+            if !transaction.is_conflict() {
+                transaction.end().await;
+                return result;
+            }
+            part(number).await;
+        }
+        Err(Error::Conflict { attempts: ATTEMPTS }.into())
+    }
+
+    pub(super) async fn ask<RV: FromRedisValue>(
+        &mut self,
+        plan: &Plan,
+        command: &Cmd,
+    ) -> Result<RV, Error> {
         let value = self.link.ask(plan, command).await?.extract_error()?;
         Ok(::redis::from_redis_value(value).map_err(RedisError::from)?)
     }

@@ -25,6 +25,7 @@ use super::ending::{Ending, Loss};
 use super::error::Error;
 use super::gate::ConnectGate;
 use super::lane::Load;
+use super::script::Scripts;
 use super::socket::{Names, tcp_settings};
 
 /// Makes connections to one address.
@@ -39,6 +40,7 @@ pub(super) struct Connector {
     recovered: Notify,
     speaks_resp2: AtomicBool,
     open: Counts,
+    scripts: Scripts,
 }
 
 /// How many connections are open.
@@ -93,6 +95,7 @@ impl Connector {
             recovered: Notify::new(),
             speaks_resp2: AtomicBool::new(false),
             open: Counts::default(),
+            scripts: Scripts::default(),
         }
     }
 
@@ -102,6 +105,10 @@ impl Connector {
 
     pub(super) fn address(&self) -> &Address {
         &self.address
+    }
+
+    pub(super) fn scripts(&self) -> &Scripts {
+        &self.scripts
     }
 
     /// Why connecting fails at present.
@@ -283,6 +290,11 @@ impl Connector {
             && Cause::of_code(error.code()) == Some(Cause::Auth)
         {
             return Err(Cause::Auth);
+        }
+        if let (Purpose::Lane(_), Some(loading)) = (purpose, self.scripts.loading()) {
+            let loaded = mux.send_packed_commands(&loading, 0, loading.len()).await;
+            // A user without permission for SCRIPT, or a script that does not compile: the call will tell.
+            loaded.map_err(|error| Cause::of_handshake(&error))?;
         }
         let counter = match purpose {
             Purpose::Lease => &self.open.leases,

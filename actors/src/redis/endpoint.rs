@@ -22,6 +22,7 @@ use super::lease::{Lease, Leases, Waiting, most_waiting};
 use super::link::Link;
 use super::manager::jittered;
 use super::probe::{Probe, ping};
+use super::script::Scripts;
 use super::verdict::Health;
 use crate::deadline;
 
@@ -258,6 +259,10 @@ impl Endpoint {
     /// *Cancel safety*: may be dropped.
     pub async fn read_only(&self) {
         self.read_only.notified().await;
+    }
+
+    pub(super) fn scripts(&self) -> &Scripts {
+        self.connector.scripts()
     }
 
     pub(super) async fn take_lease(&self) -> Result<Lease, Error> {

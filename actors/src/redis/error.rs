@@ -65,6 +65,14 @@ pub enum Error {
         /// What to do instead.
         instead: &'static str,
     },
+    /// Others changed a watched key in every attempt at a transaction. Nothing was written.
+    #[error(
+        "a watched key was changed by others in {attempts} attempts in a row; check what else writes to it"
+    )]
+    Conflict {
+        /// How many attempts were made.
+        attempts: u32,
+    },
     /// A time to live that is not in the future. Nothing was sent.
     #[error(
         "a time to live of {given} s is refused, wanted is a time of more than zero; check whether it has passed already"
@@ -95,7 +103,9 @@ impl Error {
                 Outcome::Unavailable { retry_after: *retry_after }
             }
             Self::NotBuilt => Outcome::Unavailable { retry_after: RETRY_AFTER },
-            Self::Exhausted { .. } => Outcome::Overloaded { retry_after: RETRY_AFTER },
+            Self::Exhausted { .. } | Self::Conflict { .. } => {
+                Outcome::Overloaded { retry_after: RETRY_AFTER }
+            }
             Self::Deadline { .. } => Outcome::Deadline,
             Self::OutcomeUnknown { .. } => Outcome::OutcomeUnknown,
             Self::Server { code } => match &**code {

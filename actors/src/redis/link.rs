@@ -83,6 +83,13 @@ impl Link {
         Ok(())
     }
 
+    /// Lets nobody else have the connection after this one.
+    pub(super) fn bind(&mut self) {
+        if let Seat::Pinned(pinned) = &mut self.seat {
+            pinned.bind();
+        }
+    }
+
     async fn ask_once<R: Request>(&mut self, plan: &Plan, request: &R) -> RedisResult<R::Reply> {
         if plan.pins || matches!(self.seat, Seat::Pinned(_)) {
             return Box::pin(self.ask_pinned(plan, request)).await;

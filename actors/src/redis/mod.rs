@@ -26,7 +26,9 @@ mod pinned;
 mod probe;
 mod request;
 mod riding;
+mod script;
 mod socket;
+mod transaction;
 mod ttl;
 mod verdict;
 
@@ -44,5 +46,7 @@ pub use gate::ConnectGate;
 pub use generation::{Generation, Reason};
 pub use link::Link;
 pub use probe::Probe;
+pub use script::{Call, Script};
+pub use transaction::Transaction;
 pub use ttl::Ttl;
 pub use verdict::{Breaker, Health, Mark, Verdict};

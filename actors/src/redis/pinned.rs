@@ -49,10 +49,10 @@ impl Pinned {
         self.settle(endpoint, plan, begun, sent)
     }
 
-    /// Notes that the server has forgotten what bound the connection.
-    pub(super) fn unbind(&mut self) {
-        self.is_bound = false;
-        self.lease.node_mut().is_doubtful = false;
+    /// Lets nobody else have the connection after this one.
+    pub(super) fn bind(&mut self) {
+        self.is_bound = true;
+        self.lease.node_mut().is_doubtful = true;
     }
 
     fn node(&self) -> &Node {
