@@ -8,7 +8,7 @@ use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Va
 use tokio::time::{Instant, sleep_until};
 
 use super::cause::Cause;
-use super::command::{Block, Plan};
+use super::command::{Block, Capability, Plan};
 use super::connection::Node;
 use super::endpoint::Endpoint;
 use super::error::Error;
@@ -172,7 +172,7 @@ impl ConnectionLike for Link {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             let begun = Instant::now();
-            let plan = Plan::of([cmd])?;
+            let plan = Plan::of([cmd], &Capability::default())?.cautious();
             let until = self.admit(&plan, begun)?;
             let cut = cut(self.node(), &plan);
             let sent =
@@ -189,7 +189,7 @@ impl ConnectionLike for Link {
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
             let begun = Instant::now();
-            let plan = Plan::of(pipeline.cmd_iter())?;
+            let plan = Plan::of(pipeline.cmd_iter(), &Capability::default())?.cautious();
             let until = self.admit(&plan, begun)?;
             let cut = cut(self.node(), &plan);
             let reply =
