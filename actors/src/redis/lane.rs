@@ -58,6 +58,10 @@ impl Lane {
         }
     }
 
+    pub(super) fn lifecycle(&self) -> &Arc<Lifecycle> {
+        &self.lifecycle
+    }
+
     pub(super) fn is_serving(&self) -> bool {
         self.ending.reason().is_none()
     }

@@ -4,6 +4,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, Pipeline, RedisResult, Value};
 
 use super::cause::Cause;
+use super::command::reply_len_bytes;
 
 /// A command or a pipeline, sent as one.
 pub(super) trait Request: Sync {
@@ -23,6 +24,10 @@ pub(super) trait Reply: Send {
 
     /// Whether the server did nothing because it still loads its data.
     fn is_too_early(&self) -> bool;
+
+    fn len_bytes(&self) -> usize {
+        self.values().map(reply_len_bytes).sum()
+    }
 
     /// The first answer that says "not now".
     fn objection(&self) -> Option<Cause> {

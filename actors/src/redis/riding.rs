@@ -6,10 +6,11 @@ use ::redis::{ErrorKind, RedisError, RedisResult};
 use tokio::time::{Instant, timeout_at};
 
 use super::cause::Cause;
-use super::command::Plan;
+use super::command::{Plan, len_bytes};
 use super::ending::Loss;
 use super::endpoint::Endpoint;
 use super::error::Error;
+use super::generation::Lifecycle;
 use super::lane::{Lane, Load};
 use super::probe::ping;
 use super::request::{Reply, Request};
@@ -32,6 +33,10 @@ impl Riding {
 
     pub(super) fn load(&self) -> Load {
         self.load
+    }
+
+    pub(super) fn lifecycle(&self) -> &Arc<Lifecycle> {
+        self.lane.lifecycle()
     }
 
     // redis R1, R2, R10
@@ -60,6 +65,11 @@ impl Riding {
         match timeout_at(until, request.send(&mut wire)).await {
             Ok(Ok(reply)) => {
                 self.answered(endpoint, reply.objection());
+                if self.load == Load::Ordinary
+                    && len_bytes(request.commands()).max(reply.len_bytes()) > LARGE
+                {
+                    endpoint.saw_large_value();
+                }
                 Ok(reply)
             }
             Ok(Err(error)) => Err(self.failed(endpoint, plan, was_in_doubt, error)),
@@ -135,3 +145,6 @@ impl Riding {
         }
     }
 }
+
+/// What takes longer to carry than to answer, so that small values should not have to wait behind it.
+const LARGE: usize = 64 * 1024;

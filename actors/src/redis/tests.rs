@@ -1,12 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{ErrorKind, RedisError, cmd};
+use ::redis::{ErrorKind, RedisError};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::cause::Cause;
-use super::command::{Block, Plan, READS, WRITES};
 use super::connect::{Connector, Failure, Purpose, pause};
 use super::manager::jittered;
 use super::{Address, Breaker, Config, ConnectGate, Endpoint, Error, Health, Ttl, Verdict};
@@ -278,97 +277,6 @@ mod errors {
         assert_eq!(Error::from(error), Error::OutcomeUnknown { cause: Cause::Closed });
         let error = RedisError::from((ErrorKind::UnexpectedReturnType, "no"));
         assert_eq!(Error::from(error), Error::Value);
-    }
-}
-
-mod commands {
-    use super::*;
-
-    fn plan(words: &[&str]) -> Result<Plan, Error> {
-        let mut command = cmd(words[0]);
-        for word in &words[1..] {
-            command.arg(*word);
-        }
-        Plan::of([&command])
-    }
-
-    #[test]
-    fn the_tables_are_sorted_and_share_no_command() {
-        assert!(READS.is_sorted() && WRITES.is_sorted());
-        assert!(READS.iter().all(|read| WRITES.binary_search(read).is_err()));
-    }
-
-    #[test]
-    fn what_is_not_known_writes_and_binds() {
-        let plan = |words| plan(words).unwrap();
-        assert!(!plan(&["get", "k"]).writes && !plan(&["GET", "k"]).binds);
-        assert!(plan(&["SET", "k", "v"]).writes && !plan(&["SET", "k", "v"]).binds);
-        for words in [
-            &["WATCH", "k"][..],
-            &["MULTI"],
-            &["SELECT", "1"],
-            &["NO.SUCH"],
-            &["CLIENT", "NO-SUCH"],
-            &[""],
-        ] {
-            assert!(plan(words).writes && plan(words).binds, "{words:?}");
-        }
-        let long = "X".repeat(300);
-        assert!(plan(&[&long]).binds);
-    }
-
-    #[test]
-    fn what_would_harm_the_connection_is_refused() {
-        for words in [
-            &["subscribe", "c"][..],
-            &["MONITOR"],
-            &["RESET"],
-            &["AUTH", "x"],
-            &["client", "reply", "off"],
-        ] {
-            let Err(Error::Refused { command, instead }) = plan(words) else { panic!("{words:?}") };
-            assert!(
-                command.to_lowercase().starts_with(&words[0].to_lowercase()) && !instead.is_empty()
-            );
-        }
-        assert!(!plan(&["CLIENT", "ID"]).unwrap().binds);
-    }
-
-    #[test]
-    fn a_blocking_command_says_for_how_long() {
-        let seconds = |seconds| Block::For(Duration::from_secs_f64(seconds));
-        for (words, block) in [
-            (&["BLPOP", "a", "b", "2.5"][..], seconds(2.5)),
-            (&["BLMPOP", "3", "1", "a", "LEFT"], seconds(3.0)),
-            (&["BRPOP", "a", "0"], Block::Forever),
-            (&["BRPOP", "a", "1e300"], Block::Forever),
-            (&["BRPOP", "a", "nonsense"], seconds(0.0)),
-            (&["WAIT", "1", "700"], seconds(0.7)),
-            (&["XREAD", "COUNT", "1", "BLOCK", "800", "STREAMS", "s", "$"], seconds(0.8)),
-            (&["XREAD", "STREAMS", "BLOCK", "0"], seconds(0.0)),
-            (
-                &["XREADGROUP", "GROUP", "block", "block", "BLOCK", "800", "STREAMS", "s", ">"],
-                seconds(0.8),
-            ),
-            (&["XREADGROUP", "group", "block", "500", "STREAMS", "s", ">"], seconds(0.0)),
-            (&["XREADGROUP", "GROUP", "block"], seconds(0.0)),
-            (&["GET", "a"], seconds(0.0)),
-        ] {
-            assert_eq!(plan(words).unwrap().blocks, block, "{words:?}");
-        }
-    }
-
-    #[test]
-    fn a_pipeline_is_as_its_strictest_command() {
-        let mut pipeline = ::redis::pipe();
-        pipeline.get("a").get("b");
-        assert!(!Plan::of(pipeline.cmd_iter()).unwrap().writes);
-        pipeline.set("a", 1).cmd("BLPOP").arg("l").arg(2).cmd("BLPOP").arg("l").arg(3);
-        let plan = Plan::of(pipeline.cmd_iter()).unwrap();
-        assert!(plan.writes && !plan.binds);
-        assert_eq!(plan.blocks, Block::For(Duration::from_secs(5)));
-        pipeline.cmd("SUBSCRIBE").arg("c");
-        assert!(Plan::of(pipeline.cmd_iter()).is_err());
     }
 }
 
