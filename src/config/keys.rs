@@ -87,6 +87,8 @@ macro_rules! keys {
 
 #[cfg(feature = "cache")]
 const MOST_CONNECTIONS: u32 = 10_000;
+#[cfg(feature = "cache")]
+const MOST_LANES: u32 = 64;
 const MOST_RESTARTS: u32 = 1000;
 const MOST_MESSAGES: u32 = 1 << 20;
 const LARGEST_BODY_BYTES: u64 = 1 << 30;
@@ -104,9 +106,10 @@ static SERVICE: [Key; 9] = keys! { service:
 };
 
 #[cfg(feature = "cache")]
-static REDIS: [Key; 11] = keys! { redis:
+static REDIS: [Key; 12] = keys! { redis:
     url = Url "Where Redis is; may hold user, password and database. `embedded` starts a private server."
-    max_connections = Count(MOST_CONNECTIONS) "The most leases that are out at once."
+    max_connections = Count(MOST_CONNECTIONS) "The most connections that requests have to themselves at once (leases). Those that all share come on top."
+    lanes = Auto(MOST_LANES) "How many connections all requests share for commands that need none to themselves; `auto` is one for each processor, at most 4. One more carries large values."
     connection_timeout = Time(Least::Millisecond) "The longest wait for a lease; a request's own deadline may end it sooner."
     connect_timeout = Time(Least::Millisecond) "The longest time for one attempt to connect, authentication included."
     command_timeout = Time(Least::Millisecond) "The longest time for one command or pipeline."

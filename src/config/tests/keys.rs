@@ -33,6 +33,7 @@ fn value(key: &'static Key) -> BoxedStrategy<Given> {
         Slot::Count(_, most) | Slot::Capacity(_, most) => {
             (1..=most).prop_map(|n| Given::Whole(n.into())).boxed()
         }
+        Slot::Auto(_, most) => (1..=most).prop_map(|n| Given::Whole(n.into())).boxed(),
         Slot::Size(_, most) => (1..=most).prop_map(|bytes| Given::Text(size_text(bytes))).boxed(),
         // Between the bounds that other keys set: 0 s and 25 s, 100 ms and 10 s.
         Slot::Time(..) => (100_u64..=10_000)
