@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bb8_redis::{RedisConnectionManager, bb8};
 use benches::server::Server;
-use benches::{Comparison, Goal, ROUNDS, cost, cpu_ratio, print_for};
+use benches::{Comparison, Cost, Goal, ROUNDS, cost, cpu_ratio, print_for};
 use mainstay_actors::cache::Cache;
 use mainstay_actors::health::GetHealth;
 use mainstay_actors::redis::{Config, Error};
@@ -27,6 +27,8 @@ const KEY: &str = "session:4f9a2c";
 const VALUE: &str = "twenty bytes of text";
 const POOL: u32 = 50;
 const TASKS: [usize; 3] = [1, 64, 256];
+/// Of each rival in each round: two that take turns often meet the same machine.
+const TURNS: usize = 4;
 const RIVALS: [&str; 4] = ["deadpool", "bb8", "bare", "bare_nodelay"];
 const BREAKER: &str = "breaker";
 
@@ -96,7 +98,10 @@ impl Path {
 
 #[expect(clippy::disallowed_methods, reason = "the tasks stand for requests of a server")]
 async fn gets(path: &Path, tasks: usize) {
-    let each = if tasks == 1 { 3_000 } else { 12_800 / tasks };
+    let each = match tasks {
+        1 => 800,
+        _ => 25 + 1_600 / tasks,
+    };
     let mut running = JoinSet::new();
     for _ in 0..tasks {
         let mut path = path.clone();
@@ -126,8 +131,10 @@ impl Choice {
             match name.as_str() {
                 "--rounds" => choice.rounds = number(),
                 "--only" => choice.only = Some(number()),
-                "--rival" => choice.rival = Some(value),
-                _ => panic!("{name}: there are --rounds, --only (tasks) and --rival"),
+                "--rival" if value == BREAKER || RIVALS.contains(&value.as_str()) => {
+                    choice.rival = Some(value);
+                }
+                _ => panic!("{name} {value}: there are --rounds, --only (tasks) and --rival"),
             }
         }
         choice
@@ -138,19 +145,14 @@ impl Choice {
     }
 }
 
-/// Everyone in turn, each round beginning with another.
+/// Prints ours over each of `rivals`.
 async fn compare(ours: &Path, rivals: &[(&str, Path)], tasks: usize, rounds: usize) {
     let paths: Vec<_> = std::iter::once(ours).chain(rivals.iter().map(|(_, path)| path)).collect();
     let mut comparisons: Vec<_> = rivals.iter().map(|_| Comparison::default()).collect();
-    for round in 0..=rounds {
-        let mut costs = vec![None; paths.len()];
-        for turn in 0..paths.len() {
-            let which = (round + turn) % paths.len();
-            costs[which] = Some(cost(gets(paths[which], tasks)).await);
-        }
-        let costs: Vec<_> = costs.into_iter().flatten().collect();
+    for number in 0..=rounds {
+        let costs = round(&paths, tasks, number).await;
         for (comparison, theirs) in comparisons.iter_mut().zip(&costs[1..]) {
-            if round > 0 {
+            if number > 0 {
                 comparison.add(costs[0], *theirs);
             }
         }
@@ -158,6 +160,18 @@ async fn compare(ours: &Path, rivals: &[(&str, Path)], tasks: usize, rounds: usi
     for ((name, _), comparison) in rivals.iter().zip(comparisons) {
         comparison.print_for(&format!("cacheconn_vs_{name}_{tasks}"), goal(name, tasks));
     }
+}
+
+/// What each path needs, who are all in turn [`TURNS`] times, each time beginning with another.
+async fn round(paths: &[&Path], tasks: usize, number: usize) -> Vec<Cost> {
+    let mut costs = vec![Cost::default(); paths.len()];
+    for turn in 0..TURNS {
+        for place in 0..paths.len() {
+            let which = (number + turn + place) % paths.len();
+            costs[which] += cost(gets(paths[which], tasks)).await;
+        }
+    }
+    costs
 }
 
 /// Of the throughput. None is set for other numbers of tasks.
@@ -169,6 +183,7 @@ fn goal(rival: &str, tasks: usize) -> Option<Goal> {
     })
 }
 
+/// Prints what being refused costs over what a GET costs.
 async fn compare_refusal(ours: &Path, rounds: usize) {
     let mut server = Server::start().await;
     let tree = tree(server.url()).await;
@@ -181,17 +196,10 @@ async fn compare_refusal(ours: &Path, rounds: usize) {
     })
     .await;
     let mut ratios = Vec::with_capacity(rounds);
-    for round in 0..=rounds {
-        let (refusal, get);
-        if round % 2 == 0 {
-            refusal = cost(gets(&refused, 64)).await;
-            get = cost(gets(ours, 64)).await;
-        } else {
-            get = cost(gets(ours, 64)).await;
-            refusal = cost(gets(&refused, 64)).await;
-        }
-        if round > 0 {
-            ratios.push(cpu_ratio(refusal, get));
+    for number in 0..=rounds {
+        let costs = round(&[&refused, ours], 64, number).await;
+        if number > 0 {
+            ratios.push(cpu_ratio(costs[0], costs[1]));
         }
     }
     print_for("ratio", "breaker_open_vs_get_cpu", ratios, Some(Goal::AtMost(1.0)));
