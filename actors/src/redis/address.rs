@@ -246,4 +246,4 @@ fn shown(url: &str) -> String {
 
 /// What the redis crate reads for a socket.
 const UNIX_QUERY: &[&str] = &["db", "user", "pass"];
-const FORMS: &str = "redis://host:port, valkey://host:port, the same with TLS as rediss:// or valkeys://, unix:///path or embedded";
+const FORMS: &str = "redis://host:port, valkey://host:port, with TLS rediss:// or valkeys://, unix:///path or embedded";

@@ -29,11 +29,12 @@ impl Tls {
             return self.given().map(|key| fault(key, "a file".into(), wanted)).collect();
         }
         let mut faults = Vec::new();
-        let missing =
-            |key| fault(key, "none".into(), "a file: tls.cert_file and tls.key_file go together");
+        let alone = |key, other| {
+            fault(key, "a file".into(), &format!("{other} beside it: they go together"))
+        };
         match (&self.cert_file, &self.key_file) {
-            (Some(_), None) => faults.push(missing("tls.key_file")),
-            (None, Some(_)) => faults.push(missing("tls.cert_file")),
+            (Some(_), None) => faults.push(alone("tls.cert_file", "tls.key_file")),
+            (None, Some(_)) => faults.push(alone("tls.key_file", "tls.cert_file")),
             (Some(_), Some(_)) | (None, None) => {}
         }
         if let (Some(key), Ok(address)) = (self.given().next(), Address::parse(url))
