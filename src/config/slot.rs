@@ -164,7 +164,9 @@ impl Slot {
     pub(super) fn bound(self) -> String {
         match self {
             Self::Name(_) => format!("1 to {NAME_BYTES} bytes without white space or /"),
-            Self::Url(_) => "redis://, valkey://, unix:// or embedded".to_owned(),
+            Self::Url(_) => {
+                "redis://, rediss://, valkey://, valkeys://, unix:// or embedded".to_owned()
+            }
             Self::Levels(_) => "trace, debug, info, warn, error, off, or a list".to_owned(),
             Self::File(_) => "not empty".to_owned(),
             Self::Address(_) => "IPv4 or IPv6".to_owned(),

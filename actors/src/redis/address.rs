@@ -12,6 +12,8 @@ pub enum Address {
         host: String,
         /// Default 6379.
         port: u16,
+        /// Whether all that is said is encrypted.
+        is_tls: bool,
         /// As whom, and which database.
         login: Login,
     },
@@ -48,7 +50,7 @@ impl Address {
     /// Reads an address from a URL; white space around it does not count. Answers from memory.
     ///
     /// # Errors
-    /// A [`Fault`] that says what is wanted instead, also for what is not supported yet: TLS, clusters, sentinels.
+    /// A [`Fault`] that says what is wanted instead, also for what is not supported yet: clusters, sentinels.
     pub fn parse(url: &str) -> Result<Self, Fault> {
         let url = url.trim();
         if url == "embedded" {
@@ -63,6 +65,7 @@ impl Address {
         };
         match scheme {
             "redis" | "valkey" | "unix" | "redis+unix" | "valkey+unix" => {}
+            "rediss" | "valkeys" if cfg!(feature = "tls") => {}
             "rediss" | "valkeys" => {
                 return Err(fault(
                     "redis:// or unix://: TLS needs the feature `tls`, which this build does not have",
@@ -78,6 +81,12 @@ impl Address {
                 "redis://[user][:password@]host[:port][/database], special characters percent-encoded",
             ));
         };
+        if parsed.fragment() == Some("insecure") {
+            return Err(fault(
+                "the same without #insecure: certificates are always verified, and tls.ca_file names authorities of \
+                 your own",
+            ));
+        }
         let is_unix = scheme.ends_with("unix");
         if parsed.fragment().is_some()
             || parsed.query_pairs().any(|(key, _)| !(is_unix && UNIX_QUERY.contains(&&*key)))
@@ -118,7 +127,10 @@ impl Address {
             database: info.redis_settings().db(),
         };
         match info.addr().clone() {
-            ConnectionAddr::Tcp(host, port) => Ok(Self::Tcp { host, port, login }),
+            ConnectionAddr::Tcp(host, port) => Ok(Self::Tcp { host, port, is_tls: false, login }),
+            ConnectionAddr::TcpTls { host, port, .. } => {
+                Ok(Self::Tcp { host, port, is_tls: true, login })
+            }
             ConnectionAddr::Unix(path) => Ok(Self::Unix { path, login }),
             _ => Err(fault(FORMS)),
         }
@@ -133,7 +145,13 @@ impl Address {
     /// is not known.
     pub(super) fn connection_info(&self, password: Option<&str>) -> Option<ConnectionInfo> {
         let (address, login) = match self {
-            Self::Tcp { host, port, login } => (ConnectionAddr::Tcp(host.clone(), *port), login),
+            Self::Tcp { host, port, is_tls: false, login } => {
+                (ConnectionAddr::Tcp(host.clone(), *port), login)
+            }
+            Self::Tcp { host, port, is_tls: true, login } => {
+                let (host, port) = (host.clone(), *port);
+                (ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }, login)
+            }
             Self::Unix { path, login } => (ConnectionAddr::Unix(path.clone()), login),
             Self::Embedded => return None,
         };
@@ -148,6 +166,10 @@ impl Address {
         Some(info.set_redis_settings(settings))
     }
 
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tcp { is_tls: true, .. })
+    }
+
     /// The database that every connection starts in.
     pub(super) fn database(&self) -> i64 {
         match self {
@@ -160,11 +182,11 @@ impl Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port, login } if host.contains(':') => {
-                write!(f, "redis://{}[{host}]:{port}/{}", login.mask(), login.database)
-            }
-            Self::Tcp { host, port, login } => {
-                write!(f, "redis://{}{host}:{port}/{}", login.mask(), login.database)
+            Self::Tcp { host, port, is_tls, login } => {
+                let scheme = if *is_tls { "rediss" } else { "redis" };
+                let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+                let (mask, database) = (login.mask(), login.database);
+                write!(f, "{scheme}://{mask}{open}{host}{close}:{port}/{database}")
             }
             Self::Unix { path, login } => {
                 write!(f, "unix://{}?db={}", path.display(), login.database)
@@ -224,4 +246,4 @@ fn shown(url: &str) -> String {
 
 /// What the redis crate reads for a socket.
 const UNIX_QUERY: &[&str] = &["db", "user", "pass"];
-const FORMS: &str = "redis://host:port, valkey://host:port, unix:///path or embedded";
+const FORMS: &str = "redis://host:port, valkey://host:port, with TLS rediss:// or valkeys://, unix:///path or embedded";

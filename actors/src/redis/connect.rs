@@ -8,25 +8,25 @@ use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{
-    AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError,
-    Value,
+    AsyncConnectionConfig, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError, Value,
 };
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
-use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::address::Address;
 use super::cause::Cause;
+use super::client::client;
 use super::config::Config;
 use super::connection::{Line, Open};
 use super::ending::{Ending, Loss};
 use super::error::Error;
+use super::file;
 use super::gate::ConnectGate;
 use super::lane::Load;
 use super::script::Scripts;
-use super::socket::{Names, tcp_settings};
+use super::socket::Names;
 
 /// Makes connections to one address.
 pub(super) struct Connector {
@@ -259,6 +259,7 @@ impl Connector {
         let made = match timeout(self.config.connect_timeout, attempt).await {
             Ok(Ok(made)) => made,
             Ok(Err(_panic)) => Err(Cause::Defect),
+            Err(_elapsed) if self.address.is_tls() => Err(Cause::TlsTimeout),
             Err(_elapsed) => Err(Cause::Timeout),
         };
         // A finished handshake does not end the trouble: a proxy may shake hands for a server that is away.
@@ -310,12 +311,8 @@ impl Connector {
         is_resp3: bool,
         ending: &Arc<Ending>,
     ) -> Result<MultiplexedConnection, RedisError> {
-        let Some(info) = self.address.connection_info(password) else {
-            return Err(Error::NotBuilt.into());
-        };
         let protocol = if is_resp3 { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
-        let settings = info.redis_settings().clone().set_protocol(protocol);
-        let info = info.set_redis_settings(settings).set_tcp_settings(tcp_settings());
+        let client = client(&self.address, &self.config.tls, password, protocol).await?;
         // Deadlines are kept per command above; two clocks on one command would contradict each other.
         let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
@@ -330,7 +327,7 @@ impl Connector {
                 Ok::<(), ::redis::aio::SendError>(())
             });
         }
-        Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await
+        client.get_multiplexed_async_connection_with_config(&config).await
     }
 
     fn client_name(&self, purpose: Purpose) -> String {
@@ -386,15 +383,7 @@ fn is_login(cause: Cause) -> bool {
 /// The password in a file, without the end of its line. `None` when there is none: a pipe, which might never end, an
 /// empty file, or one too large to be a password.
 async fn password_in(path: &Path) -> Option<String> {
-    if !tokio::fs::metadata(path).await.ok()?.is_file() {
-        return None;
-    }
-    let mut text = String::new();
-    let file = tokio::fs::File::open(path).await.ok()?;
-    let len_bytes = file.take(LARGEST_PASSWORD + 1).read_to_string(&mut text).await.ok()?;
-    if u64::try_from(len_bytes).is_ok_and(|len_bytes| len_bytes > LARGEST_PASSWORD) {
-        return None;
-    }
+    let mut text = String::from_utf8(file::read(path, LARGEST_PASSWORD).await?).ok()?;
     text.truncate(text.trim_end_matches(['\r', '\n']).len());
     Some(text).filter(|password| !password.is_empty())
 }
