@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use ::redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use ::redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 
 /// Where an endpoint is, and as whom to log in. Shows itself without the password.
 #[derive(Clone)]
@@ -60,9 +60,10 @@ impl Address {
         if url.contains(',') && url.matches("://").count() > 1 {
             return Err(fault("one address: a cluster's list of nodes is not supported yet"));
         }
-        let Some((scheme, _)) = url.split_once("://") else {
+        let Some((scheme, rest)) = url.split_once("://") else {
             return Err(fault(FORMS));
         };
+        let is_tls = matches!(scheme, "rediss" | "valkeys");
         match scheme {
             "redis" | "valkey" | "unix" | "redis+unix" | "valkey+unix" => {}
             "rediss" | "valkeys" if cfg!(feature = "tls") => {}
@@ -76,7 +77,9 @@ impl Address {
             }
             _ => return Err(fault(FORMS)),
         }
-        let Some(parsed) = ::redis::parse_redis_url(url) else {
+        // The sessions are ours, so the redis crate need not know of TLS.
+        let plain = if is_tls { format!("redis://{rest}") } else { url.to_owned() };
+        let Some(parsed) = ::redis::parse_redis_url(&plain) else {
             return Err(fault(
                 "redis://[user][:password@]host[:port][/database], special characters percent-encoded",
             ));
@@ -127,10 +130,7 @@ impl Address {
             database: info.redis_settings().db(),
         };
         match info.addr().clone() {
-            ConnectionAddr::Tcp(host, port) => Ok(Self::Tcp { host, port, is_tls: false, login }),
-            ConnectionAddr::TcpTls { host, port, .. } => {
-                Ok(Self::Tcp { host, port, is_tls: true, login })
-            }
+            ConnectionAddr::Tcp(host, port) => Ok(Self::Tcp { host, port, is_tls, login }),
             ConnectionAddr::Unix(path) => Ok(Self::Unix { path, login }),
             _ => Err(fault(FORMS)),
         }
@@ -141,19 +141,11 @@ impl Address {
         Self::Unix { path: path.into(), login: Login::default() }
     }
 
-    /// What redis needs to connect; `password` wins over the URL's own. `None` for an embedded server whose socket
-    /// is not known.
-    pub(super) fn connection_info(&self, password: Option<&str>) -> Option<ConnectionInfo> {
-        let (address, login) = match self {
-            Self::Tcp { host, port, is_tls: false, login } => {
-                (ConnectionAddr::Tcp(host.clone(), *port), login)
-            }
-            Self::Tcp { host, port, is_tls: true, login } => {
-                let (host, port) = (host.clone(), *port);
-                (ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }, login)
-            }
-            Self::Unix { path, login } => (ConnectionAddr::Unix(path.clone()), login),
-            Self::Embedded => return None,
+    /// What redis needs to log in; `password` wins over the URL's own.
+    pub(super) fn login(&self, password: Option<&str>) -> RedisConnectionInfo {
+        let login = match self {
+            Self::Tcp { login, .. } | Self::Unix { login, .. } => login,
+            Self::Embedded => return RedisConnectionInfo::default(),
         };
         let mut settings = RedisConnectionInfo::default().set_db(login.database);
         if let Some(password) = password.or(login.password.as_deref()) {
@@ -162,8 +154,7 @@ impl Address {
         if let Some(user) = &login.user {
             settings = settings.set_username(user);
         }
-        let info = address.into_connection_info().ok()?;
-        Some(info.set_redis_settings(settings))
+        settings
     }
 
     pub(super) fn is_tls(&self) -> bool {

@@ -115,9 +115,6 @@ impl Cause {
         match error.kind() {
             ErrorKind::AuthenticationFailed => Self::Auth,
             ErrorKind::Io => io_error(error).map_or(Self::Closed, Self::of_io),
-            ErrorKind::Client => Self::Tls,
-            // A certificate and a key that do not belong together show when a connection is to use them.
-            ErrorKind::InvalidClientConfig => Self::KeyFile,
             // The library words these two and gives them no kind of their own.
             ErrorKind::Server(ServerErrorKind::ResponseError)
                 if error.to_string().starts_with("Redis server refused to switch database") =>
@@ -156,7 +153,7 @@ impl Cause {
         }
     }
 
-    fn of_io(error: &io::Error) -> Self {
+    pub(super) fn of_io(error: &io::Error) -> Self {
         #[cfg(feature = "tls")]
         if let Some(cause) = error.get_ref().and_then(|inner| super::tls::cause_of(inner)) {
             return cause;

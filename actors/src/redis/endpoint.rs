@@ -341,7 +341,7 @@ impl Endpoint {
             else {
                 continue;
             };
-            match ping(&mut line.mux, config.command_timeout).await {
+            match ping(&mut line.wire, config.command_timeout).await {
                 Ok(()) | Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down) => {
                     self.connector.answered();
                     let lifetime = jittered(config.recycle_timeout, fastrand::f64());

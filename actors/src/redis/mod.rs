@@ -9,7 +9,6 @@ mod config;
 
 mod address;
 mod cause;
-mod client;
 mod command;
 mod conn;
 mod connect;
@@ -29,11 +28,12 @@ mod probe;
 mod request;
 mod riding;
 mod script;
-mod socket;
+mod stream;
 mod tls;
 mod transaction;
 mod ttl;
 mod verdict;
+mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -49,7 +49,7 @@ impl Pinned {
         let begun = Instant::now();
         let until = self.admit(endpoint, plan, begun)?;
         let cut = cut(self.node(), plan);
-        let sent = within(cut, until, request.send(&mut self.lease.node_mut().line.mux)).await;
+        let sent = within(cut, until, self.lease.node_mut().line.wire.send(request)).await;
         self.settle(endpoint, plan, begun, sent)
     }
 

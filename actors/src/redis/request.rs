@@ -45,6 +45,13 @@ pub(super) struct Batch<'a> {
     pub(super) count: usize,
 }
 
+impl<'a> Batch<'a> {
+    /// A pipeline that is no transaction, with all its replies.
+    pub(super) fn whole(pipeline: &'a Pipeline) -> Self {
+        Self { pipeline, offset: 0, count: pipeline.len() }
+    }
+}
+
 impl Request for Cmd {
     type Reply = Value;
 

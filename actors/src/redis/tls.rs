@@ -1,7 +1,14 @@
 use std::path::PathBuf;
 
+#[cfg(not(feature = "tls"))]
+use tokio::net::TcpStream;
+
 use super::address::Address;
+#[cfg(not(feature = "tls"))]
+use super::cause::Cause;
 use super::config::Fault;
+#[cfg(not(feature = "tls"))]
+use super::stream::Stream;
 
 /// The files that TLS goes by, each in PEM, a regular file of at most 1 MiB. Whether there is TLS says the URL alone:
 /// `rediss://` or `valkeys://`.
@@ -57,69 +64,77 @@ impl Tls {
 }
 
 #[cfg(feature = "tls")]
-pub(super) use rustls_side::{cause_of, client};
+pub(super) use rustls_side::{cause_of, encrypt};
+
+#[cfg(not(feature = "tls"))]
+#[expect(clippy::unused_async, reason = "the other one shakes hands")]
+pub(super) async fn encrypt(_: TcpStream, _: &str, _: &Tls) -> Result<Stream, Cause> {
+    Err(Cause::Tls)
+}
 
 #[cfg(feature = "tls")]
 mod rustls_side {
     use std::error::Error as StdError;
     use std::path::Path;
+    use std::sync::Arc;
 
-    use ::redis::{Client, ClientTlsConfig, ConnectionInfo, RedisError, TlsCertificates};
-    use rustls::crypto::{CryptoProvider, ring};
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio::net::TcpStream;
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::crypto::ring;
+    use tokio_rustls::rustls::pki_types::pem::PemObject;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
     use super::Tls;
     use crate::redis::cause::Cause;
-    use crate::redis::error::Error;
     use crate::redis::file;
+    use crate::redis::stream::Stream;
 
-    /// A client whose connections verify and show the certificates that the files hold now.
-    pub(in crate::redis) async fn client(
-        info: ConnectionInfo,
+    /// A session with `host` over `stream`, by the certificates that the files hold now.
+    pub(in crate::redis) async fn encrypt(
+        stream: TcpStream,
+        host: &str,
         tls: &Tls,
-    ) -> Result<Client, RedisError> {
-        provide();
-        let certificates = tls.read().await.map_err(Error::unavailable)?;
-        // The certificates and the key have been looked at: what is left is an authority that is none.
-        Client::build_with_tls(info, certificates)
-            .map_err(|_| Error::unavailable(Cause::CaFile).into())
-    }
-
-    /// The redis crate takes the process's cryptography, and a process where two crates bring some has none unless
-    /// somebody chooses. A choice that was made stays.
-    fn provide() {
-        if CryptoProvider::get_default().is_none() {
-            ring::default_provider().install_default().ok(); // Somebody else was faster.
-        }
+    ) -> Result<Stream, Cause> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| Cause::Dns)?;
+        let connector = TlsConnector::from(Arc::new(tls.read().await?));
+        let session = connector.connect(name, stream).await;
+        Ok(Box::new(session.map_err(|error| Cause::of_io(&error))?))
     }
 
     impl Tls {
-        async fn read(&self) -> Result<TlsCertificates, Cause> {
-            let root_cert = match &self.ca_file {
-                Some(path) => Some(certificates(path).await.ok_or(Cause::CaFile)?),
-                None => None,
+        async fn read(&self) -> Result<ClientConfig, Cause> {
+            let mut roots = RootCertStore::empty();
+            match &self.ca_file {
+                Some(path) => {
+                    for certificate in certificates(path).await.ok_or(Cause::CaFile)? {
+                        roots.add(certificate).map_err(|_| Cause::CaFile)?;
+                    }
+                }
+                None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+            }
+            // Ours by name: a process in which two crates bring some has no cryptography of its own.
+            let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .map_err(|_| Cause::Tls)?
+                .with_root_certificates(roots);
+            let (Some(cert), Some(key)) = (&self.cert_file, &self.key_file) else {
+                return Ok(config.with_no_client_auth());
             };
-            let client_tls = match (&self.cert_file, &self.key_file) {
-                (Some(cert), Some(key)) => Some(ClientTlsConfig {
-                    client_cert: certificates(cert).await.ok_or(Cause::CertFile)?,
-                    client_key: private_key(key).await.ok_or(Cause::KeyFile)?,
-                }),
-                _ => None,
-            };
-            Ok(TlsCertificates { client_tls, root_cert })
+            let cert = certificates(cert).await.ok_or(Cause::CertFile)?;
+            let key = private_key(key).await.ok_or(Cause::KeyFile)?;
+            config.with_client_auth_cert(cert, key).map_err(|_| Cause::KeyFile)
         }
     }
 
-    async fn certificates(path: &Path) -> Option<Vec<u8>> {
+    async fn certificates(path: &Path) -> Option<Vec<CertificateDer<'static>>> {
         let pem = file::read(path, LARGEST).await?;
-        let mut found = CertificateDer::pem_slice_iter(&pem).peekable();
-        (found.peek().is_some() && found.all(|certificate| certificate.is_ok())).then_some(pem)
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        found.ok().filter(|found| !found.is_empty())
     }
 
-    async fn private_key(path: &Path) -> Option<Vec<u8>> {
-        let pem = file::read(path, LARGEST).await?;
-        PrivateKeyDer::from_pem_slice(&pem).is_ok().then_some(pem)
+    async fn private_key(path: &Path) -> Option<PrivateKeyDer<'static>> {
+        PrivateKeyDer::from_pem_slice(&file::read(path, LARGEST).await?).ok()
     }
 
     /// The root of what rustls found wrong.
