@@ -9,7 +9,6 @@ use super::tls::Tls;
 
 /// What every connection to `address` is opened by; `password` wins over the URL's own. Made anew for each attempt to
 /// connect, since it holds the certificates that it read.
-#[cfg_attr(not(feature = "tls"), expect(clippy::unused_async, reason = "only TLS reads files"))]
 pub(super) async fn client(
     address: &Address,
     #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "it has no say then"))]
