@@ -2,6 +2,7 @@
 //!
 //! The server must be built with TLS; `scripts/test` leaves these tests out where it is not.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,7 +155,6 @@ async fn a_server_that_wants_a_certificate_gets_ours() {
     let (redis, _home) = showing(secured.redis(), &Authority::new());
     for redis in [redis, secured.redis()] {
         let cause = cause(redis).await;
-        eprintln!("CERT {cause:?}");
         // A server that hangs up at once may take its own alert with it.
         assert!(matches!(cause, Cause::Tls | Cause::HandshakeClosed), "{cause:?}");
         assert!(cause.to_string().contains("a certificate of ours (tls.cert_file)"), "{cause}");
@@ -229,14 +229,12 @@ async fn the_wrong_port_is_named_as_a_possibility() {
     let (secured, plain) = (Secured::start().await, Server::start().await);
     let redis = Config { url: secured.server.url(), ..patient() };
     let spoken_plainly = cause(redis).await;
-    eprintln!("PLAIN {spoken_plainly:?}");
     assert!(spoken_plainly.to_string().contains("expects tls (rediss://)"), "{spoken_plainly:?}");
 
     // A plain server takes the handshake for a command, and whether that is at an end is a matter of chance.
     let connect_timeout = Duration::from_millis(300);
     let redis = Config { url: plain.tls_url(), connect_timeout, ..secured.redis() };
     let spoken_in_tls = cause(redis).await;
-    eprintln!("TLS {spoken_in_tls:?}");
     assert!(matches!(spoken_in_tls, Cause::NotTls | Cause::TlsTimeout), "{spoken_in_tls:?}");
     let wanted = "check that the port of the url is the server's port for tls";
     assert!(spoken_in_tls.to_string().contains(wanted), "{spoken_in_tls}");
@@ -298,9 +296,9 @@ async fn no_password_and_no_key_is_shown_by_anything() {
     .await;
     let mut said = log.lines(Level::TRACE).join("\n");
     for path in ["/ready", "/health", "/stored", "/tree"] {
-        said += &format!("{:?}", app.get(path).await);
+        write!(said, "{:?}", app.get(path).await).unwrap();
     }
-    said += &format!("{:?} {:?}", app.state, app.state.config());
+    write!(said, "{:?} {:?}", app.state, app.state.config()).unwrap();
     assert!(said.contains("rediss://***@127.0.0.1:"), "{said}");
     let secret = key.lines().nth(1).unwrap();
     assert!(!said.contains("s3cret") && !said.contains(secret), "{said}");

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::cause::Cause;
 use super::connect::{Connector, Failure, Purpose, pause};
 use super::manager::jittered;
-use super::{Address, Breaker, Config, ConnectGate, Endpoint, Error, Health, Ttl, Verdict};
+use super::{Address, Breaker, Config, ConnectGate, Endpoint, Error, Health, Tls, Ttl, Verdict};
 use crate::Outcome;
 
 mod addresses {
@@ -30,6 +30,36 @@ mod addresses {
         }
     }
 
+    #[cfg(feature = "tls")]
+    #[test]
+    fn tls_is_asked_for_by_the_scheme_and_never_unverified() {
+        for (url, shown) in [
+            ("rediss://localhost", "rediss://localhost:6379/0"),
+            ("valkeys://me:secret@cache:7000/3", "rediss://***@cache:7000/3"),
+            ("rediss://:secret@[::1]:1", "rediss://***@[::1]:1/0"),
+        ] {
+            let address = Address::parse(url).unwrap();
+            assert_eq!(address.to_string(), shown, "{url}");
+            assert!(address.is_tls(), "{url}");
+        }
+        for url in ["rediss://cache#insecure", "rediss://:s3cret@cache:1/0#insecure"] {
+            let fault = Address::parse(url).unwrap_err().to_string();
+            assert!(fault.contains("without #insecure"), "{fault}");
+            assert!(!fault.contains("s3cret"), "{fault}");
+        }
+        let fault = Address::parse("rediss://cache#other").unwrap_err();
+        assert!(fault.wanted.contains("with nothing after it"), "{fault}");
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn tls_without_its_feature_is_refused_by_its_name() {
+        for url in ["rediss://localhost", "valkeys://localhost"] {
+            let fault = Address::parse(url).unwrap_err();
+            assert!(fault.wanted.contains("TLS needs the feature `tls`"), "{fault}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_used_says_what_is_wanted() {
         for (url, wanted) in [
@@ -43,7 +73,6 @@ mod addresses {
             ("unix://", "absolute path"),
             ("unix://run/r.sock", "absolute path"),
             ("unix:///run/r.sock?db=x", "a database number"),
-            ("rediss://localhost", "feature `tls`"),
             ("sentinel://localhost/main", "sentinel:// is not supported yet"),
             ("redis://a:1,redis://b:2", "not supported yet"),
             ("redis://store?password=x", "with nothing after it"),
@@ -65,6 +94,7 @@ mod addresses {
             "redis://me:s3cret@host:port",
             "redis://me:a@s3cret@host:port",
             "rediss://me:s3cret@host",
+            "rediss://me:s3cret@host#s3cret",
             "unix:///run/r.sock?pass=s3cret",
             "unix:///run/r.sock?db=x&pass=s3cret",
             "redis://a:s3cret@h:1,redis://b:s3cret@h:2",
@@ -106,7 +136,7 @@ mod addresses {
 
     proptest! {
         #[test]
-        fn no_text_makes_parsing_panic(url in "(redis|unix|valkey)?(://)?[a-z0-9:@/?#,\\[\\]%=-]{0,24}") {
+        fn no_text_makes_parsing_panic(url in "(rediss?|unix|valkeys?)?(://)?[a-z0-9:@/?#,\\[\\]%=-]{0,24}") {
             drop(Address::parse(&url));
         }
     }
@@ -136,6 +166,41 @@ mod configurations {
         };
         assert_eq!(config.validate().len(), 9);
         assert!(config.validate().iter().all(|fault| !fault.wanted.is_empty()));
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn files_of_tls_want_tls_and_each_other() {
+        let faults = |url: &str, [ca_file, cert_file, key_file]: [Option<&str>; 3]| {
+            let [ca_file, cert_file, key_file] =
+                [ca_file, cert_file, key_file].map(|file| file.map(Into::into));
+            let tls = Tls { ca_file, cert_file, key_file };
+            let config = Config { url: url.to_owned(), tls, ..Config::default() };
+            config.validate().iter().map(|fault| fault.key).collect::<Vec<_>>()
+        };
+        let (file, none) = (Some("file"), None);
+        for files in [[none; 3], [file, none, none], [none, file, file], [file; 3]] {
+            assert_eq!(faults("rediss://store", files), [""; 0]);
+        }
+        assert_eq!(faults("rediss://store", [none, file, none]), ["tls.cert_file"]);
+        assert_eq!(faults("rediss://store", [none, none, file]), ["tls.key_file"]);
+        for url in ["redis://store", "unix:///run/r.sock", "embedded"] {
+            assert_eq!(faults(url, [none; 3]), [""; 0]);
+            assert_eq!(faults(url, [file, none, none]), ["url"]);
+            assert_eq!(faults(url, [none, none, file]), ["tls.key_file", "url"]);
+        }
+        assert_eq!(faults("what?", [none, file, none]), ["url", "tls.cert_file"]);
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn files_of_tls_without_its_feature_are_refused_by_its_name() {
+        let ca_file = Some("file".into());
+        let config = Config { tls: Tls { ca_file, ..Tls::default() }, ..Config::default() };
+        let faults = config.validate();
+        assert_eq!(faults.len(), 1);
+        assert_eq!(faults[0].key, "tls.ca_file");
+        assert!(faults[0].wanted.contains("TLS needs the feature `tls`"), "{faults:?}");
     }
 
     #[test]

@@ -27,22 +27,25 @@ impl Authority {
 
     /// Leaves a certificate for this machine, and its key, in `cert.pem` and `key.pem` of `files`.
     pub(crate) fn certify(&self, files: &Path) {
-        self.sign(CertificateParams::new(["localhost".into(), "127.0.0.1".into()]).unwrap(), files);
+        self.sign(
+            &CertificateParams::new(["localhost".into(), "127.0.0.1".into()]).unwrap(),
+            files,
+        );
     }
 
     /// The same for another machine.
     pub(crate) fn certify_another(&self, files: &Path) {
-        self.sign(CertificateParams::new(["other.example".into()]).unwrap(), files);
+        self.sign(&CertificateParams::new(["other.example".into()]).unwrap(), files);
     }
 
     /// The same for this machine, and over long ago.
     pub(crate) fn certify_the_past(&self, files: &Path) {
         let mut params = CertificateParams::new(["localhost".into(), "127.0.0.1".into()]).unwrap();
         params.not_after = date_time_ymd(2001, 1, 1);
-        self.sign(params, files);
+        self.sign(&params, files);
     }
 
-    fn sign(&self, params: CertificateParams, files: &Path) {
+    fn sign(&self, params: &CertificateParams, files: &Path) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         std::fs::write(files.join("cert.pem"), certificate.pem()).unwrap();
