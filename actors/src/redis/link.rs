@@ -162,6 +162,9 @@ impl ConnectionLike for Link {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
+            if pipeline.is_empty() {
+                return Ok(Vec::new());
+            }
             let replies = if pipeline.is_transaction() {
                 (pipeline.len() + 1, 1)
             } else {
