@@ -194,8 +194,10 @@ fn the_documentation_lists_every_key() {
 #[test]
 fn every_example_of_the_documentation_loads() {
     let document = include_str!("../../../docs/configuration.md");
-    let examples: Vec<_> =
-        document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let examples = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let examples: Vec<_> = examples
+        .filter(|example| cfg!(feature = "tls") || !example.contains("[redis.tls]"))
+        .collect();
     assert!(!examples.is_empty());
     for example in examples {
         assert_ne!(World::new().here(example).load(), World::new().load(), "{example}");
