@@ -153,7 +153,7 @@ impl Upper {
 const SECONDS: f64 = 1.0;
 const MILLISECONDS: f64 = 0.001;
 
-const SUBSCRIBE: &str = "a subscription needs a connection of its own";
+const SUBSCRIBE: &str = "a subscription needs a connection of its own: use cache.subscribe";
 const LOGIN: &str = "the login belongs to the configuration: set the url or password_file";
 const SHARED: &str = "it would change the connection for whoever uses it next";
 const REFUSED: &[(&str, &str)] = &[

@@ -63,6 +63,7 @@ pub(super) enum Failure {
 pub(super) enum Purpose {
     Lease,
     Probe,
+    Subscription,
 }
 
 impl Connector {
@@ -162,6 +163,12 @@ impl Connector {
     /// none is due because the login failed, that failure is the answer.
     // redis R4, R5
     pub(super) async fn connect_probe(&self) -> Result<Line, Cause> {
+        self.pace().await?;
+        self.connect_once(Purpose::Probe).await
+    }
+
+    /// Waits for the turn of an attempt that is for no lease; fails at once while none is due.
+    pub(super) async fn pace(&self) -> Result<(), Cause> {
         if let Some(trouble) = self.trouble.load_full() {
             if is_login(trouble.cause) && Instant::now() < trouble.next_attempt {
                 return Err(trouble.cause);
@@ -169,7 +176,7 @@ impl Connector {
             // It takes neither a turn nor one of the few places, so that no attempt that hangs holds it up.
             self.gate.pace().await;
         }
-        self.connect_once(Purpose::Probe).await
+        Ok(())
     }
 
     /// Notes that a lease's connection answered for the first time: connecting works.
@@ -202,7 +209,9 @@ impl Connector {
             let failures = trouble.as_ref().map_or(1, |trouble| trouble.failures.saturating_add(1));
             // A probe's failure must not put off the next attempt of those who wait for a lease; only a login that
             // failed is not tried again soon by anyone.
-            let next_attempt = if failure == Failure::Connect(Purpose::Probe) && !is_login(cause) {
+            let is_apart =
+                matches!(failure, Failure::Connect(Purpose::Probe | Purpose::Subscription));
+            let next_attempt = if is_apart && !is_login(cause) {
                 trouble.as_ref().map_or(now, |trouble| trouble.next_attempt)
             } else {
                 now + pause(failures, cause, chance)
@@ -215,10 +224,18 @@ impl Connector {
         });
     }
 
+    async fn connect_once(&self, purpose: Purpose) -> Result<Line, Cause> {
+        self.once(purpose, self.handshake(purpose)).await
+    }
+
     /// One attempt, made now, within `connect_timeout`; every way to fail, a panic included, comes back as a cause.
     // redis R6, R27
-    async fn connect_once(&self, purpose: Purpose) -> Result<Line, Cause> {
-        let attempt = AssertUnwindSafe(self.handshake(purpose)).catch_unwind();
+    pub(super) async fn once<T>(
+        &self,
+        purpose: Purpose,
+        handshake: impl Future<Output = Result<T, Cause>>,
+    ) -> Result<T, Cause> {
+        let attempt = AssertUnwindSafe(handshake).catch_unwind();
         let made = match timeout(self.config.connect_timeout, attempt).await {
             Ok(Ok(made)) => made,
             Ok(Err(_panic)) => Err(Cause::Defect),
@@ -232,20 +249,37 @@ impl Connector {
     }
 
     async fn handshake(&self, purpose: Purpose) -> Result<Line, Cause> {
-        let password = match &self.config.password_file {
-            Some(path) => Some(password_in(path).await.ok_or(Cause::PasswordFile)?),
-            None => None,
-        };
+        let password = self.password().await?;
         let password = password.as_deref();
         let dead = Arc::new(AtomicBool::new(false));
-        let mut is_resp3 = !self.speaks_resp2.load(Ordering::Relaxed);
+        let mut is_resp3 = !self.speaks_resp2();
         let mut opened = self.open_line(password, is_resp3, &dead).await;
-        if is_resp3 && opened.as_ref().is_err_and(knows_no_resp3) {
-            self.speaks_resp2.store(true, Ordering::Relaxed);
+        if is_resp3 && self.falls_back(&opened) {
             is_resp3 = false;
             opened = self.open_line(password, is_resp3, &dead).await;
         }
         let mut mux = opened.map_err(|error| Cause::of_handshake(&error))?;
+        self.name(&mut mux, purpose).await?;
+        let counter = match purpose {
+            Purpose::Lease => Arc::clone(&self.open),
+            Purpose::Probe | Purpose::Subscription => Arc::default(),
+        };
+        Ok(Line::new(mux, dead, is_resp3, Open::count(&counter)))
+    }
+
+    pub(super) async fn password(&self) -> Result<Option<String>, Cause> {
+        Ok(match &self.config.password_file {
+            Some(path) => Some(password_in(path).await.ok_or(Cause::PasswordFile)?),
+            None => None,
+        })
+    }
+
+    /// Tells the server what the connection is for.
+    pub(super) async fn name(
+        &self,
+        mux: &mut MultiplexedConnection,
+        purpose: Purpose,
+    ) -> Result<(), Cause> {
         let named = ::redis::cmd("CLIENT").arg("SETNAME").arg(self.client_name(purpose)).take();
         let named = mux.send_packed_command(&named).await;
         // A user without permission for CLIENT goes without a name: replies that are errors are values here.
@@ -254,11 +288,20 @@ impl Connector {
         {
             return Err(Cause::Auth);
         }
-        let counter = match purpose {
-            Purpose::Lease => Arc::clone(&self.open),
-            Purpose::Probe => Arc::default(),
-        };
-        Ok(Line::new(mux, dead, is_resp3, Open::count(&counter)))
+        Ok(())
+    }
+
+    pub(super) fn speaks_resp2(&self) -> bool {
+        self.speaks_resp2.load(Ordering::Relaxed)
+    }
+
+    /// Whether an attempt failed only because the server knows no RESP3, which is kept in mind.
+    pub(super) fn falls_back<T>(&self, opened: &Result<T, RedisError>) -> bool {
+        let falls_back = opened.as_ref().is_err_and(knows_no_resp3);
+        if falls_back {
+            self.speaks_resp2.store(true, Ordering::Relaxed);
+        }
+        falls_back
     }
 
     async fn open_line(
@@ -267,17 +310,7 @@ impl Connector {
         is_resp3: bool,
         dead: &Arc<AtomicBool>,
     ) -> Result<MultiplexedConnection, RedisError> {
-        let Some(info) = self.address.connection_info(password) else {
-            return Err(Error::NotBuilt.into());
-        };
-        let protocol = if is_resp3 { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
-        let settings = info.redis_settings().clone().set_protocol(protocol);
-        let info = info.set_redis_settings(settings).set_tcp_settings(tcp_settings());
-        // Deadlines are kept per command above; two clocks on one command would contradict each other.
-        let mut config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None)
-            .set_dns_resolver(Names);
+        let mut config = without_clocks();
         if is_resp3 {
             let dead = Arc::clone(dead);
             config = config.set_push_sender(move |push: PushInfo| {
@@ -287,13 +320,27 @@ impl Connector {
                 Ok::<(), ::redis::aio::SendError>(())
             });
         }
-        Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await
+        self.client(password, is_resp3)?.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    pub(super) fn client(
+        &self,
+        password: Option<&str>,
+        is_resp3: bool,
+    ) -> Result<Client, RedisError> {
+        let Some(info) = self.address.connection_info(password) else {
+            return Err(Error::NotBuilt.into());
+        };
+        let protocol = if is_resp3 { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
+        let settings = info.redis_settings().clone().set_protocol(protocol);
+        Client::open(info.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
     }
 
     fn client_name(&self, purpose: Purpose) -> String {
         let purpose = match purpose {
             Purpose::Lease => "lease",
             Purpose::Probe => "probe",
+            Purpose::Subscription => "subscriptions",
         };
         let name = format!(
             "{}:{}:{purpose}:{}",
@@ -317,6 +364,14 @@ impl fmt::Debug for Connector {
     }
 }
 
+/// Deadlines are kept per command above; two clocks on one command would contradict each other.
+pub(super) fn without_clocks() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_dns_resolver(Names)
+}
+
 /// Servers before 6.0 do not know HELLO at all; some that imitate Redis know it and not version 3.
 fn knows_no_resp3(error: &RedisError) -> bool {
     error.kind() == ErrorKind::RESP3NotSupported
@@ -326,7 +381,7 @@ fn knows_no_resp3(error: &RedisError) -> bool {
 
 /// The time to the next attempt: 250 ms growing to 500 ms, 50 % more or less; 2 s when the password is wrong, which
 /// no haste will mend. `chance` is in 0..1.
-pub(super) fn pause(failures: u32, cause: Cause, chance: f64) -> Duration {
+pub(crate) fn pause(failures: u32, cause: Cause, chance: f64) -> Duration {
     let middle = match cause {
         cause if is_login(cause) => return AUTH_PAUSE,
         _ => Duration::from_millis(u64::from(125 * failures.saturating_add(1).clamp(2, 4))),

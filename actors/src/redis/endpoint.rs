@@ -17,6 +17,7 @@ use super::generation::{Generation, Reason};
 use super::lease::Leases;
 use super::link::Link;
 use super::probe::Probe;
+use super::pubsub::{Deliver, Incoming, PubSub};
 use super::verdict::Health;
 
 /// Everything that rooms share about one Redis: where it is, its current generation, its health, its leases.
@@ -167,6 +168,15 @@ impl Endpoint {
     pub async fn probe_connection(&self) -> Result<Probe, Cause> {
         let line = self.connector.connect_probe().await?;
         Ok(Probe::new(line, &self.connector))
+    }
+
+    /// Connects for subscriptions, at the pace of [`Endpoint::probe_connection`]. What is published goes to `deliver`,
+    /// on RESP2 as long as the second half is followed. Goes to Redis. *Cancel safety*: may be dropped.
+    pub(crate) async fn pubsub_connection(
+        &self,
+        deliver: Deliver,
+    ) -> Result<(PubSub, Incoming), Cause> {
+        PubSub::connect(&self.connector, deliver).await
     }
 
     /// Leases a connection, in the order of asking, within `connection_timeout` and the deadline in force. Answers
