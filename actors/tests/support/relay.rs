@@ -21,8 +21,8 @@ impl Relay {
     pub(crate) fn start(server: &Server) -> Self {
         let socket = server.path("relay.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let (silences, silenced) = watch::channel(());
-        let accepting = tokio::spawn(accept(listener, server.socket(), silenced));
+        let (silences, watching) = watch::channel(());
+        let accepting = tokio::spawn(accept(listener, server.socket(), watching));
         Self { url: format!("unix://{}", socket.display()), silences, accepting }
     }
 
@@ -38,17 +38,18 @@ impl Drop for Relay {
     }
 }
 
-async fn accept(listener: UnixListener, upstream: PathBuf, silenced: watch::Receiver<()>) {
+async fn accept(listener: UnixListener, upstream: PathBuf, watching: watch::Receiver<()>) {
     let mut clients = tokio::task::JoinSet::new();
     loop {
         let (mut client, _) = listener.accept().await.unwrap();
-        let (upstream, mut silenced) = (upstream.clone(), silenced.clone());
+        let (upstream, mut silenced) = (upstream.clone(), watching.clone());
         silenced.mark_unchanged();
         clients.spawn(async move {
             let Ok(mut server) = UnixStream::connect(upstream).await else { return };
             tokio::select! {
-                _ = copy_bidirectional(&mut client, &mut server) => {}
+                biased;
                 _ = silenced.changed() => std::future::pending().await,
+                _ = copy_bidirectional(&mut client, &mut server) => {}
             }
         });
     }
