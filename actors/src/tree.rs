@@ -32,7 +32,7 @@ use crate::{
     cache::Cache,
     health, pool,
     redis::{self, Address, ConnectGate, Endpoint},
-    subscriptions::{self, Registry},
+    subscriptions::{self, Subscriptions},
 };
 
 /// How many pieces of work the nursery runs at once.
@@ -151,7 +151,7 @@ pub struct Tree {
     #[cfg(feature = "cache")]
     endpoint: Arc<Endpoint>,
     #[cfg(feature = "cache")]
-    subscriptions: Arc<Registry>,
+    subscriptions: Subscriptions,
 }
 
 impl Tree {
@@ -191,7 +191,13 @@ impl Tree {
     /// The way to Redis. Answers from memory.
     #[cfg(feature = "cache")]
     pub fn cache(&self) -> Cache {
-        Cache::new(Arc::clone(&self.endpoint)).followed(Arc::clone(&self.subscriptions))
+        Cache::new(Arc::clone(&self.endpoint))
+    }
+
+    /// The way to what others publish. Answers from memory.
+    #[cfg(feature = "cache")]
+    pub fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
     }
 
     /// Whoever takes messages of type `M`. Answers from memory.
@@ -286,14 +292,11 @@ async fn add_redis(root: &mut Supervisor, setup: &Setup) -> Result<Arc<Endpoint>
 }
 
 #[cfg(feature = "cache")]
-fn add_subscriptions(root: &mut Supervisor, endpoint: &Arc<Endpoint>) -> Arc<Registry> {
-    let registry = Arc::new(Registry::default());
-    let (endpoint, subscribers) = (Arc::clone(endpoint), Arc::clone(&registry));
-    root.actor(Actor::new("subscriptions", move || subscriptions::Keeper {
-        endpoint: Arc::clone(&endpoint),
-        registry: Arc::clone(&subscribers),
-    }));
-    registry
+fn add_subscriptions(root: &mut Supervisor, endpoint: &Arc<Endpoint>) -> Subscriptions {
+    let subscriptions = Subscriptions::new(Arc::clone(endpoint));
+    let followed = subscriptions.clone();
+    root.actor(Actor::new("subscriptions", move || subscriptions::Keeper::new(&followed)));
+    subscriptions
 }
 
 /// The first server is there before the tree is: nobody finds Redis away who only came early.

@@ -11,7 +11,6 @@ mod support;
 
 use std::time::Duration;
 
-use mainstay_actors::cache::Cache;
 use mainstay_actors::pool::RebuildPool;
 use mainstay_actors::redis::{Cause, Config, Error as RedisError};
 use mainstay_actors::subscriptions::{Error, Event, Gap, Subscription};
@@ -89,7 +88,7 @@ async fn is_silent(subscription: &mut Subscription) -> bool {
 
 async fn messages_arrive_in_order(server: &Server) {
     let tree = at(server.url()).await;
-    let cache = tree.cache();
+    let cache = tree.subscriptions();
     let mut both = cache.subscribe(["a", "b", "a"]).await.unwrap();
     let mut one = cache.subscribe("b").await.unwrap();
     let mut all = cache.psubscribe(vec!["?".to_owned()]).await.unwrap();
@@ -135,7 +134,7 @@ async fn a_server_without_resp3_is_subscribed_to_in_resp2() {
     messages_arrive_in_order(&server).await;
 
     let tree = at(server.url()).await;
-    let mut news = tree.cache().subscribe("news").await.unwrap();
+    let mut news = tree.subscriptions().subscribe("news").await.unwrap();
     server.kill();
     server.restart().await;
     goes_on(&mut news, &server, "news").await;
@@ -150,14 +149,14 @@ async fn a_server_without_resp3_is_subscribed_to_in_resp2() {
 async fn all_subscriptions_share_one_connection_that_is_no_lease() {
     let server = Server::start(&[]).await;
     let tree = at(server.url()).await;
-    let cache = tree.cache();
+    let cache = tree.subscriptions();
     assert_eq!(connections(&server).await, 0);
     let mut all = Vec::new();
     for number in 0..50 {
         all.push(cache.subscribe(format!("channel-{number}")).await.unwrap());
     }
     assert_eq!(connections(&server).await, 1);
-    assert_eq!(cache.status().size, 0);
+    assert_eq!(tree.cache().status().size, 0);
 }
 
 // redis R14
@@ -165,7 +164,7 @@ async fn all_subscriptions_share_one_connection_that_is_no_lease() {
 async fn a_server_that_was_killed_is_subscribed_to_again_with_one_gap() {
     let mut server = Server::start(&[]).await;
     let tree = at(server.url()).await;
-    let cache = tree.cache();
+    let cache = tree.subscriptions();
     let mut news = cache.subscribe(["news", "sport"]).await.unwrap();
     let mut patterns = cache.psubscribe("n*").await.unwrap();
     publish(&server, "news", "before").await;
@@ -193,7 +192,7 @@ async fn a_connection_that_fell_silent_is_noticed_and_replaced() {
     let server = Server::start(&[]).await;
     let relay = Relay::start(&server);
     let tree = at(relay.url.clone()).await;
-    let mut news = tree.cache().subscribe("news").await.unwrap();
+    let mut news = tree.subscriptions().subscribe("news").await.unwrap();
     let begun = Instant::now();
     relay.silence();
     assert_eq!(publish(&server, "news", "lost").await, 1);
@@ -207,7 +206,7 @@ async fn a_connection_that_fell_silent_is_noticed_and_replaced() {
 async fn a_frozen_server_leaves_a_gap_and_costs_no_restart() {
     let server = Server::start(&[]).await;
     let tree = at(server.url()).await;
-    let mut news = tree.cache().subscribe("news").await.unwrap();
+    let mut news = tree.subscriptions().subscribe("news").await.unwrap();
     server.freeze();
     eventually("it is noticed", async || fact(&tree, "connected") == false).await;
     server.thaw();
@@ -222,8 +221,8 @@ async fn a_slow_reader_is_told_what_it_missed_and_holds_up_nobody() {
     const PUBLISHED: u64 = 3000;
     let server = Server::start(&[]).await;
     let tree = at(server.url()).await;
-    let mut slow = tree.cache().subscribe("news").await.unwrap();
-    let mut fast = tree.cache().subscribe("news").await.unwrap();
+    let mut slow = tree.subscriptions().subscribe("news").await.unwrap();
+    let mut fast = tree.subscriptions().subscribe("news").await.unwrap();
     let client = redis::Client::open(server.url()).unwrap();
     let mut publisher = client.get_multiplexed_async_connection().await.unwrap();
     for first in (0..PUBLISHED).step_by(500) {
@@ -250,7 +249,7 @@ async fn a_slow_reader_is_told_what_it_missed_and_holds_up_nobody() {
 async fn a_replaced_generation_is_followed_with_a_gap() {
     let server = Server::start(&[]).await;
     let tree = at(server.url()).await;
-    let mut news = tree.cache().subscribe("news").await.unwrap();
+    let mut news = tree.subscriptions().subscribe("news").await.unwrap();
     tree.ask(RebuildPool).await.unwrap();
     goes_on(&mut news, &server, "news").await;
     assert!(is_silent(&mut news).await);
@@ -261,7 +260,7 @@ async fn a_replaced_generation_is_followed_with_a_gap() {
 async fn no_subscription_begins_while_redis_is_away() {
     let mut server = Server::start(&[]).await;
     let tree = at(server.url()).await;
-    let cache = tree.cache();
+    let cache = tree.subscriptions();
     server.kill();
     let refused = timeout(LONG, cache.subscribe("news")).await.unwrap().unwrap_err();
     let Error::Redis(error) = &refused else { panic!("{refused:?}") };
@@ -281,11 +280,11 @@ async fn no_subscription_begins_while_redis_is_away() {
 async fn subscribing_ends_by_the_requests_deadline_and_leaves_nothing() {
     let server = Server::start(&[]).await;
     let tree = at(server.url()).await;
-    let held = tree.cache().subscribe("held").await.unwrap();
+    let held = tree.subscriptions().subscribe("held").await.unwrap();
     server.freeze();
     let begun = Instant::now();
     let soon = begun + Duration::from_millis(100);
-    let refused = deadline::scope(soon, tree.cache().subscribe("news")).await.unwrap_err();
+    let refused = deadline::scope(soon, tree.subscriptions().subscribe("news")).await.unwrap_err();
     assert!(matches!(refused, Error::Redis(RedisError::Deadline { .. })), "{refused:?}");
     assert!(begun.elapsed() < Duration::from_millis(150), "{:?}", begun.elapsed());
     server.thaw();
@@ -300,7 +299,7 @@ async fn a_channel_that_is_not_permitted_is_refused_and_harms_no_other() {
     let rules = ["on", ">secret", "+@all", "~*", "resetchannels", "&news", "&sport"];
     let _: () = server.ask(&[&["ACL", "SETUSER", "guest"], &rules[..]].concat()).await;
     let tree = at(format!("{}?user=guest&pass=secret", server.url())).await;
-    let cache = tree.cache();
+    let cache = tree.subscriptions();
     let (news, secrets, sport) = tokio::join!(
         cache.subscribe("news"),
         cache.subscribe(["news", "secrets"]),
@@ -327,7 +326,7 @@ async fn a_channel_that_is_not_permitted_is_refused_and_harms_no_other() {
 async fn what_is_no_subscription_is_refused() {
     let server = Server::start(&[]).await;
     let tree = at(server.url()).await;
-    let cache = tree.cache();
+    let cache = tree.subscriptions();
     let many: Vec<_> = (0..1025).map(|number| number.to_string()).collect();
     let nothing: [&str; 0] = [];
     for refused in [
@@ -346,22 +345,20 @@ async fn what_is_no_subscription_is_refused() {
     assert!(matches!(refused, Error::TooMany { most: 1024, .. }), "{refused:?}");
     all.pop();
     all.push(cache.subscribe("news").await.unwrap());
-    let alone = Cache::new(support::endpoint(Config { url: server.url(), ..Config::default() }));
-    assert_eq!(alone.subscribe("news").await.unwrap_err(), Error::Closed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_ends_with_the_tree_after_what_waits_in_it() {
     let server = Server::start(&[]).await;
     let tree = at(server.url()).await;
-    let mut news = tree.cache().subscribe("news").await.unwrap();
-    let mut witness = tree.cache().subscribe("news").await.unwrap();
+    let mut news = tree.subscriptions().subscribe("news").await.unwrap();
+    let mut witness = tree.subscriptions().subscribe("news").await.unwrap();
     publish(&server, "news", "last").await;
     assert_eq!(text(&mut witness).await, "last");
     assert!(tree.shutdown(LONG).await.is_clean());
     assert_eq!(text(&mut news).await, "last");
     assert!(news.next().await.is_none());
-    assert_eq!(tree.cache().subscribe("news").await.unwrap_err(), Error::Closed);
+    assert_eq!(tree.subscriptions().subscribe("news").await.unwrap_err(), Error::Closed);
     eventually("the connection is closed", async || connections(&server).await == 0).await;
 }
 
@@ -369,7 +366,7 @@ async fn a_subscription_ends_with_the_tree_after_what_waits_in_it() {
 async fn a_restart_that_was_asked_for_loses_no_subscription() {
     let server = Server::start(&[]).await;
     let tree = at(server.url()).await;
-    let mut news = tree.cache().subscribe("news").await.unwrap();
+    let mut news = tree.subscriptions().subscribe("news").await.unwrap();
     tree.system().restart("subscriptions").unwrap();
     goes_on(&mut news, &server, "news").await;
     assert!(is_silent(&mut news).await);
@@ -380,7 +377,7 @@ async fn a_restart_that_was_asked_for_loses_no_subscription() {
 async fn a_fall_of_the_actor_loses_no_subscription_and_leaves_a_gap() {
     let server = Server::start(&[]).await;
     let tree = at(server.url()).await;
-    let mut news = tree.cache().subscribe("news").await.unwrap();
+    let mut news = tree.subscriptions().subscribe("news").await.unwrap();
     publish(&server, "news", "before").await;
     for gaps in 1..=3 {
         let before = tree.snapshot().find("subscriptions").unwrap().restarts;

@@ -1,17 +1,18 @@
 use std::ops::{Deref, DerefMut};
 
-use mainstay_actors::subscriptions::{self, Subscription, Topics};
+use mainstay_actors::subscriptions::{self, Subscription, Subscriptions, Topics};
 use mainstay_actors::{cache, redis};
 
 /// The way to Redis, shared by all its clones.
 #[derive(Debug, Clone)]
 pub struct Cache {
     inner: cache::Cache,
+    subscriptions: Subscriptions,
 }
 
 impl Cache {
-    pub(crate) fn new(inner: cache::Cache) -> Self {
-        Self { inner }
+    pub(crate) fn new(inner: cache::Cache, subscriptions: Subscriptions) -> Self {
+        Self { inner, subscriptions }
     }
 
     /// A connection, in the order of asking. Answers from memory if one is idle, else goes to
@@ -53,7 +54,7 @@ impl Cache {
         &self,
         channels: impl Into<Topics>,
     ) -> Result<Subscription, subscriptions::Error> {
-        self.inner.subscribe(channels).await
+        self.subscriptions.subscribe(channels).await
     }
 
     /// Subscribes to every channel whose name matches a pattern, as in `"news.*"`; see Redis'
@@ -65,7 +66,7 @@ impl Cache {
         &self,
         patterns: impl Into<Topics>,
     ) -> Result<Subscription, subscriptions::Error> {
-        self.inner.psubscribe(patterns).await
+        self.subscriptions.psubscribe(patterns).await
     }
 
     /// The connections at this moment. Answers from memory.

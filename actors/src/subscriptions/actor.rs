@@ -6,7 +6,7 @@ use mainstay_supervision::{BoxError, Cx, Server};
 use tokio::time::sleep;
 
 use super::event::Message;
-use super::handle::Registry;
+use super::handle::{Registry, Subscriptions};
 use super::message::Mail;
 use super::state::{State, Step, Verb};
 use crate::redis::{self, Cause, Deliver, Endpoint, Failed, PubSub, pause};
@@ -21,8 +21,8 @@ const STANDING: u32 = 2;
 /// Keeps the one connection on which everything of an endpoint is subscribed to.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    pub(crate) endpoint: Arc<Endpoint>,
-    pub(crate) registry: Arc<Registry>,
+    endpoint: Arc<Endpoint>,
+    registry: Arc<Registry>,
 }
 
 /// What changes from message to message.
@@ -51,6 +51,12 @@ impl Line {
 }
 
 impl Keeper {
+    /// Follows what was and will be subscribed to there.
+    pub(crate) fn new(subscriptions: &Subscriptions) -> Self {
+        let Subscriptions { endpoint, registry } = subscriptions;
+        Self { endpoint: Arc::clone(endpoint), registry: Arc::clone(registry) }
+    }
+
     /// Sees to it that the server knows what is wanted.
     fn work(&self, cx: &Cx<Mail>, line: &mut Line) {
         match &line.wire {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
+use mainstay_supervision::Reply;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -38,13 +39,20 @@ pub struct Subscription {
     registry: Arc<Registry>,
 }
 
+/// The way to what others publish. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Subscriptions {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) registry: Arc<Registry>,
+}
+
 /// Names of channels, or patterns: one, or many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics(Vec<Arc<str>>);
 
 /// What outlives every incarnation of the actor: who subscribes to what.
 #[derive(Debug, Default)]
-pub(crate) struct Registry {
+pub(super) struct Registry {
     state: Mutex<State>,
     changed: Notify,
 }
@@ -78,41 +86,73 @@ impl fmt::Debug for Subscription {
     }
 }
 
-impl Registry {
-    /// Subscribes at `endpoint`, which is the one that this is followed for.
-    pub(crate) async fn subscribe(
-        self: &Arc<Self>,
-        endpoint: &Endpoint,
-        kind: Kind,
-        topics: Topics,
-    ) -> Result<Subscription, Error> {
+impl Subscriptions {
+    /// Nothing is subscribed to until an actor follows this.
+    pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
+        Self { endpoint, registry: Arc::default() }
+    }
+
+    /// Subscribes to channels: `"news"`, `["news", "sport"]` or a `Vec<String>`. Answers from memory where all of them
+    /// are subscribed to already, else goes to Redis and returns when the server has confirmed: what is published from
+    /// then on arrives.
+    ///
+    /// A subscription that stands survives every outage, but none begins in one: nobody relies on it yet, and whoever
+    /// asks knows best whether to try again or to do without.
+    ///
+    /// # Errors
+    /// [`Error::Redis`] with the cause, at once while Redis is known to be away and after `connection_timeout` or with
+    /// the request's deadline otherwise, or where the user has no permission for a channel; [`Error::TooMany`] where
+    /// 1 024 subscriptions stand, or 10 000 different channels and patterns are subscribed to; [`Error::Topics`] for no
+    /// name, for more than 1 024, or for one longer than 4 096 bytes; [`Error::Closed`] while the service ends.
+    /// *Cancel safety*: may be dropped.
+    pub async fn subscribe(&self, channels: impl Into<Topics>) -> Result<Subscription, Error> {
+        self.begin(Kind::Channel, channels.into()).await
+    }
+
+    /// Subscribes to every channel whose name matches a pattern, as in `"news.*"`; see Redis' `PSUBSCRIBE`. Otherwise as
+    /// [`subscribe`](Self::subscribe).
+    ///
+    /// # Errors
+    /// As there. *Cancel safety*: may be dropped.
+    pub async fn psubscribe(&self, patterns: impl Into<Topics>) -> Result<Subscription, Error> {
+        self.begin(Kind::Pattern, patterns.into()).await
+    }
+
+    /// The service ends: there are no more subscriptions, and those that stand end with the actor.
+    pub(crate) fn close(&self) {
+        self.registry.with(State::close);
+    }
+
+    async fn begin(&self, kind: Kind, topics: Topics) -> Result<Subscription, Error> {
+        let Self { endpoint, registry } = self;
         let begun = Instant::now();
         let end = deadline::at_most(endpoint.config().connection_timeout);
         let names = topics.checked()?.into_iter().map(|name| (kind, name)).collect();
         if let Some(error) = endpoint.health().opened() {
             return Err(error.into());
         }
-        let (id, buffer, confirmed) = self.with(|state| state.join(names))?;
+        let (port, confirmed) = Reply::channel();
+        let (id, buffer) = registry.with(|state| state.join(names, port))?;
         // Leaves again when this fails or is dropped.
-        let subscription = Subscription { id, buffer, registry: Arc::clone(self) };
-        self.changed.notify_one();
-        tokio::select! {
+        let subscription = Subscription { id, buffer, registry: Arc::clone(registry) };
+        registry.changed.notify_one();
+        let error = tokio::select! {
             biased;
-            confirmed = confirmed => confirmed.map_err(|_| Error::Closed)??,
-            error = endpoint.health().wait_opened() => return Err(error.into()),
-            () = sleep_until(end) => return Err(match endpoint.trouble() {
+            confirmed = confirmed => match confirmed.map_err(|_| Error::Closed)? {
+                Ok(()) => return Ok(subscription),
+                Err(error) => error,
+            },
+            error = endpoint.health().wait_opened() => error,
+            () = sleep_until(end) => match endpoint.trouble() {
                 Some(cause) => redis::Error::unavailable(cause),
                 None => redis::Error::Deadline { waited: begun.elapsed() },
-            }.into()),
-        }
-        Ok(subscription)
+            },
+        };
+        Err(error.into())
     }
+}
 
-    /// The service ends: there are no more subscriptions, and those that stand end with the actor.
-    pub(crate) fn close(&self) {
-        self.with(State::close);
-    }
-
+impl Registry {
     /// Ends when someone has subscribed or left since this was last waited for.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;

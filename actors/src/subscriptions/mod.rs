@@ -20,8 +20,7 @@ mod tests;
 pub(crate) use actor::Keeper;
 pub use error::Error;
 pub use event::{Event, Gap, Message};
-pub(crate) use handle::Registry;
-pub use handle::{Subscription, Topics};
+pub use handle::{Subscription, Subscriptions, Topics};
 
 /// The most messages that wait for one subscriber.
 const BUFFER_MESSAGES: usize = 1024;

@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use mainstay_supervision::Reply;
 
 use super::buffer::Buffer;
 use super::error::Error;
@@ -51,8 +51,8 @@ pub(crate) enum Verb {
     Subscribe,
 }
 
-/// What a new subscription has to wait for.
-pub(super) type Begun = oneshot::Receiver<Result<(), redis::Error>>;
+/// Whether a new subscription runs.
+pub(super) type Begun = Result<(), redis::Error>;
 
 /// What the tree shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ struct Member {
     /// Topics that are not confirmed; at zero it runs.
     missing: usize,
     /// Until it runs for the first time.
-    begin: Option<oneshot::Sender<Result<(), redis::Error>>>,
+    begin: Option<Reply<Begun>>,
 }
 
 #[derive(Debug, Default)]
@@ -102,8 +102,13 @@ enum Wire {
 }
 
 impl State {
-    /// A new subscription to `names`, of which there is one at least and none twice.
-    pub(super) fn join(&mut self, names: Vec<Name>) -> Result<(u64, Arc<Buffer>, Begun), Error> {
+    /// A new subscription to `names`, of which there is one at least and none twice. It is told through `begin` when it
+    /// runs.
+    pub(super) fn join(
+        &mut self,
+        names: Vec<Name>,
+        begin: Reply<Begun>,
+    ) -> Result<(u64, Arc<Buffer>), Error> {
         if self.is_closed {
             return Err(Error::Closed);
         }
@@ -128,14 +133,13 @@ impl State {
                 self.touch(name);
             }
         }
-        let (begin, confirmed) = oneshot::channel();
         let buffer = Arc::new(Buffer::default());
         let mut member = Member { names, buffer: Arc::clone(&buffer), missing, begin: Some(begin) };
         if missing == 0 {
             member.run();
         }
         self.members.insert(id, member);
-        Ok((id, buffer, confirmed))
+        Ok((id, buffer))
     }
 
     /// A subscription has ended.
@@ -428,14 +432,14 @@ impl Member {
             self.buffer.reconnected();
             return true;
         };
-        begin.send(Ok(())).ok(); // Whoever no longer waits is about to leave.
+        begin.send(Ok(()));
         false
     }
 
     /// `true` says that it was waiting to run for the first time.
     fn fail(&mut self, error: &redis::Error) -> bool {
         let Some(begin) = self.begin.take() else { return false };
-        begin.send(Err(error.clone())).ok(); // As above.
+        begin.send(Err(error.clone()));
         true
     }
 }

@@ -4,7 +4,9 @@ use std::task::{Context, Poll};
 
 use ::redis::{Msg, Value};
 use futures_util::task::noop_waker;
+use mainstay_supervision::Reply;
 use proptest::prelude::*;
+use tokio::sync::oneshot;
 
 use super::buffer::{Buffer, Queue};
 use super::error::Error;
@@ -50,6 +52,15 @@ fn number(event: Option<Event>) -> Option<usize> {
         Some(Event::Message(message)) => message.get().ok(),
         _ => None,
     }
+}
+
+/// What a new subscription waits for.
+type Waiting = oneshot::Receiver<Begun>;
+
+fn join(state: &mut State, names: Vec<Name>) -> Result<(u64, Arc<Buffer>, Waiting), Error> {
+    let (port, begun) = Reply::channel();
+    let (id, buffer) = state.join(names, port)?;
+    Ok((id, buffer, begun))
 }
 
 fn connected(state: &mut State) -> u64 {
@@ -121,7 +132,7 @@ mod queue {
 fn a_subscription_runs_once_all_of_its_topics_are_confirmed() {
     let mut state = State::default();
     let epoch = connected(&mut state);
-    let (_, buffer, mut begun) = state.join(vec![channel("a"), channel("b")]).unwrap();
+    let (_, buffer, mut begun) = join(&mut state, vec![channel("a"), channel("b")]).unwrap();
     assert_eq!(state.plan(), [step(Verb::Subscribe, &["a", "b"])]);
     assert!(state.plan().is_empty(), "it was told already");
     state.done(&step(Verb::Subscribe, &["a"]));
@@ -131,7 +142,7 @@ fn a_subscription_runs_once_all_of_its_topics_are_confirmed() {
     assert_eq!(begun.try_recv(), Ok(Ok(())));
     state.deliver(epoch, &message("a", None, b"1"));
     assert_eq!(number(taken(&buffer)), Some(1));
-    let (_, _, mut begun) = state.join(vec![channel("b")]).unwrap();
+    let (_, _, mut begun) = join(&mut state, vec![channel("b")]).unwrap();
     assert_eq!(begun.try_recv(), Ok(Ok(())), "the server has confirmed that one before");
 }
 
@@ -139,14 +150,14 @@ fn a_subscription_runs_once_all_of_its_topics_are_confirmed() {
 fn a_topic_is_left_with_its_last_holder_and_wanted_again_in_time() {
     let mut state = State::default();
     connected(&mut state);
-    let (first, ..) = state.join(vec![channel("a")]).unwrap();
-    let (second, ..) = state.join(vec![channel("a")]).unwrap();
+    let (first, ..) = join(&mut state, vec![channel("a")]).unwrap();
+    let (second, ..) = join(&mut state, vec![channel("a")]).unwrap();
     obey(&mut state);
     state.leave(first);
     assert!(state.plan().is_empty());
     state.leave(second);
     assert_eq!(state.plan(), [step(Verb::Unsubscribe, &["a"])]);
-    let (third, _, mut begun) = state.join(vec![channel("a")]).unwrap();
+    let (third, _, mut begun) = join(&mut state, vec![channel("a")]).unwrap();
     assert!(state.plan().is_empty(), "the server has not answered yet");
     state.done(&step(Verb::Unsubscribe, &["a"]));
     assert!(begun.try_recv().is_err());
@@ -162,7 +173,7 @@ fn a_topic_is_left_with_its_last_holder_and_wanted_again_in_time() {
 fn the_gap_comes_when_all_topics_are_back_and_nothing_is_missing_after_it() {
     let mut state = State::default();
     let old = connected(&mut state);
-    let (_, buffer, _begun) = state.join(vec![channel("a"), channel("b")]).unwrap();
+    let (_, buffer, _begun) = join(&mut state, vec![channel("a"), channel("b")]).unwrap();
     obey(&mut state);
     for _ in 0..2 {
         state.lost();
@@ -185,8 +196,8 @@ fn the_gap_comes_when_all_topics_are_back_and_nothing_is_missing_after_it() {
 fn a_refused_command_is_taken_apart_to_find_who_is_meant() {
     let mut state = State::default();
     connected(&mut state);
-    let (_, _, mut good) = state.join(vec![channel("good")]).unwrap();
-    let (bad_id, _, mut bad) = state.join(vec![channel("bad"), channel("good")]).unwrap();
+    let (_, _, mut good) = join(&mut state, vec![channel("good")]).unwrap();
+    let (bad_id, _, mut bad) = join(&mut state, vec![channel("bad"), channel("good")]).unwrap();
     let together = state.plan();
     assert_eq!(together, [step(Verb::Subscribe, &["bad", "good"])]);
     assert!(state.refused(&together[0], &noperm()).is_empty());
@@ -203,7 +214,7 @@ fn a_refused_command_is_taken_apart_to_find_who_is_meant() {
 fn what_is_no_longer_permitted_is_said_once_and_tried_again() {
     let mut state = State::default();
     connected(&mut state);
-    let (_, buffer, _begun) = state.join(vec![channel("a")]).unwrap();
+    let (_, buffer, _begun) = join(&mut state, vec![channel("a")]).unwrap();
     obey(&mut state);
     state.lost();
     connected(&mut state);
@@ -222,28 +233,28 @@ fn what_is_no_longer_permitted_is_said_once_and_tried_again() {
 fn more_topics_than_there_may_be_are_refused_and_change_nothing() {
     let mut state = State::default();
     let many = |from: usize, to: usize| (from..to).map(|n| channel(&n.to_string())).collect();
-    state.join(many(0, MOST_TOPICS)).unwrap();
-    let refused = state.join(many(MOST_TOPICS - 1, MOST_TOPICS + 1)).unwrap_err();
+    join(&mut state, many(0, MOST_TOPICS)).unwrap();
+    let refused = join(&mut state, many(MOST_TOPICS - 1, MOST_TOPICS + 1)).unwrap_err();
     assert_eq!(refused, Error::too_many_topics());
-    state.join(many(0, 9)).unwrap();
+    join(&mut state, many(0, 9)).unwrap();
     assert_eq!(state.facts().channels, MOST_TOPICS);
 }
 
 #[test]
 fn closing_ends_every_subscription_and_those_to_come() {
     let mut state = State::default();
-    let (id, buffer, mut begun) = state.join(vec![channel("a")]).unwrap();
+    let (id, buffer, mut begun) = join(&mut state, vec![channel("a")]).unwrap();
     state.end();
     assert!(taken(&buffer).is_none() && state.is_wanted(), "only the actor has ended");
     state.close();
-    assert_eq!(state.join(vec![channel("b")]).unwrap_err(), Error::Closed);
+    assert_eq!(join(&mut state, vec![channel("b")]).unwrap_err(), Error::Closed);
     assert!(state.is_wanted(), "the actor goes on yet");
     state.end();
     assert!(begun.try_recv().is_err());
     let waker = noop_waker();
     assert!(matches!(buffer.poll(&mut Context::from_waker(&waker)), Poll::Ready(None)));
     state.leave(id);
-    assert_eq!(state.join(vec![channel("a")]).unwrap_err(), Error::Closed);
+    assert_eq!(join(&mut state, vec![channel("a")]).unwrap_err(), Error::Closed);
 }
 
 /// A server, and everything that may happen around it.
@@ -264,7 +275,7 @@ struct Reader {
     id: u64,
     names: Vec<Name>,
     buffer: Arc<Buffer>,
-    begun: Begun,
+    begun: Waiting,
     /// From which message on it must get everything.
     since: Option<usize>,
 }
@@ -308,7 +319,7 @@ impl World {
         match happening {
             Happening::Join(names) => {
                 let names: Vec<_> = names.into_iter().map(name).collect();
-                let (id, buffer, begun) = self.state.join(names.clone()).unwrap();
+                let (id, buffer, begun) = join(&mut self.state, names.clone()).unwrap();
                 self.readers.push(Reader { id, names, buffer, begun, since: None });
             }
             Happening::Leave(at) if !self.readers.is_empty() => {
