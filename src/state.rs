@@ -40,7 +40,8 @@ impl AppState {
     /// feature `cache`.
     #[cfg(feature = "cache")]
     pub fn cache(&self) -> Result<Cache> {
-        Ok(Cache::new(self.inner.tree.cache()))
+        let tree = &self.inner.tree;
+        Ok(Cache::new(tree.cache(), tree.subscriptions().clone()))
     }
 
     /// The way to Redis. Answers from memory.

@@ -6,6 +6,7 @@
 //! ├── pool-manager        owns the pool; publishes the current generation
 //! ├── health-monitor      probes on a connection of its own; publishes the verdict and the breaker
 //! ├── nursery             bounded home of work that a request starts and that outlives it
+//! ├── subscriptions       the connection of `cache.subscribe`; subscribes again after an outage
 //! └── application         one_for_one: the service's own actors
 //! ```
 //!
@@ -31,6 +32,7 @@ use crate::{
     cache::Cache,
     health, pool,
     redis::{self, Address, ConnectGate, Endpoint},
+    subscriptions::{self, Subscriptions},
 };
 
 /// How many pieces of work the nursery runs at once.
@@ -148,6 +150,8 @@ pub struct Tree {
     ask_timeout: Duration,
     #[cfg(feature = "cache")]
     endpoint: Arc<Endpoint>,
+    #[cfg(feature = "cache")]
+    subscriptions: Subscriptions,
 }
 
 impl Tree {
@@ -162,6 +166,8 @@ impl Tree {
         #[cfg(feature = "cache")]
         let endpoint = add_redis(&mut root, &setup).await?;
         let nursery = Nursery::add_to(&mut root, "nursery", NURSERY_CAPACITY);
+        #[cfg(feature = "cache")]
+        let subscriptions = add_subscriptions(&mut root, &endpoint);
         // Its giving up is the service's end: what the service itself is made of is broken.
         let mut application =
             Supervisor::new("application").intensity(intensity).defaults(actors).significant();
@@ -177,6 +183,8 @@ impl Tree {
             ask_timeout,
             #[cfg(feature = "cache")]
             endpoint,
+            #[cfg(feature = "cache")]
+            subscriptions,
         })
     }
 
@@ -184,6 +192,12 @@ impl Tree {
     #[cfg(feature = "cache")]
     pub fn cache(&self) -> Cache {
         Cache::new(Arc::clone(&self.endpoint))
+    }
+
+    /// The way to what others publish. Answers from memory.
+    #[cfg(feature = "cache")]
+    pub fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
     }
 
     /// Whoever takes messages of type `M`. Answers from memory.
@@ -246,6 +260,8 @@ impl Tree {
 
     /// Ends every actor in reverse start order within `budget`.
     pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
+        #[cfg(feature = "cache")]
+        self.subscriptions.close();
         self.system.shutdown(budget).await
     }
 }
@@ -273,6 +289,14 @@ async fn add_redis(root: &mut Supervisor, setup: &Setup) -> Result<Arc<Endpoint>
             .accepts(health::Message::ProbeNow),
     );
     Ok(endpoint)
+}
+
+#[cfg(feature = "cache")]
+fn add_subscriptions(root: &mut Supervisor, endpoint: &Arc<Endpoint>) -> Subscriptions {
+    let subscriptions = Subscriptions::new(Arc::clone(endpoint));
+    let followed = subscriptions.clone();
+    root.actor(Actor::new("subscriptions", move || subscriptions::Keeper::new(&followed)));
+    subscriptions
 }
 
 /// The first server is there before the tree is: nobody finds Redis away who only came early.

@@ -22,6 +22,7 @@ use super::lease::{Lease, Leases, Waiting, most_waiting};
 use super::link::Link;
 use super::manager::jittered;
 use super::probe::{Probe, ping};
+use super::pubsub::{Deliver, Incoming, PubSub};
 use super::script::Scripts;
 use super::verdict::Health;
 use crate::deadline;
@@ -188,6 +189,15 @@ impl Endpoint {
         Ok(Probe::new(line, &self.connector))
     }
 
+    /// Connects for subscriptions, at the pace of [`Endpoint::probe_connection`]. What is published goes to `deliver`,
+    /// on RESP2 as long as the second half is followed. Goes to Redis. *Cancel safety*: may be dropped.
+    pub(crate) async fn pubsub_connection(
+        &self,
+        deliver: Deliver,
+    ) -> Result<(PubSub, Incoming), Cause> {
+        PubSub::connect(&self.connector, deliver).await
+    }
+
     /// A connection that is shared while it can be: most commands go out together with those of other callers, and the
     /// first one that needs a connection to itself leases one. Answers from memory while a lane serves; else waits for
     /// one, for as long as one attempt to connect may take.
@@ -233,7 +243,7 @@ impl Endpoint {
         {
             self.lanes.place(place).store(None);
             lane.retire(loss);
-            self.connector.pace().await;
+            self.connector.wait_turn().await;
         }
         let new = self.connect_lane(self.lanes.load_of(place)).await;
         if let Some(old) = self.lanes.publish(place, new) {

@@ -155,7 +155,14 @@ async fn the_service_shows_itself() {
 
     let tree = quickstart.tree().await;
     let ids: Vec<_> = tree["children"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
-    let wanted = ["embedded-redis", "pool-manager", "health-monitor", "nursery", "application"];
+    let wanted = [
+        "embedded-redis",
+        "pool-manager",
+        "health-monitor",
+        "nursery",
+        "subscriptions",
+        "application",
+    ];
     assert_eq!(ids, wanted);
     let pool = find(&tree, "pool-manager").unwrap();
     for (field, value) in [
