@@ -33,6 +33,8 @@ pub(crate) struct Line {
     is_pinging: bool,
     /// Attempts and connections that came to nothing since the server last answered.
     failures: u32,
+    /// Why the next attempt is not to be made at once.
+    trouble: Option<Cause>,
     idle_beats: u32,
 }
 
@@ -61,7 +63,7 @@ impl Keeper {
     fn work(&self, cx: &Cx<Mail>, line: &mut Line) {
         match &line.wire {
             Some(wire) => self.tell(cx, wire),
-            None if self.registry.with(|state| state.is_wanted()) => self.connect(cx, line, None),
+            None if self.registry.with(|state| state.is_wanted()) => self.connect(cx, line),
             None => {}
         }
     }
@@ -76,8 +78,7 @@ impl Keeper {
         cx.task("tell", told, move |answers| Mail::Answered { epoch, answers });
     }
 
-    /// `failed` is why the attempt before this one came to nothing.
-    fn connect(&self, cx: &Cx<Mail>, line: &mut Line, failed: Option<Cause>) {
+    fn connect(&self, cx: &Cx<Mail>, line: &mut Line) {
         if std::mem::replace(&mut line.is_connecting, true) {
             return;
         }
@@ -87,8 +88,10 @@ impl Keeper {
             let message = Message::new(message);
             registry.with(|state| state.deliver(epoch, &message));
         });
-        let pause =
-            failed.map_or(Duration::ZERO, |cause| pause(line.failures, cause, fastrand::f64()));
+        let pause = match line.trouble {
+            Some(cause) => pause(line.failures, cause, fastrand::f64()),
+            None => Duration::ZERO,
+        };
         let endpoint = Arc::clone(&self.endpoint);
         let connect = async move {
             sleep(pause).await;
@@ -103,10 +106,10 @@ impl Keeper {
         self.registry.with(State::lost);
         line.wire = None;
         line.is_pinging = false;
-        let failed = (line.failures > 0).then_some(cause);
+        line.trouble = (line.failures > 0).then_some(cause);
         line.failures += 1;
         if self.registry.with(|state| state.is_wanted()) {
-            self.connect(cx, line, failed);
+            self.connect(cx, line);
         }
     }
 
@@ -209,12 +212,13 @@ impl Server for Keeper {
             Mail::Connected { epoch: _, made: Err(cause) } => {
                 line.is_connecting = false;
                 line.failures += 1;
+                line.trouble = Some(cause);
                 if line.failures >= STANDING {
                     let error = redis::Error::unavailable(cause);
                     self.registry.with(|state| state.fail_waiting(&error));
                 }
                 if self.registry.with(|state| state.is_wanted()) {
-                    self.connect(cx, line, Some(cause));
+                    self.connect(cx, line);
                 }
             }
             Mail::Closed { epoch } if line.wire(epoch).is_some() => {
