@@ -291,12 +291,15 @@ impl Connector {
         let open = async |login: &RedisConnectionInfo| {
             Wire::open(self.stream().await?, login, is_shared, None, &ending).await
         };
-        let mut opened =
-            if self.speaks_resp2() { None } else { Some(open(&in_resp3(&login)).await) };
-        if opened.as_ref().is_none_or(|opened| self.falls_back(opened)) {
-            opened = Some(open(&login).await);
+        let mut opened = None;
+        if !self.speaks_resp2() {
+            let in_resp3 = open(&in_resp3(&login)).await;
+            opened = Some(in_resp3).filter(|opened| !self.falls_back(opened));
         }
-        let opened = opened.expect("it was opened in one protocol or the other");
+        let opened = match opened {
+            Some(opened) => opened,
+            None => open(&login).await,
+        };
         let mut wire = opened.map_err(|error| Cause::of_handshake(&error))?;
         self.name(&mut wire, purpose).await?;
         if let (Purpose::Lane(_), Some(loading)) = (purpose, self.scripts.loading()) {
