@@ -48,7 +48,7 @@ impl Callers {
 async fn once(app: &App, caller: u64) -> Result<(), Error> {
     let value = uuid::Uuid::new_v4().to_string();
     let mut conn = app.state.cache().unwrap().get().await?;
-    if caller % 4 == 0 {
+    if caller.is_multiple_of(4) {
         conn.pin().await?;
     }
     conn.set_ex(&value, &value, 60).await?;

@@ -49,11 +49,11 @@ pub(crate) async fn cancels(server_url: &str, proxy: &Proxy, operations: u64, se
         done: AtomicBool::new(false),
     });
     let mut callers = JoinSet::new();
-    for caller in 0..CALLERS {
+    for number in 0..CALLERS {
         let run = Arc::clone(&run);
-        let chance = Rng::with_seed(seed ^ (caller + 1).wrapping_mul(SPREAD));
+        let chance = Rng::with_seed(seed ^ (number + 1).wrapping_mul(SPREAD));
         callers.spawn(
-            Caller { run, caller, chance, report: Report::default(), added: 0, perhaps_added: 0 }
+            Caller { run, number, chance, report: Report::default(), added: 0, perhaps_added: 0 }
                 .work(),
         );
     }
@@ -120,7 +120,7 @@ async fn storms(run: &Run, proxy: &Proxy) -> u64 {
 
 struct Caller {
     run: Arc<Run>,
-    caller: u64,
+    number: u64,
     chance: Rng,
     report: Report,
     added: u64,
@@ -140,7 +140,7 @@ impl Caller {
             }
             let Some(mut conn) = self.connection(kept.take()).await else { continue };
             let operation =
-                Operation::new(self.chance.u8(..10), self.caller, number, &mut self.chance);
+                Operation::new(self.chance.u8(..10), self.number, number, &mut self.chance);
             let limit = self.limit();
             let asked = operation.ask(&mut conn, &self.run);
             // Dropped from outside, and ended by a deadline within.
