@@ -267,7 +267,8 @@ async fn a_server_that_loads_is_waited_for_and_then_told_to_be_loading() {
     within(Duration::from_secs(20), "service after loading", async || {
         let begun = Instant::now();
         let found = conn.get::<_, Option<String>>("mine").await;
-        assert!(begun.elapsed() < Duration::from_millis(1300) + SLACK, "{:?}", begun.elapsed());
+        // To get a lane, to be told to come again, and to ask again.
+        assert!(begun.elapsed() < Duration::from_secs(2) + SLACK, "{:?}", begun.elapsed());
         match found {
             Ok(value) => {
                 assert_eq!(value.as_deref(), Some("kept"), "nothing is read before it is loaded");

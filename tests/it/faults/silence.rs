@@ -284,3 +284,23 @@ async fn a_connection_may_take_far_longer_to_be_made_than_a_command() {
     conn.set("k", "v").await.unwrap();
     assert!(begun.elapsed() >= 2 * far, "a lane and a lease were made");
 }
+
+// redis R3, R27
+#[tokio::test]
+async fn a_lane_that_took_long_to_be_made_is_not_given_up_for_those_who_waited_for_it() {
+    let ground = Ground::new(1, Duration::from_millis(100)).await;
+    let mut conns = Vec::new();
+    for _ in 0..10 {
+        conns.push(ground.conn().await);
+    }
+    ground.proxy.set_for_new(Weather::Distant(Duration::from_millis(400))).await;
+    ground.proxy.set_for_open(Weather::Cut);
+    eventually("no lane is left", async || (ground.endpoint.status().lanes == 0).then_some(()))
+        .await;
+    let before = ground.proxy.accepted();
+    for found in join_all(conns.iter_mut().map(|conn| conn.get::<_, Option<String>>("k"))).await {
+        assert_eq!(found, Ok(None));
+    }
+    let lanes = ground.endpoint.lane_count();
+    assert!(ground.proxy.accepted() <= before + lanes, "each was made once");
+}
