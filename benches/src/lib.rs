@@ -8,6 +8,7 @@
 pub mod server;
 
 use std::fmt;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -17,12 +18,19 @@ use tokio::time::Instant;
 pub const ROUNDS: usize = 15;
 
 /// What one rival needed for its share of one round.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Cost {
     /// By the clock on the wall.
     pub wall: Duration,
     /// By the processor time of this process, all threads.
     pub cpu: Duration,
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, more: Self) {
+        self.wall += more.wall;
+        self.cpu += more.cpu;
+    }
 }
 
 /// Measures what `work` costs.

@@ -11,7 +11,7 @@ pub use mainstay_actors::{
     cache::{PoolStats, PoolStatus},
     health::{GetHealth, ProbeNow, Report as HealthReport},
     pool::{GetPoolStatus, RebuildPool},
-    redis::{Cause, Config, Error, Link, Ttl},
+    redis::{Call, Cause, Config, Error, Link, Script, Tls, Transaction, Ttl},
 };
 
 /// The way to Redis: there is none in a service that was built without the feature `cache`.

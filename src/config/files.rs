@@ -121,15 +121,7 @@ fn layer(text: &str, source: &str, report: &mut Report) -> Option<Layer> {
             ));
             continue;
         }
-        match value {
-            Value::Dict(_, values) => fill(&mut layer, &section, values, report),
-            _ => report.faults.push(Fault::new(
-                &section,
-                source,
-                "a single value",
-                format!("a section, [{section}]"),
-            )),
-        }
+        fill_from(&mut layer, &section, value, report);
     }
     if !foreign.is_empty() {
         report.notes.push(format!("passed over in {source}, not ours: {}", foreign.join(", ")));
@@ -137,18 +129,30 @@ fn layer(text: &str, source: &str, report: &mut Report) -> Option<Layer> {
     Some(layer)
 }
 
+fn fill_from(layer: &mut Layer, section: &str, value: Value, report: &mut Report) {
+    match value {
+        Value::Dict(_, values) => fill(layer, section, values, report),
+        _ => report.faults.push(Fault::new(
+            section,
+            &layer.source,
+            "a single value",
+            format!("a section, [{section}]"),
+        )),
+    }
+}
+
 fn fill(layer: &mut Layer, section: &str, values: Dict, report: &mut Report) {
     for (name, value) in values {
+        let path = format!("{section}.{name}");
+        if keys::sections().any(|ours| ours == path) {
+            fill_from(layer, &path, value, report);
+            continue;
+        }
         let spell = |key: &keys::Key| format!("[{}] {}", key.section, key.name);
         let Some(key) = report.key(section, &name, &layer.source, spell) else { continue };
         if layer.values.iter().any(|(known, _)| known.path() == key.path()) {
             let wanted = format!("{} alone", key.name);
-            report.faults.push(Fault::new(
-                &format!("{section}.{name}"),
-                &layer.source,
-                "a key given twice",
-                wanted,
-            ));
+            report.faults.push(Fault::new(&path, &layer.source, "a key given twice", wanted));
         } else {
             layer.values.push((key, value));
         }

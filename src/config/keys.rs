@@ -1,13 +1,16 @@
 //! The table of keys: everything a configuration may say. Files, variables, faults and docs/configuration.md all go
 //! by it.
 
+#[cfg(feature = "cache")]
+use std::path::PathBuf;
+
 use super::Config;
 use super::slot::{Least, Slot};
 
 /// One key of one section.
 #[derive(Debug)]
 pub(super) struct Key {
-    /// The section it stands in, without brackets.
+    /// The section it stands in, without brackets. One within another is named as in `redis.tls`.
     pub(super) section: &'static str,
     pub(super) name: &'static str,
     pub(super) slot: Slot,
@@ -23,18 +26,18 @@ impl Key {
 
     /// Its variable without the prefix, as in `REDIS_URL`.
     pub(super) fn variable(&self) -> String {
-        format!("{}_{}", self.section, self.name).to_ascii_uppercase()
+        format!("{}_{}", self.section, self.name).replace('.', "_").to_ascii_uppercase()
     }
 }
 
 /// Every key, section by section.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
-    SERVICE.iter().chain(&REDIS).chain(&SUPERVISION)
+    SERVICE.iter().chain(&REDIS).chain(&REDIS_TLS).chain(&SUPERVISION)
 }
 
-/// The names of our sections.
+/// The names of our sections, one within another before that other.
 pub(super) fn sections() -> impl Iterator<Item = &'static str> {
-    [SERVICE.first(), REDIS.first(), SUPERVISION.first()]
+    [SERVICE.first(), REDIS_TLS.first(), REDIS.first(), SUPERVISION.first()]
         .into_iter()
         .flatten()
         .map(|key| key.section)
@@ -87,6 +90,8 @@ macro_rules! keys {
 
 #[cfg(feature = "cache")]
 const MOST_CONNECTIONS: u32 = 10_000;
+#[cfg(feature = "cache")]
+const MOST_LANES: u32 = 64;
 const MOST_RESTARTS: u32 = 1000;
 const MOST_MESSAGES: u32 = 1 << 20;
 const LARGEST_BODY_BYTES: u64 = 1 << 30;
@@ -104,11 +109,12 @@ static SERVICE: [Key; 9] = keys! { service:
 };
 
 #[cfg(feature = "cache")]
-static REDIS: [Key; 11] = keys! { redis:
+static REDIS: [Key; 12] = keys! { redis:
     url = Url "Where Redis is; may hold user, password and database. `embedded` starts a private server."
-    max_connections = Count(MOST_CONNECTIONS) "The most leases that are out at once."
+    max_connections = Count(MOST_CONNECTIONS) "The most connections that requests have to themselves at once (leases). Those that all share come on top."
+    lanes = Auto(MOST_LANES) "How many connections all requests share for commands that need none to themselves; `auto` is one for each processor, at most 4. One more carries large values."
     connection_timeout = Time(Least::Millisecond) "The longest wait for a lease; a request's own deadline may end it sooner."
-    connect_timeout = Time(Least::Millisecond) "The longest time for one attempt to connect, authentication included."
+    connect_timeout = Time(Least::Millisecond) "The longest time for one attempt to connect, TLS and authentication included."
     command_timeout = Time(Least::Millisecond) "The longest time for one command or pipeline."
     password_file = File "A file of at most 4 096 bytes that holds the password; read again at each attempt to connect, and wins over the URL's."
     recycle_timeout = Time(Least::Millisecond) "The age, 20 % more or less, at which a connection is replaced."
@@ -118,8 +124,38 @@ static REDIS: [Key; 11] = keys! { redis:
     drain_timeout = Time(Least::Millisecond) "How long leases of a replaced pool may stay out before they are cut."
 };
 
+#[cfg(feature = "cache")]
+static REDIS_TLS: [Key; 3] = [
+    tls_file(
+        "ca_file",
+        |config| &mut config.redis.tls.ca_file,
+        "The certificates of the authorities that the server's may come from, and of no others; without it the public ones.",
+    ),
+    tls_file(
+        "cert_file",
+        |config| &mut config.redis.tls.cert_file,
+        "Our own certificate, for a server that asks for one. Goes with `key_file`.",
+    ),
+    tls_file(
+        "key_file",
+        |config| &mut config.redis.tls.key_file,
+        "The private key of `cert_file`, not encrypted.",
+    ),
+];
+
+#[cfg(feature = "cache")]
+const fn tls_file(
+    name: &'static str,
+    field: fn(&mut Config) -> &mut Option<PathBuf>,
+    doc: &'static str,
+) -> Key {
+    Key { section: "redis.tls", name, slot: Slot::File(field), doc }
+}
+
 #[cfg(not(feature = "cache"))]
 static REDIS: [Key; 0] = [];
+#[cfg(not(feature = "cache"))]
+static REDIS_TLS: [Key; 0] = [];
 
 static SUPERVISION: [Key; 8] = keys! { supervision:
     intensity = Count(MOST_RESTARTS) "How many restarts a supervisor grants within `within` before it gives up."

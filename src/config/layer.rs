@@ -22,13 +22,18 @@ impl Provider for Layer {
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         let mut sections = Dict::new();
         for (key, value) in &self.values {
-            let section =
-                sections.entry(key.section.to_owned()).or_insert_with(|| Value::from(Dict::new()));
-            if let Value::Dict(_, section) = section {
+            if let Some(section) = key.section.split('.').try_fold(&mut sections, within) {
                 section.insert(key.name.to_owned(), value.clone());
             }
         }
         Ok(Profile::Default.collect(sections))
+    }
+}
+
+fn within<'a>(sections: &'a mut Dict, name: &str) -> Option<&'a mut Dict> {
+    match sections.entry(name.to_owned()).or_insert_with(|| Value::from(Dict::new())) {
+        Value::Dict(_, section) => Some(section),
+        _ => None,
     }
 }
 

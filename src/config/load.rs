@@ -35,6 +35,8 @@ pub(super) fn load(environment: &dyn Environment, name: Option<&str>) -> Result<
         config.service.drain_delay = service::Config::DRAIN_DELAY_IN_PRODUCTION.min(most);
     }
     check_pairs(&config, &sources, &mut report.faults);
+    #[cfg(feature = "cache")]
+    check_redis(&config, &sources, &mut report.faults);
 
     if report.faults.is_empty() {
         Ok(Loaded { config, notes: report.notes, surroundings: Surroundings::of(environment) })
@@ -52,6 +54,8 @@ pub(super) fn validate(config: &Config) -> Result<(), Error> {
         }
     }
     check_pairs(config, &BTreeMap::new(), &mut faults);
+    #[cfg(feature = "cache")]
+    check_redis(config, &BTreeMap::new(), &mut faults);
     if faults.is_empty() { Ok(()) } else { Err(Error::new(faults)) }
 }
 
@@ -129,6 +133,20 @@ fn check_pairs(config: &Config, sources: &BTreeMap<String, String>, faults: &mut
         "supervision.backoff_max",
         format!("at most backoff_max, which is {}", quoted(supervision.backoff_max)),
     );
+}
+
+/// The same for what the room that connects knows of its own keys.
+#[cfg(feature = "cache")]
+fn check_redis(config: &Config, sources: &BTreeMap<String, String>, faults: &mut Vec<Fault>) {
+    let source_of_tls = sources.iter().find(|(key, _)| key.starts_with("redis.tls."));
+    for fault in config.redis.validate() {
+        let key = format!("redis.{}", fault.key);
+        if faults.iter().all(|known| known.key != key) {
+            let source = sources.get(&key).or(source_of_tls.map(|(_, source)| source));
+            let source = source.map_or(CODE, String::as_str);
+            faults.push(Fault::new(&key, source, fault.given, fault.wanted));
+        }
+    }
 }
 
 fn quoted(time: Duration) -> Given {

@@ -28,6 +28,8 @@ pub(super) enum Slot {
     Port(Field<u16>),
     Switch(Field<bool>),
     Count(Field<u32>, u32),
+    /// A count, or the word `auto`.
+    Auto(Field<Option<u32>>, u32),
     Capacity(Field<usize>, u32),
     Size(Field<usize>, u64),
     Time(Field<Duration>, Least),
@@ -84,6 +86,16 @@ impl Slot {
                 field,
                 bounded(given.whole(), 1..=most).and_then(|number| u32::try_from(number).ok()),
             ),
+            Self::Auto(field, most) => put(
+                config,
+                field,
+                match given.text() {
+                    Some("auto") => Some(None),
+                    _ => bounded(given.whole(), 1..=most)
+                        .and_then(|number| u32::try_from(number).ok())
+                        .map(Some),
+                },
+            ),
             Self::Capacity(field, most) => put(
                 config,
                 field,
@@ -117,6 +129,10 @@ impl Slot {
             Self::Port(field) => Given::Whole(i128::from(*field(config))),
             Self::Switch(field) => Given::Switch(*field(config)),
             Self::Count(field, _) => Given::Whole(i128::from(*field(config))),
+            Self::Auto(field, _) => match *field(config) {
+                Some(number) => Given::Whole(i128::from(number)),
+                None => Given::Text("auto".to_owned()),
+            },
             Self::Capacity(field, _) => {
                 Given::Whole(i128::try_from(*field(config)).unwrap_or(i128::MAX))
             }
@@ -138,6 +154,7 @@ impl Slot {
             Self::Port(_) => "a port",
             Self::Switch(_) => "a switch",
             Self::Count(..) | Self::Capacity(..) => "a count",
+            Self::Auto(..) => "a count or a word",
             Self::Size(..) => "a size",
             Self::Time(..) => "a duration",
         }
@@ -147,13 +164,16 @@ impl Slot {
     pub(super) fn bound(self) -> String {
         match self {
             Self::Name(_) => format!("1 to {NAME_BYTES} bytes without white space or /"),
-            Self::Url(_) => "redis://, valkey://, unix:// or embedded".to_owned(),
+            Self::Url(_) => {
+                "redis://, rediss://, valkey://, valkeys://, unix:// or embedded".to_owned()
+            }
             Self::Levels(_) => "trace, debug, info, warn, error, off, or a list".to_owned(),
             Self::File(_) => "not empty".to_owned(),
             Self::Address(_) => "IPv4 or IPv6".to_owned(),
             Self::Port(_) => "0 to 65535".to_owned(),
             Self::Switch(_) => "true or false".to_owned(),
             Self::Count(_, most) | Self::Capacity(_, most) => format!("1 to {most}"),
+            Self::Auto(_, most) => format!("1 to {most}, or auto"),
             Self::Size(_, most) => format!("1B to {}", size_text(most)),
             Self::Time(_, least) => {
                 format!(

@@ -82,12 +82,20 @@ fn without_prefix(name: &str, prefix: &str) -> Option<String> {
 /// The section of ours that `rest` begins with, and what follows it.
 fn split(rest: &str) -> Option<(&'static str, &str)> {
     keys::sections().find_map(|section| {
-        let key = rest.strip_prefix(section)?;
+        let mut parts = section.split('.');
+        let first = rest.strip_prefix(parts.next()?)?;
+        let key =
+            parts.try_fold(first, |rest, part| without_underscore(rest)?.strip_prefix(part))?;
         if key.is_empty() {
             return Some((section, key));
         }
-        Some((section, key.strip_prefix("__").or_else(|| key.strip_prefix('_'))?))
+        Some((section, without_underscore(key)?))
     })
+}
+
+/// What follows one underscore or two.
+fn without_underscore(rest: &str) -> Option<&str> {
+    rest.strip_prefix("__").or_else(|| rest.strip_prefix('_'))
 }
 
 fn setting(

@@ -23,3 +23,5 @@ mod readiness;
 mod shutdown;
 #[cfg(all(feature = "cache", feature = "chaos"))]
 mod supervision;
+#[cfg(feature = "tls")]
+mod tls;

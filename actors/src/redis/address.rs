@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use ::redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use ::redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 
 /// Where an endpoint is, and as whom to log in. Shows itself without the password.
 #[derive(Clone)]
@@ -12,6 +12,8 @@ pub enum Address {
         host: String,
         /// Default 6379.
         port: u16,
+        /// Whether all that is said is encrypted.
+        is_tls: bool,
         /// As whom, and which database.
         login: Login,
     },
@@ -48,7 +50,7 @@ impl Address {
     /// Reads an address from a URL; white space around it does not count. Answers from memory.
     ///
     /// # Errors
-    /// A [`Fault`] that says what is wanted instead, also for what is not supported yet: TLS, clusters, sentinels.
+    /// A [`Fault`] that says what is wanted instead, also for what is not supported yet: clusters, sentinels.
     pub fn parse(url: &str) -> Result<Self, Fault> {
         let url = url.trim();
         if url == "embedded" {
@@ -58,11 +60,13 @@ impl Address {
         if url.contains(',') && url.matches("://").count() > 1 {
             return Err(fault("one address: a cluster's list of nodes is not supported yet"));
         }
-        let Some((scheme, _)) = url.split_once("://") else {
+        let Some((scheme, rest)) = url.split_once("://") else {
             return Err(fault(FORMS));
         };
+        let is_tls = matches!(scheme, "rediss" | "valkeys");
         match scheme {
             "redis" | "valkey" | "unix" | "redis+unix" | "valkey+unix" => {}
+            "rediss" | "valkeys" if cfg!(feature = "tls") => {}
             "rediss" | "valkeys" => {
                 return Err(fault(
                     "redis:// or unix://: TLS needs the feature `tls`, which this build does not have",
@@ -73,11 +77,19 @@ impl Address {
             }
             _ => return Err(fault(FORMS)),
         }
-        let Some(parsed) = ::redis::parse_redis_url(url) else {
+        // The sessions are ours, so the redis crate need not know of TLS.
+        let plain = if is_tls { format!("redis://{rest}") } else { url.to_owned() };
+        let Some(parsed) = ::redis::parse_redis_url(&plain) else {
             return Err(fault(
                 "redis://[user][:password@]host[:port][/database], special characters percent-encoded",
             ));
         };
+        if parsed.fragment() == Some("insecure") {
+            return Err(fault(
+                "the same without #insecure: certificates are always verified, and tls.ca_file names authorities of \
+                 your own",
+            ));
+        }
         let is_unix = scheme.ends_with("unix");
         if parsed.fragment().is_some()
             || parsed.query_pairs().any(|(key, _)| !(is_unix && UNIX_QUERY.contains(&&*key)))
@@ -118,7 +130,7 @@ impl Address {
             database: info.redis_settings().db(),
         };
         match info.addr().clone() {
-            ConnectionAddr::Tcp(host, port) => Ok(Self::Tcp { host, port, login }),
+            ConnectionAddr::Tcp(host, port) => Ok(Self::Tcp { host, port, is_tls, login }),
             ConnectionAddr::Unix(path) => Ok(Self::Unix { path, login }),
             _ => Err(fault(FORMS)),
         }
@@ -129,13 +141,11 @@ impl Address {
         Self::Unix { path: path.into(), login: Login::default() }
     }
 
-    /// What redis needs to connect; `password` wins over the URL's own. `None` for an embedded server whose socket
-    /// is not known.
-    pub(super) fn connection_info(&self, password: Option<&str>) -> Option<ConnectionInfo> {
-        let (address, login) = match self {
-            Self::Tcp { host, port, login } => (ConnectionAddr::Tcp(host.clone(), *port), login),
-            Self::Unix { path, login } => (ConnectionAddr::Unix(path.clone()), login),
-            Self::Embedded => return None,
+    /// What redis needs to log in; `password` wins over the URL's own.
+    pub(super) fn login(&self, password: Option<&str>) -> RedisConnectionInfo {
+        let login = match self {
+            Self::Tcp { login, .. } | Self::Unix { login, .. } => login,
+            Self::Embedded => return RedisConnectionInfo::default(),
         };
         let mut settings = RedisConnectionInfo::default().set_db(login.database);
         if let Some(password) = password.or(login.password.as_deref()) {
@@ -144,8 +154,11 @@ impl Address {
         if let Some(user) = &login.user {
             settings = settings.set_username(user);
         }
-        let info = address.into_connection_info().ok()?;
-        Some(info.set_redis_settings(settings))
+        settings
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tcp { is_tls: true, .. })
     }
 
     /// The database that every connection starts in.
@@ -160,11 +173,11 @@ impl Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port, login } if host.contains(':') => {
-                write!(f, "redis://{}[{host}]:{port}/{}", login.mask(), login.database)
-            }
-            Self::Tcp { host, port, login } => {
-                write!(f, "redis://{}{host}:{port}/{}", login.mask(), login.database)
+            Self::Tcp { host, port, is_tls, login } => {
+                let scheme = if *is_tls { "rediss" } else { "redis" };
+                let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+                let (mask, database) = (login.mask(), login.database);
+                write!(f, "{scheme}://{mask}{open}{host}{close}:{port}/{database}")
             }
             Self::Unix { path, login } => {
                 write!(f, "unix://{}?db={}", path.display(), login.database)
@@ -224,4 +237,4 @@ fn shown(url: &str) -> String {
 
 /// What the redis crate reads for a socket.
 const UNIX_QUERY: &[&str] = &["db", "user", "pass"];
-const FORMS: &str = "redis://host:port, valkey://host:port, unix:///path or embedded";
+const FORMS: &str = "redis://host:port, valkey://host:port, with TLS rediss:// or valkeys://, unix:///path or embedded";

@@ -18,8 +18,35 @@ pub enum Cause {
     #[error("host name not resolved; check the url and the resolver")]
     Dns,
     /// The encrypted session could not be established.
-    #[error("tls failed; check certificates and the url's scheme")]
+    #[error(
+        "tls failed; check that the server's certificate is valid, names the host of the url and comes from an authority of tls.ca_file, and whether the server wants a certificate of ours (tls.cert_file)"
+    )]
     Tls,
+    /// What answers there does not speak TLS.
+    #[error(
+        "the other side does not speak tls; check that the port of the url is the server's port for tls, or say redis:// if it has none"
+    )]
+    NotTls,
+    /// No encrypted session came about in time. A server that does not speak TLS may wait for more without a word.
+    #[error(
+        "no answer to the tls handshake in time; check that the port of the url is the server's port for tls, the server's load and the network"
+    )]
+    TlsTimeout,
+    /// The file with the authorities' certificates could not be read, or holds something else.
+    #[error(
+        "tls.ca_file holds no certificates; check its path and permissions, wanted is a regular file of at most 1 MiB with certificates in PEM"
+    )]
+    CaFile,
+    /// The file with our own certificate could not be read, or holds something else.
+    #[error(
+        "tls.cert_file holds no certificate; check its path and permissions, wanted is a regular file of at most 1 MiB with certificates in PEM"
+    )]
+    CertFile,
+    /// The file with our own certificate's key could not be read, or holds something else.
+    #[error(
+        "tls.key_file holds no private key that belongs to tls.cert_file; check its path and permissions, wanted is a regular file of at most 1 MiB with a key in PEM that is not encrypted"
+    )]
+    KeyFile,
     /// The user or password was not accepted.
     #[error("authentication failed; check user and password")]
     Auth,
@@ -55,17 +82,19 @@ pub enum Cause {
     /// The connection was closed under way.
     #[error("the connection was closed by the other side")]
     Closed,
-    /// The connection was closed before it was ready. A server that is full does this, and so does one that expects
-    /// TLS.
+    /// The connection was closed before it was ready. A server that is full does this, one that expects TLS, and one
+    /// that expects a certificate of ours.
     #[error(
-        "the connection was closed during the handshake; check the server's maxclients, a proxy in between, and whether tls is expected"
+        "the connection was closed during the handshake; check the server's maxclients, a proxy in between, and whether the server expects tls (rediss://) or a certificate of ours (tls.cert_file)"
     )]
     HandshakeClosed,
     /// We closed the connection ourselves: its generation was replaced or the service stops.
     #[error("the connection belongs to a closed generation")]
     Replaced,
     /// What came back is no reply of Redis.
-    #[error("the reply is not the redis protocol; check that the url names a redis server")]
+    #[error(
+        "the reply is not the redis protocol; check that the url names a redis server, and whether it expects tls (rediss://)"
+    )]
     Protocol,
     /// A defect of ours while connecting.
     #[error("connecting failed by a defect")]
@@ -85,10 +114,7 @@ impl Cause {
         }
         match error.kind() {
             ErrorKind::AuthenticationFailed => Self::Auth,
-            ErrorKind::Io => {
-                io_error(error).map_or(Self::Closed, |error| Self::of_io(error.kind()))
-            }
-            ErrorKind::Client => Self::Tls,
+            ErrorKind::Io => io_error(error).map_or(Self::Closed, Self::of_io),
             // The library words these two and gives them no kind of their own.
             ErrorKind::Server(ServerErrorKind::ResponseError)
                 if error.to_string().starts_with("Redis server refused to switch database") =>
@@ -127,8 +153,12 @@ impl Cause {
         }
     }
 
-    fn of_io(kind: io::ErrorKind) -> Self {
-        match kind {
+    pub(super) fn of_io(error: &io::Error) -> Self {
+        #[cfg(feature = "tls")]
+        if let Some(cause) = error.get_ref().and_then(|inner| super::tls::cause_of(inner)) {
+            return cause;
+        }
+        match error.kind() {
             // A socket file that is not there yet is a server that does not listen yet.
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Self::Timeout,

@@ -3,14 +3,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::Address;
+use super::tls::Tls;
 
 /// How one Redis endpoint is reached and used.
 ///
 /// Every size and every duration must be more than zero; [`Config::validate`] names each fault.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where Redis is: `redis://`, `valkey://`, `unix://` or `embedded`. May hold a user and a password.
-    /// Default `redis://localhost:6379`.
+    /// Where Redis is: `redis://`, `valkey://`, with TLS `rediss://`, `valkeys://`, or `unix://` or `embedded`. May
+    /// hold a user and a password. Default `redis://localhost:6379`.
     pub url: String,
     /// The most leases that are out at once, and so the most connections that callers use. Default 50, at most
     /// 10 000 (the server's own `maxclients` default).
@@ -21,7 +22,7 @@ pub struct Config {
     /// The longest wait for a lease; a request's deadline may end it sooner, and so does `connect_timeout` while new
     /// connections cannot be made. Default 30 s. At most 16 callers for each lease (at least 1 024) wait at once.
     pub connection_timeout: Duration,
-    /// The longest time for one attempt to connect: name lookup, connect, handshake, authentication. Default 1 s.
+    /// The longest time for one attempt to connect: name lookup, connect, handshakes, authentication. Default 1 s.
     pub connect_timeout: Duration,
     /// The longest time for one command or pipeline; a request's deadline may end it sooner, and a blocking command
     /// gets its own block time on top. Default 500 ms.
@@ -29,6 +30,8 @@ pub struct Config {
     /// A regular file of at most 4 096 bytes that holds the password. It is read again at each attempt to connect and
     /// wins over a password in `url`, which does not stand in for an empty file. Default none.
     pub password_file: Option<PathBuf>,
+    /// The certificates of TLS. Default none: the server's comes from a public authority and asks for none of ours.
+    pub tls: Tls,
     /// The age, 20 % more or less, at which a connection is replaced between two commands. Default 5 min.
     pub recycle_timeout: Duration,
     /// The time from one health probe to the next. Default 500 ms.
@@ -66,6 +69,7 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(1),
             command_timeout: Duration::from_millis(500),
             password_file: None,
+            tls: Tls::default(),
             recycle_timeout: Duration::from_secs(5 * 60),
             probe_interval: Duration::from_millis(500),
             probe_timeout: Duration::from_millis(250),
@@ -87,6 +91,7 @@ impl Config {
                 wanted: fault.wanted.to_owned(),
             });
         }
+        faults.extend(self.tls.validate(&self.url));
         if !(1..=MOST_CONNECTIONS).contains(&self.max_connections) {
             faults.push(Fault {
                 key: "max_connections",
@@ -152,6 +157,7 @@ impl fmt::Debug for Config {
             connect_timeout,
             command_timeout,
             password_file,
+            tls,
             recycle_timeout,
             probe_interval,
             probe_timeout,
@@ -171,6 +177,7 @@ impl fmt::Debug for Config {
             .field("connect_timeout", connect_timeout)
             .field("command_timeout", command_timeout)
             .field("password_file", password_file)
+            .field("tls", tls)
             .field("recycle_timeout", recycle_timeout)
             .field("probe_interval", probe_interval)
             .field("probe_timeout", probe_timeout)

@@ -6,14 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{
-    AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError,
-    Value,
-};
+use ::redis::{ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, Value};
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
-use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -21,12 +16,15 @@ use super::address::Address;
 use super::cause::Cause;
 use super::config::Config;
 use super::connection::{Line, Open};
-use super::ending::{Ending, Loss};
+use super::ending::Ending;
 use super::error::Error;
+use super::file;
 use super::gate::ConnectGate;
 use super::lane::Load;
+use super::request::Batch;
 use super::script::Scripts;
-use super::socket::{Names, tcp_settings};
+use super::stream;
+use super::wire::Wire;
 
 /// Makes connections to one address.
 pub(super) struct Connector {
@@ -259,6 +257,7 @@ impl Connector {
         let made = match timeout(self.config.connect_timeout, attempt).await {
             Ok(Ok(made)) => made,
             Ok(Err(_panic)) => Err(Cause::Defect),
+            Err(_elapsed) if self.address.is_tls() => Err(Cause::TlsTimeout),
             Err(_elapsed) => Err(Cause::Timeout),
         };
         // A finished handshake does not end the trouble: a proxy may shake hands for a server that is away.
@@ -273,18 +272,23 @@ impl Connector {
             Some(path) => Some(password_in(path).await.ok_or(Cause::PasswordFile)?),
             None => None,
         };
-        let password = password.as_deref();
+        let login = self.address.login(password.as_deref());
+        let in_resp3 = login.clone().set_protocol(ProtocolVersion::RESP3);
         let ending = Arc::new(Ending::default());
-        let mut is_resp3 = !self.speaks_resp2.load(Ordering::Relaxed);
-        let mut opened = self.open_line(password, is_resp3, &ending).await;
-        if is_resp3 && opened.as_ref().is_err_and(knows_no_resp3) {
-            self.speaks_resp2.store(true, Ordering::Relaxed);
-            is_resp3 = false;
-            opened = self.open_line(password, is_resp3, &ending).await;
-        }
-        let mut mux = opened.map_err(|error| Cause::of_handshake(&error))?;
+        let opened = if self.speaks_resp2.load(Ordering::Relaxed) {
+            self.open_wire(purpose, login, &ending).await
+        } else {
+            match self.open_wire(purpose, in_resp3, &ending).await {
+                Err(error) if knows_no_resp3(&error) => {
+                    self.speaks_resp2.store(true, Ordering::Relaxed);
+                    self.open_wire(purpose, login, &ending).await
+                }
+                opened => opened,
+            }
+        };
+        let mut wire = opened.map_err(|error| Cause::of_handshake(&error))?;
         let named = ::redis::cmd("CLIENT").arg("SETNAME").arg(self.client_name(purpose)).take();
-        let named = mux.send_packed_command(&named).await;
+        let named = wire.send(&named).await;
         // A user without permission for CLIENT goes without a name: replies that are errors are values here.
         if let Value::ServerError(error) = named.map_err(|error| Cause::of_handshake(&error))?
             && Cause::of_code(error.code()) == Some(Cause::Auth)
@@ -292,7 +296,7 @@ impl Connector {
             return Err(Cause::Auth);
         }
         if let (Purpose::Lane(_), Some(loading)) = (purpose, self.scripts.loading()) {
-            let loaded = mux.send_packed_commands(&loading, 0, loading.len()).await;
+            let loaded = wire.send(&Batch::whole(&loading)).await;
             // A user without permission for SCRIPT, or a script that does not compile: the call will tell.
             loaded.map_err(|error| Cause::of_handshake(&error))?;
         }
@@ -301,36 +305,19 @@ impl Connector {
             Purpose::Lane(_) => &self.open.lanes,
             Purpose::Probe => &self.open.control,
         };
-        Ok(Line::new(mux, ending, is_resp3, Open::count(counter)))
+        Ok(Line::new(wire, ending, Open::count(counter)))
     }
 
-    async fn open_line(
+    async fn open_wire(
         &self,
-        password: Option<&str>,
-        is_resp3: bool,
+        purpose: Purpose,
+        login: RedisConnectionInfo,
         ending: &Arc<Ending>,
-    ) -> Result<MultiplexedConnection, RedisError> {
-        let Some(info) = self.address.connection_info(password) else {
-            return Err(Error::NotBuilt.into());
-        };
-        let protocol = if is_resp3 { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
-        let settings = info.redis_settings().clone().set_protocol(protocol);
-        let info = info.set_redis_settings(settings).set_tcp_settings(tcp_settings());
-        // Deadlines are kept per command above; two clocks on one command would contradict each other.
-        let mut config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None)
-            .set_dns_resolver(Names);
-        if is_resp3 {
-            let ending = Arc::clone(ending);
-            config = config.set_push_sender(move |push: PushInfo| {
-                if push.kind == PushKind::Disconnection {
-                    ending.tell(Loss::Closed);
-                }
-                Ok::<(), ::redis::aio::SendError>(())
-            });
-        }
-        Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await
+    ) -> Result<Wire, RedisError> {
+        let stream = stream::open(&self.address, &self.config.tls).await;
+        let stream = stream.map_err(Error::unavailable)?;
+        let is_shared = matches!(purpose, Purpose::Lane(_));
+        Wire::open(stream, &login, is_shared, ending).await
     }
 
     fn client_name(&self, purpose: Purpose) -> String {
@@ -386,15 +373,7 @@ fn is_login(cause: Cause) -> bool {
 /// The password in a file, without the end of its line. `None` when there is none: a pipe, which might never end, an
 /// empty file, or one too large to be a password.
 async fn password_in(path: &Path) -> Option<String> {
-    if !tokio::fs::metadata(path).await.ok()?.is_file() {
-        return None;
-    }
-    let mut text = String::new();
-    let file = tokio::fs::File::open(path).await.ok()?;
-    let len_bytes = file.take(LARGEST_PASSWORD + 1).read_to_string(&mut text).await.ok()?;
-    if u64::try_from(len_bytes).is_ok_and(|len_bytes| len_bytes > LARGEST_PASSWORD) {
-        return None;
-    }
+    let mut text = String::from_utf8(file::read(path, LARGEST_PASSWORD).await?).ok()?;
     text.truncate(text.trim_end_matches(['\r', '\n']).len());
     Some(text).filter(|password| !password.is_empty())
 }

@@ -3,11 +3,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
 use super::ending::Ending;
 use super::generation::Lifecycle;
+use super::wire::Wire;
 
 /// What a pool keeps: one variant for each topology.
 #[derive(Debug)]
@@ -31,10 +31,9 @@ pub(super) struct Node {
 
 /// The wire and what was learned on it.
 pub(super) struct Line {
-    pub(super) mux: MultiplexedConnection,
-    /// Told by the driver of the wire when the other side closes it; on RESP3 only.
+    pub(super) wire: Wire,
+    /// Told when the other side closes it.
     pub(super) ending: Arc<Ending>,
-    is_resp3: bool,
     _open: Open,
 }
 
@@ -86,8 +85,7 @@ impl Node {
 
     /// Whether it has been silent for so long that it may have died without a word.
     pub(super) fn is_idle(&self) -> bool {
-        let trusted = if self.line.is_resp3 { TRUSTED } else { TRUSTED_RESP2 };
-        self.last_reply.elapsed() >= trusted
+        self.last_reply.elapsed() >= TRUSTED
     }
 
     pub(super) fn replied(&mut self) {
@@ -96,13 +94,8 @@ impl Node {
 }
 
 impl Line {
-    pub(super) fn new(
-        mux: MultiplexedConnection,
-        ending: Arc<Ending>,
-        is_resp3: bool,
-        open: Open,
-    ) -> Self {
-        Self { mux, ending, is_resp3, _open: open }
+    pub(super) fn new(wire: Wire, ending: Arc<Ending>, open: Open) -> Self {
+        Self { wire, ending, _open: open }
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -139,8 +132,6 @@ impl fmt::Debug for Line {
     }
 }
 
-/// RESP3 tells within milliseconds that the other side closed an idle connection; this bounds what it cannot see.
-const TRUSTED: Duration = Duration::from_secs(5);
+/// A connection that is closed tells so within milliseconds; this bounds the trust in one that merely says nothing.
+const TRUSTED: Duration = Duration::from_secs(1);
 const STILLBORN: Duration = Duration::from_secs(1);
-/// RESP2 tells nothing.
-const TRUSTED_RESP2: Duration = Duration::from_secs(1);

@@ -39,6 +39,7 @@ pub struct Endpoint {
     built: AtomicU64,
     rebuilds: AtomicU64,
     read_only: Notify,
+    large_values: AtomicU64,
 }
 
 /// The connections of an endpoint at a moment. The first four numbers describe leases: commands that can share a
@@ -61,6 +62,8 @@ pub struct PoolStatus {
     pub generation: u64,
     /// How many generations were replaced.
     pub rebuilds: u64,
+    /// How many commands or replies of more than 64 KiB went over a connection that is meant for small ones.
+    pub large_values: u64,
 }
 
 impl Endpoint {
@@ -111,6 +114,7 @@ impl Endpoint {
             built: AtomicU64::new(0),
             rebuilds: AtomicU64::new(0),
             read_only: Notify::new(),
+            large_values: AtomicU64::new(0),
         })
     }
 
@@ -252,6 +256,7 @@ impl Endpoint {
             control: self.connector.open_control(),
             generation: self.current.load().as_ref().map_or(0, |generation| generation.number()),
             rebuilds: self.rebuilds.load(Ordering::Relaxed),
+            large_values: self.large_values.load(Ordering::Relaxed),
         }
     }
 
@@ -259,6 +264,15 @@ impl Endpoint {
     /// *Cancel safety*: may be dropped.
     pub async fn read_only(&self) {
         self.read_only.notified().await;
+    }
+
+    pub(super) fn saw_large_value(&self) {
+        if self.large_values.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                endpoint = self.name(),
+                "more than 64 KiB went over a connection that many share: take CacheConn::bulk() for large values"
+            );
+        }
     }
 
     pub(super) fn scripts(&self) -> &Scripts {
@@ -327,7 +341,7 @@ impl Endpoint {
             else {
                 continue;
             };
-            match ping(&mut line.mux, config.command_timeout).await {
+            match ping(&mut line.wire, config.command_timeout).await {
                 Ok(()) | Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down) => {
                     self.connector.answered();
                     let lifetime = jittered(config.recycle_timeout, fastrand::f64());

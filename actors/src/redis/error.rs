@@ -32,6 +32,14 @@ pub enum Error {
         /// How long this caller waited for one; zero if too many waited already.
         waited: Duration,
     },
+    /// So many commands wait for replies on a shared connection that no more are taken. Nothing was sent.
+    #[error(
+        "{in_flight} commands wait for replies on one connection already; check the server's load"
+    )]
+    Crowded {
+        /// How many wait.
+        in_flight: usize,
+    },
     /// The time ran out. Nothing was changed: the command was never sent, or it only read.
     #[error("no reply within {} ms; check command_timeout, the request's deadline and the server's load", waited.as_millis())]
     Deadline {
@@ -103,7 +111,7 @@ impl Error {
                 Outcome::Unavailable { retry_after: *retry_after }
             }
             Self::NotBuilt => Outcome::Unavailable { retry_after: RETRY_AFTER },
-            Self::Exhausted { .. } | Self::Conflict { .. } => {
+            Self::Exhausted { .. } | Self::Crowded { .. } | Self::Conflict { .. } => {
                 Outcome::Overloaded { retry_after: RETRY_AFTER }
             }
             Self::Deadline { .. } => Outcome::Deadline,

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::command::Capability;
 use super::connect::Connector;
 use super::manager::Manager;
 
@@ -40,6 +41,8 @@ pub(super) struct Lifecycle {
     born: Instant,
     /// In nanoseconds since `born`: an idle connection whose last reply is older is not handed out.
     distrusted: AtomicU64,
+    /// What was learned of its server's commands.
+    capability: Capability,
 }
 
 impl Generation {
@@ -148,11 +151,16 @@ impl Lifecycle {
             leased: AtomicUsize::new(0),
             born: Instant::now(),
             distrusted: AtomicU64::new(0),
+            capability: Capability::default(),
         }
     }
 
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    pub(super) fn capability(&self) -> &Capability {
+        &self.capability
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -15,6 +14,7 @@ use super::connection::Line;
 use super::ending::{Ending, Loss};
 use super::generation::Lifecycle;
 use super::probe::ping;
+use super::wire::Wire;
 
 /// A connection that callers share: their commands go out together, and each gets its own reply.
 pub(super) struct Lane {
@@ -58,21 +58,25 @@ impl Lane {
         }
     }
 
+    pub(super) fn lifecycle(&self) -> &Arc<Lifecycle> {
+        &self.lifecycle
+    }
+
     pub(super) fn is_serving(&self) -> bool {
         self.ending.reason().is_none()
     }
 
     /// The wire, while the lane serves.
-    pub(super) fn wire(&self) -> Option<MultiplexedConnection> {
+    pub(super) fn wire(&self) -> Option<Wire> {
         if !self.is_serving() {
             return None;
         }
-        self.line.load().as_ref().map(|line| line.mux.clone())
+        self.line.load().as_ref().map(|line| line.wire.clone())
     }
 
     /// The wire, also of a lane that does not serve any more, as long as it is there.
-    pub(super) fn last_wire(&self) -> Option<MultiplexedConnection> {
-        self.line.load().as_ref().map(|line| line.mux.clone())
+    pub(super) fn last_wire(&self) -> Option<Wire> {
+        self.line.load().as_ref().map(|line| line.wire.clone())
     }
 
     pub(super) fn lost(&self, loss: Loss) {

@@ -176,7 +176,7 @@ impl Lease {
         // Stays so if this future is dropped under way.
         node.is_doubtful = true;
         let limit = endpoint.config().probe_timeout;
-        match timeout_at(deadline, ping(&mut node.line.mux, limit)).await {
+        match timeout_at(deadline, ping(&mut node.line.wire, limit)).await {
             Ok(Ok(())) => endpoint.health().succeeded(),
             // It answers, which is all that is asked here: the command will say the rest.
             Ok(Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down)) => {}

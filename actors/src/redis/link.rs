@@ -6,7 +6,7 @@ use ::redis::aio::ConnectionLike;
 use ::redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
 use tokio::time::{Instant, sleep};
 
-use super::command::Plan;
+use super::command::{Plan, Reading};
 use super::endpoint::Endpoint;
 use super::error::Error;
 use super::lane::{Lane, Load};
@@ -90,6 +90,25 @@ impl Link {
         }
     }
 
+    /// What a request asks of its connection. The server is asked once about each name that we do not know.
+    async fn plan<R: Request>(&mut self, request: &R) -> Result<Plan, Error> {
+        let lifecycle = match &self.seat {
+            Seat::Riding(riding) => riding.lifecycle(),
+            Seat::Pinned(pinned) => pinned.lifecycle(),
+        };
+        match Plan::of(request.commands(), lifecycle.capability())? {
+            Reading::Known(plan) => Ok(plan),
+            Reading::Unlearned { cautious, names } => {
+                let lifecycle = Arc::clone(lifecycle);
+                let Seat::Riding(riding) = &mut self.seat else { return Ok(cautious) };
+                let question = names.question();
+                let answer = Box::pin(riding.ask(&self.endpoint, &Plan::READ, &question)).await;
+                lifecycle.capability().learn(&names, &answer);
+                Ok(Plan::of(request.commands(), lifecycle.capability())?.cautious())
+            }
+        }
+    }
+
     async fn ask_once<R: Request>(&mut self, plan: &Plan, request: &R) -> RedisResult<R::Reply> {
         if plan.pins || matches!(self.seat, Seat::Pinned(_)) {
             return Box::pin(self.ask_pinned(plan, request)).await;
@@ -128,7 +147,10 @@ impl Link {
 impl ConnectionLike for Link {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
-            let plan = Plan::of([cmd])?;
+            if cmd.is_no_response() {
+                return Err(NO_RESPONSE.into());
+            }
+            let plan = self.plan(cmd).await?;
             self.ask(&plan, cmd).await
         })
     }
@@ -140,8 +162,21 @@ impl ConnectionLike for Link {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let plan = Plan::of(pipeline.cmd_iter())?;
-            self.ask(&plan, &Batch { pipeline, offset, count }).await
+            if pipeline.is_empty() {
+                return Ok(Vec::new());
+            }
+            let replies = if pipeline.is_transaction() {
+                (pipeline.len() + 1, 1)
+            } else {
+                (0, pipeline.len())
+            };
+            // With other numbers the wire would take replies that belong to other callers.
+            if (offset, count) != replies {
+                return Err(MISCOUNTED.into());
+            }
+            let batch = Batch { pipeline, offset, count };
+            let plan = self.plan(&batch).await?;
+            self.ask(&plan, &batch).await
         })
     }
 
@@ -159,6 +194,14 @@ impl fmt::Debug for Link {
     }
 }
 
+const NO_RESPONSE: Error = Error::Refused {
+    command: "set_no_response",
+    instead: "wait for the reply and ignore it: it tells what became of the command",
+};
+const MISCOUNTED: Error = Error::Refused {
+    command: "req_packed_commands",
+    instead: "ask for every reply of the pipeline, as Pipeline::query_async does",
+};
 const WAIT_INSTEAD: &str =
     "it counts replicas for writes of its own connection: call pin(), write, and then WAIT";
 const LOADING_PAUSE: Duration = Duration::from_millis(50);

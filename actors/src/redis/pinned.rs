@@ -11,6 +11,7 @@ use super::command::{Block, Plan};
 use super::connection::Node;
 use super::endpoint::Endpoint;
 use super::error::Error;
+use super::generation::Lifecycle;
 use super::lease::Lease;
 use super::request::{Reply, Request};
 use crate::deadline;
@@ -21,6 +22,9 @@ pub(super) struct Pinned {
     /// A command left state behind that outlives it.
     is_bound: bool,
     pub(super) has_written: bool,
+    /// A command that sets the connection's state was sent and its reply never came, so that nobody knows in which
+    /// state, of which database for one, whatever follows would be carried out.
+    is_lost: bool,
 }
 
 /// What became of something that was sent.
@@ -33,7 +37,7 @@ enum Sent<T> {
 
 impl Pinned {
     pub(super) fn new(lease: Lease) -> Self {
-        Self { lease, is_bound: false, has_written: false }
+        Self { lease, is_bound: false, has_written: false, is_lost: false }
     }
 
     pub(super) async fn ask<R: Request>(
@@ -45,7 +49,7 @@ impl Pinned {
         let begun = Instant::now();
         let until = self.admit(endpoint, plan, begun)?;
         let cut = cut(self.node(), plan);
-        let sent = within(cut, until, request.send(&mut self.lease.node_mut().line.mux)).await;
+        let sent = within(cut, until, self.lease.node_mut().line.wire.send(request)).await;
         self.settle(endpoint, plan, begun, sent)
     }
 
@@ -53,6 +57,10 @@ impl Pinned {
     pub(super) fn bind(&mut self) {
         self.is_bound = true;
         self.lease.node_mut().is_doubtful = true;
+    }
+
+    pub(super) fn lifecycle(&self) -> &Arc<Lifecycle> {
+        &self.node().generation
     }
 
     fn node(&self) -> &Node {
@@ -71,7 +79,7 @@ impl Pinned {
         if let Some(error) = endpoint.health().opened() {
             return Err(error);
         }
-        if self.node().line.is_dead() {
+        if self.is_lost || self.node().line.is_dead() {
             return Err(Error::unavailable(Cause::Closed));
         }
         if self.node().generation.is_cut() {
@@ -90,6 +98,7 @@ impl Pinned {
         }
         self.is_bound |= plan.binds;
         self.has_written |= plan.writes;
+        self.is_lost = plan.binds;
         self.lease.node_mut().is_doubtful = true;
         Ok(until)
     }
@@ -116,6 +125,7 @@ impl Pinned {
                 }
                 // The library declined to send it.
                 ErrorKind::Client => {
+                    self.is_lost = false;
                     self.lease.node_mut().is_doubtful = self.is_bound;
                     Err(error)
                 }
@@ -133,6 +143,7 @@ impl Pinned {
     }
 
     fn answered(&mut self, endpoint: &Endpoint, objection: Option<Cause>) {
+        self.is_lost = false;
         let node = self.lease.node_mut();
         node.replied();
         if std::mem::take(&mut node.is_new) {

@@ -2,12 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::Value;
-use ::redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, timeout};
 
 use super::cause::Cause;
 use super::connect::Connector;
 use super::connection::Line;
+use super::wire::Wire;
 
 /// A connection of its own for asking an endpoint whether it is well: it takes no lease and passes no breaker.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Probe {
     /// The cause; after [`Cause::Timeout`] or [`Cause::Closed`] the probe should be dropped.
     pub async fn ping(&mut self) -> Result<Duration, Cause> {
         let begun = Instant::now();
-        ping(&mut self.line.mux, self.limit).await?;
+        ping(&mut self.line.wire, self.limit).await?;
         if std::mem::take(&mut self.is_new) {
             self.connector.probe_answered();
         }
@@ -44,8 +44,8 @@ impl Probe {
 }
 
 /// One `PING`. Every answer means that the server serves, except the ones that say "not now".
-pub(super) async fn ping(wire: &mut MultiplexedConnection, limit: Duration) -> Result<(), Cause> {
-    let reply = timeout(limit, wire.send_packed_command(&::redis::cmd("PING"))).await;
+pub(super) async fn ping(wire: &mut Wire, limit: Duration) -> Result<(), Cause> {
+    let reply = timeout(limit, wire.send(&::redis::cmd("PING"))).await;
     match reply {
         Err(_) => Err(Cause::Timeout),
         Ok(Err(error)) => Err(Cause::of(&error)),

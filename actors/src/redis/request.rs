@@ -4,6 +4,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, Pipeline, RedisResult, Value};
 
 use super::cause::Cause;
+use super::command::reply_len_bytes;
 
 /// A command or a pipeline, sent as one.
 pub(super) trait Request: Sync {
@@ -24,6 +25,10 @@ pub(super) trait Reply: Send {
     /// Whether the server did nothing because it still loads its data.
     fn is_too_early(&self) -> bool;
 
+    fn len_bytes(&self) -> usize {
+        self.values().map(reply_len_bytes).sum()
+    }
+
     /// The first answer that says "not now".
     fn objection(&self) -> Option<Cause> {
         self.values().find_map(|value| match value {
@@ -38,6 +43,13 @@ pub(super) struct Batch<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) offset: usize,
     pub(super) count: usize,
+}
+
+impl<'a> Batch<'a> {
+    /// A pipeline that is no transaction, with all its replies.
+    pub(super) fn whole(pipeline: &'a Pipeline) -> Self {
+        Self { pipeline, offset: 0, count: pipeline.len() }
+    }
 }
 
 impl Request for Cmd {

@@ -1,18 +1,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::{ErrorKind, RedisError, RedisResult};
 use tokio::time::{Instant, timeout_at};
 
 use super::cause::Cause;
-use super::command::Plan;
+use super::command::{Plan, len_bytes};
 use super::ending::Loss;
 use super::endpoint::Endpoint;
 use super::error::Error;
+use super::generation::Lifecycle;
 use super::lane::{Lane, Load};
 use super::probe::ping;
 use super::request::{Reply, Request};
+use super::wire::Wire;
 use crate::deadline;
 
 /// A caller's place on a lane. It keeps one lane for as long as that serves, so that its commands are carried out in
@@ -32,6 +33,10 @@ impl Riding {
 
     pub(super) fn load(&self) -> Load {
         self.load
+    }
+
+    pub(super) fn lifecycle(&self) -> &Arc<Lifecycle> {
+        self.lane.lifecycle()
     }
 
     // redis R1, R2, R10
@@ -55,12 +60,20 @@ impl Riding {
         if until <= begun {
             return Err(Error::Deadline { waited: Duration::ZERO }.into());
         }
+        if wire.in_flight() >= MOST_IN_FLIGHT {
+            return Err(Error::Crowded { in_flight: MOST_IN_FLIGHT }.into());
+        }
         let was_in_doubt = self.in_doubt;
         // Stays so if this future is dropped under way.
         self.in_doubt |= plan.writes;
-        match timeout_at(until, request.send(&mut wire)).await {
+        match timeout_at(until, wire.send(request)).await {
             Ok(Ok(reply)) => {
                 self.answered(endpoint, reply.objection());
+                if self.load == Load::Ordinary
+                    && len_bytes(request.commands()).max(reply.len_bytes()) > LARGE
+                {
+                    endpoint.saw_large_value();
+                }
                 Ok(reply)
             }
             Ok(Err(error)) => Err(self.failed(endpoint, plan, was_in_doubt, error)),
@@ -93,7 +106,7 @@ impl Riding {
     }
 
     /// Its lane serves no more: goes over to one that does.
-    async fn move_on(&mut self, endpoint: &Endpoint) -> Result<MultiplexedConnection, Error> {
+    async fn move_on(&mut self, endpoint: &Endpoint) -> Result<Wire, Error> {
         self.settle(endpoint).await?;
         self.lane = endpoint.lane(self.load).await?;
         self.lane.wire().ok_or(Error::unavailable(Cause::Closed))
@@ -136,3 +149,8 @@ impl Riding {
         }
     }
 }
+
+/// A server that keeps up has fewer than these to answer at a time.
+const MOST_IN_FLIGHT: usize = 16_384;
+/// What takes longer to carry than to answer, so that small values should not have to wait behind it.
+const LARGE: usize = 64 * 1024;

@@ -1,15 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{ErrorKind, RedisError, cmd};
+use ::redis::{ErrorKind, RedisError};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::cause::Cause;
-use super::command::{Block, Plan, READS, WRITES};
 use super::connect::{Connector, Failure, Purpose, pause};
 use super::manager::jittered;
-use super::{Address, Breaker, Config, ConnectGate, Endpoint, Error, Health, Ttl, Verdict};
+use super::{Address, Breaker, Config, ConnectGate, Endpoint, Error, Health, Tls, Ttl, Verdict};
 use crate::Outcome;
 
 mod addresses {
@@ -31,6 +30,36 @@ mod addresses {
         }
     }
 
+    #[cfg(feature = "tls")]
+    #[test]
+    fn tls_is_asked_for_by_the_scheme_and_never_unverified() {
+        for (url, shown) in [
+            ("rediss://localhost", "rediss://localhost:6379/0"),
+            ("valkeys://me:secret@cache:7000/3", "rediss://***@cache:7000/3"),
+            ("rediss://:secret@[::1]:1", "rediss://***@[::1]:1/0"),
+        ] {
+            let address = Address::parse(url).unwrap();
+            assert_eq!(address.to_string(), shown, "{url}");
+            assert!(address.is_tls(), "{url}");
+        }
+        for url in ["rediss://cache#insecure", "rediss://:s3cret@cache:1/0#insecure"] {
+            let fault = Address::parse(url).unwrap_err().to_string();
+            assert!(fault.contains("without #insecure"), "{fault}");
+            assert!(!fault.contains("s3cret"), "{fault}");
+        }
+        let fault = Address::parse("rediss://cache#other").unwrap_err();
+        assert!(fault.wanted.contains("with nothing after it"), "{fault}");
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn tls_without_its_feature_is_refused_by_its_name() {
+        for url in ["rediss://localhost", "valkeys://localhost"] {
+            let fault = Address::parse(url).unwrap_err();
+            assert!(fault.wanted.contains("TLS needs the feature `tls`"), "{fault}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_used_says_what_is_wanted() {
         for (url, wanted) in [
@@ -44,7 +73,6 @@ mod addresses {
             ("unix://", "absolute path"),
             ("unix://run/r.sock", "absolute path"),
             ("unix:///run/r.sock?db=x", "a database number"),
-            ("rediss://localhost", "feature `tls`"),
             ("sentinel://localhost/main", "sentinel:// is not supported yet"),
             ("redis://a:1,redis://b:2", "not supported yet"),
             ("redis://store?password=x", "with nothing after it"),
@@ -66,6 +94,7 @@ mod addresses {
             "redis://me:s3cret@host:port",
             "redis://me:a@s3cret@host:port",
             "rediss://me:s3cret@host",
+            "rediss://me:s3cret@host#s3cret",
             "unix:///run/r.sock?pass=s3cret",
             "unix:///run/r.sock?db=x&pass=s3cret",
             "redis://a:s3cret@h:1,redis://b:s3cret@h:2",
@@ -107,7 +136,7 @@ mod addresses {
 
     proptest! {
         #[test]
-        fn no_text_makes_parsing_panic(url in "(redis|unix|valkey)?(://)?[a-z0-9:@/?#,\\[\\]%=-]{0,24}") {
+        fn no_text_makes_parsing_panic(url in "(rediss?|unix|valkeys?)?(://)?[a-z0-9:@/?#,\\[\\]%=-]{0,24}") {
             drop(Address::parse(&url));
         }
     }
@@ -137,6 +166,41 @@ mod configurations {
         };
         assert_eq!(config.validate().len(), 9);
         assert!(config.validate().iter().all(|fault| !fault.wanted.is_empty()));
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn files_of_tls_want_tls_and_each_other() {
+        let faults = |url: &str, [ca_file, cert_file, key_file]: [Option<&str>; 3]| {
+            let [ca_file, cert_file, key_file] =
+                [ca_file, cert_file, key_file].map(|file| file.map(Into::into));
+            let tls = Tls { ca_file, cert_file, key_file };
+            let config = Config { url: url.to_owned(), tls, ..Config::default() };
+            config.validate().iter().map(|fault| fault.key).collect::<Vec<_>>()
+        };
+        let (file, none) = (Some("file"), None);
+        for files in [[none; 3], [file, none, none], [none, file, file], [file; 3]] {
+            assert_eq!(faults("rediss://store", files), [""; 0]);
+        }
+        assert_eq!(faults("rediss://store", [none, file, none]), ["tls.cert_file"]);
+        assert_eq!(faults("rediss://store", [none, none, file]), ["tls.key_file"]);
+        for url in ["redis://store", "unix:///run/r.sock", "embedded"] {
+            assert_eq!(faults(url, [none; 3]), [""; 0]);
+            assert_eq!(faults(url, [file, none, none]), ["url"]);
+            assert_eq!(faults(url, [none, none, file]), ["tls.key_file", "url"]);
+        }
+        assert_eq!(faults("what?", [none, file, none]), ["url", "tls.cert_file"]);
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn files_of_tls_without_its_feature_are_refused_by_its_name() {
+        let ca_file = Some("file".into());
+        let config = Config { tls: Tls { ca_file, ..Tls::default() }, ..Config::default() };
+        let faults = config.validate();
+        assert_eq!(faults.len(), 1);
+        assert_eq!(faults[0].key, "tls.ca_file");
+        assert!(faults[0].wanted.contains("TLS needs the feature `tls`"), "{faults:?}");
     }
 
     #[test]
@@ -278,97 +342,6 @@ mod errors {
         assert_eq!(Error::from(error), Error::OutcomeUnknown { cause: Cause::Closed });
         let error = RedisError::from((ErrorKind::UnexpectedReturnType, "no"));
         assert_eq!(Error::from(error), Error::Value);
-    }
-}
-
-mod commands {
-    use super::*;
-
-    fn plan(words: &[&str]) -> Result<Plan, Error> {
-        let mut command = cmd(words[0]);
-        for word in &words[1..] {
-            command.arg(*word);
-        }
-        Plan::of([&command])
-    }
-
-    #[test]
-    fn the_tables_are_sorted_and_share_no_command() {
-        assert!(READS.is_sorted() && WRITES.is_sorted());
-        assert!(READS.iter().all(|read| WRITES.binary_search(read).is_err()));
-    }
-
-    #[test]
-    fn what_is_not_known_writes_and_binds() {
-        let plan = |words| plan(words).unwrap();
-        assert!(!plan(&["get", "k"]).writes && !plan(&["GET", "k"]).binds);
-        assert!(plan(&["SET", "k", "v"]).writes && !plan(&["SET", "k", "v"]).binds);
-        for words in [
-            &["WATCH", "k"][..],
-            &["MULTI"],
-            &["SELECT", "1"],
-            &["NO.SUCH"],
-            &["CLIENT", "NO-SUCH"],
-            &[""],
-        ] {
-            assert!(plan(words).writes && plan(words).binds, "{words:?}");
-        }
-        let long = "X".repeat(300);
-        assert!(plan(&[&long]).binds);
-    }
-
-    #[test]
-    fn what_would_harm_the_connection_is_refused() {
-        for words in [
-            &["subscribe", "c"][..],
-            &["MONITOR"],
-            &["RESET"],
-            &["AUTH", "x"],
-            &["client", "reply", "off"],
-        ] {
-            let Err(Error::Refused { command, instead }) = plan(words) else { panic!("{words:?}") };
-            assert!(
-                command.to_lowercase().starts_with(&words[0].to_lowercase()) && !instead.is_empty()
-            );
-        }
-        assert!(!plan(&["CLIENT", "ID"]).unwrap().binds);
-    }
-
-    #[test]
-    fn a_blocking_command_says_for_how_long() {
-        let seconds = |seconds| Block::For(Duration::from_secs_f64(seconds));
-        for (words, block) in [
-            (&["BLPOP", "a", "b", "2.5"][..], seconds(2.5)),
-            (&["BLMPOP", "3", "1", "a", "LEFT"], seconds(3.0)),
-            (&["BRPOP", "a", "0"], Block::Forever),
-            (&["BRPOP", "a", "1e300"], Block::Forever),
-            (&["BRPOP", "a", "nonsense"], seconds(0.0)),
-            (&["WAIT", "1", "700"], seconds(0.7)),
-            (&["XREAD", "COUNT", "1", "BLOCK", "800", "STREAMS", "s", "$"], seconds(0.8)),
-            (&["XREAD", "STREAMS", "BLOCK", "0"], seconds(0.0)),
-            (
-                &["XREADGROUP", "GROUP", "block", "block", "BLOCK", "800", "STREAMS", "s", ">"],
-                seconds(0.8),
-            ),
-            (&["XREADGROUP", "group", "block", "500", "STREAMS", "s", ">"], seconds(0.0)),
-            (&["XREADGROUP", "GROUP", "block"], seconds(0.0)),
-            (&["GET", "a"], seconds(0.0)),
-        ] {
-            assert_eq!(plan(words).unwrap().blocks, block, "{words:?}");
-        }
-    }
-
-    #[test]
-    fn a_pipeline_is_as_its_strictest_command() {
-        let mut pipeline = ::redis::pipe();
-        pipeline.get("a").get("b");
-        assert!(!Plan::of(pipeline.cmd_iter()).unwrap().writes);
-        pipeline.set("a", 1).cmd("BLPOP").arg("l").arg(2).cmd("BLPOP").arg("l").arg(3);
-        let plan = Plan::of(pipeline.cmd_iter()).unwrap();
-        assert!(plan.writes && !plan.binds);
-        assert_eq!(plan.blocks, Block::For(Duration::from_secs(5)));
-        pipeline.cmd("SUBSCRIBE").arg("c");
-        assert!(Plan::of(pipeline.cmd_iter()).is_err());
     }
 }
 

@@ -192,7 +192,9 @@ pub(crate) fn endpoint(config: Config) -> Arc<Endpoint> {
 
 /// Keeps the lanes of an endpoint, as the pool manager does, for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Keeper(tokio::task::JoinSet<()>);
+pub(crate) struct Keeper {
+    _kept: tokio::task::JoinSet<()>,
+}
 
 impl Keeper {
     pub(crate) fn of(endpoint: &Arc<Endpoint>) -> Self {
@@ -205,7 +207,7 @@ impl Keeper {
                 }
             });
         }
-        Self(kept)
+        Self { _kept: kept }
     }
 }
 

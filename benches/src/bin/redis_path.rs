@@ -6,13 +6,14 @@
 //! `TCP_NODELAY`, which `CacheConn` sets too. `breaker_open_vs_get` is a GET that is refused because
 //! Redis is away, over one that succeeds.
 //!
-//! `--rounds 30`, `--only 64` (tasks) and `--rival bare` (or `breaker`) repeat a part of it.
+//! `--rounds 30`, `--only 64` (tasks) and `--rival bare` (or `breaker`) repeat a part of it. `--rival variants` sets
+//! `CacheConn` against itself with 1, 2 and 4 lanes, and pinned.
 
 use std::time::Duration;
 
 use bb8_redis::{RedisConnectionManager, bb8};
 use benches::server::Server;
-use benches::{Comparison, Goal, ROUNDS, cost, cpu_ratio, print_for};
+use benches::{Comparison, Cost, Goal, ROUNDS, cost, cpu_ratio, print_for};
 use mainstay_actors::cache::Cache;
 use mainstay_actors::health::GetHealth;
 use mainstay_actors::redis::{Config, Error};
@@ -27,13 +28,23 @@ const KEY: &str = "session:4f9a2c";
 const VALUE: &str = "twenty bytes of text";
 const POOL: u32 = 50;
 const TASKS: [usize; 3] = [1, 64, 256];
+/// Of each rival in each round: two that take turns often meet the same machine.
+const TURNS: usize = 4;
 const RIVALS: [&str; 4] = ["deadpool", "bb8", "bare", "bare_nodelay"];
+/// `CacheConn` itself with other numbers of lanes, and with commands that have a connection to themselves.
+const VARIANTS: [&str; 4] = ["lanes_1", "lanes_2", "lanes_4", "pinned"];
 const BREAKER: &str = "breaker";
 
 /// One way to Redis; a clone for each task.
 #[derive(Clone)]
 enum Path {
     CacheConn(Cache),
+    /// The same with its own tree, which ends with it.
+    Variant {
+        cache: Cache,
+        _tree: Tree,
+    },
+    Pinned(Cache),
     /// The same, where Redis is away.
     Refused(Cache),
     Deadpool(deadpool_redis::Pool),
@@ -42,8 +53,14 @@ enum Path {
 }
 
 impl Path {
-    async fn to_rival(name: &str, url: &str) -> Self {
+    async fn to_rival(name: &str, url: &str, ours: &Cache) -> Self {
         match name {
+            "pinned" => Self::Pinned(ours.clone()),
+            "lanes_1" | "lanes_2" | "lanes_4" => {
+                let lanes = name[6..].parse().expect("a number follows");
+                let tree = tree(url.to_owned(), Some(lanes)).await;
+                Self::Variant { cache: tree.cache(), _tree: tree }
+            }
             "deadpool" => {
                 let mut config = deadpool_redis::Config::from_url(url);
                 config.pool = Some(deadpool_redis::PoolConfig::new(size(POOL)));
@@ -68,8 +85,13 @@ impl Path {
 
     async fn get(&mut self) {
         let value: String = match self {
-            Self::CacheConn(cache) => {
+            Self::CacheConn(cache) | Self::Variant { cache, .. } => {
                 let mut conn = cache.get().await.expect("the server answers");
+                conn.get(KEY).await.expect("the server answers")
+            }
+            Self::Pinned(cache) => {
+                let mut conn = cache.get().await.expect("the server answers");
+                conn.pin().await.expect("the server answers");
                 conn.get(KEY).await.expect("the server answers")
             }
             Self::Refused(cache) => {
@@ -96,7 +118,10 @@ impl Path {
 
 #[expect(clippy::disallowed_methods, reason = "the tasks stand for requests of a server")]
 async fn gets(path: &Path, tasks: usize) {
-    let each = if tasks == 1 { 3_000 } else { 12_800 / tasks };
+    let each = match tasks {
+        1 => 800,
+        _ => 25 + 1_600 / tasks,
+    };
     let mut running = JoinSet::new();
     for _ in 0..tasks {
         let mut path = path.clone();
@@ -126,31 +151,35 @@ impl Choice {
             match name.as_str() {
                 "--rounds" => choice.rounds = number(),
                 "--only" => choice.only = Some(number()),
-                "--rival" => choice.rival = Some(value),
-                _ => panic!("{name}: there are --rounds, --only (tasks) and --rival"),
+                "--rival"
+                    if [BREAKER, "variants"].contains(&value.as_str())
+                        || RIVALS.iter().chain(&VARIANTS).any(|rival| *rival == value) =>
+                {
+                    choice.rival = Some(value);
+                }
+                _ => panic!("{name} {value}: there are --rounds, --only (tasks) and --rival"),
             }
         }
         choice
     }
 
     fn takes(&self, rival: &str) -> bool {
-        self.rival.as_deref().is_none_or(|only| only == rival)
+        match self.rival.as_deref() {
+            Some("variants") => VARIANTS.contains(&rival),
+            Some(only) => only == rival,
+            None => !VARIANTS.contains(&rival),
+        }
     }
 }
 
-/// Everyone in turn, each round beginning with another.
+/// Prints ours over each of `rivals`.
 async fn compare(ours: &Path, rivals: &[(&str, Path)], tasks: usize, rounds: usize) {
     let paths: Vec<_> = std::iter::once(ours).chain(rivals.iter().map(|(_, path)| path)).collect();
     let mut comparisons: Vec<_> = rivals.iter().map(|_| Comparison::default()).collect();
-    for round in 0..=rounds {
-        let mut costs = vec![None; paths.len()];
-        for turn in 0..paths.len() {
-            let which = (round + turn) % paths.len();
-            costs[which] = Some(cost(gets(paths[which], tasks)).await);
-        }
-        let costs: Vec<_> = costs.into_iter().flatten().collect();
+    for number in 0..=rounds {
+        let costs = round(&paths, tasks, number).await;
         for (comparison, theirs) in comparisons.iter_mut().zip(&costs[1..]) {
-            if round > 0 {
+            if number > 0 {
                 comparison.add(costs[0], *theirs);
             }
         }
@@ -160,18 +189,32 @@ async fn compare(ours: &Path, rivals: &[(&str, Path)], tasks: usize, rounds: usi
     }
 }
 
+/// What each path needs, who are all in turn [`TURNS`] times, each time beginning with another.
+async fn round(paths: &[&Path], tasks: usize, number: usize) -> Vec<Cost> {
+    let mut costs = vec![Cost::default(); paths.len()];
+    for turn in 0..TURNS {
+        for place in 0..paths.len() {
+            let which = (number + turn + place) % paths.len();
+            costs[which] += cost(gets(paths[which], tasks)).await;
+        }
+    }
+    costs
+}
+
 /// Of the throughput. None is set for other numbers of tasks.
 fn goal(rival: &str, tasks: usize) -> Option<Goal> {
     (tasks == 64).then_some(match rival {
         "deadpool" => Goal::AtLeast(4.0),
         "bb8" => Goal::AtLeast(3.5),
-        _ => Goal::AtLeast(0.95),
+        "bare" | "bare_nodelay" => Goal::AtLeast(0.95),
+        _ => return None,
     })
 }
 
+/// Prints what being refused costs over what a GET costs.
 async fn compare_refusal(ours: &Path, rounds: usize) {
     let mut server = Server::start().await;
-    let tree = tree(server.url()).await;
+    let tree = tree(server.url(), None).await;
     let refused = Path::Refused(tree.cache());
     // Connections that were in use before the outage are part of it.
     gets(&filled(tree.cache()).await, 64).await;
@@ -181,26 +224,19 @@ async fn compare_refusal(ours: &Path, rounds: usize) {
     })
     .await;
     let mut ratios = Vec::with_capacity(rounds);
-    for round in 0..=rounds {
-        let (refusal, get);
-        if round % 2 == 0 {
-            refusal = cost(gets(&refused, 64)).await;
-            get = cost(gets(ours, 64)).await;
-        } else {
-            get = cost(gets(ours, 64)).await;
-            refusal = cost(gets(&refused, 64)).await;
-        }
-        if round > 0 {
-            ratios.push(cpu_ratio(refusal, get));
+    for number in 0..=rounds {
+        let costs = round(&[&refused, ours], 64, number).await;
+        if number > 0 {
+            ratios.push(cpu_ratio(costs[0], costs[1]));
         }
     }
     print_for("ratio", "breaker_open_vs_get_cpu", ratios, Some(Goal::AtMost(1.0)));
     tree.shutdown(PATIENCE).await;
 }
 
-async fn tree(url: String) -> Tree {
+async fn tree(url: String, lanes: Option<u32>) -> Tree {
     let mut setup = Setup::new("bench");
-    setup.redis = Config { url, max_connections: POOL, ..Config::default() };
+    setup.redis = Config { url, max_connections: POOL, lanes, ..Config::default() };
     let tree = Tree::start(setup).await.expect("the tree starts");
     until("redis is healthy", async || tree.dependencies().iter().all(|one| one.healthy)).await;
     tree
@@ -230,12 +266,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 async fn main() {
     let choice = Choice::from_arguments();
     let server = Server::start().await;
-    let tree = tree(server.url()).await;
-    let ours = filled(tree.cache()).await;
+    let tree = tree(server.url(), None).await;
+    let cache = tree.cache();
+    let ours = filled(cache.clone()).await;
 
     let mut rivals = Vec::new();
-    for name in RIVALS.into_iter().filter(|name| choice.takes(name)) {
-        rivals.push((name, Path::to_rival(name, &server.url()).await));
+    for name in RIVALS.into_iter().chain(VARIANTS).filter(|name| choice.takes(name)) {
+        rivals.push((name, Path::to_rival(name, &server.url(), &cache).await));
     }
     if !rivals.is_empty() {
         for tasks in TASKS.into_iter().filter(|&tasks| choice.only.is_none_or(|only| only == tasks))

@@ -9,8 +9,25 @@ use crate::config::slot::Slot;
 use crate::config::value::{Given, size_text, time_text};
 use crate::config::{Config, redis};
 
+/// Every key that this build takes.
+fn all() -> impl Iterator<Item = &'static Key> {
+    keys::all().filter(|key| cfg!(feature = "tls") || key.section != "redis.tls")
+}
+
 fn key() -> impl Strategy<Value = &'static Key> {
-    select(keys::all().collect::<Vec<_>>())
+    select(all().collect::<Vec<_>>())
+}
+
+/// A world where `key` can be set alone: files of TLS want TLS, and go together.
+fn world(key: &Key) -> World {
+    let world = World::new();
+    if key.section == "redis.tls" {
+        let text =
+            "[redis]\nurl = 'rediss://store'\ntls = { cert_file = 'cert', key_file = 'key' }";
+        world.file("/etc/acton-service/shop/config.toml", text)
+    } else {
+        world
+    }
 }
 
 /// A value that `key` takes and that is not its default, as a file would write it.
@@ -19,7 +36,10 @@ fn value(key: &'static Key) -> BoxedStrategy<Given> {
     match key.slot {
         Slot::Name(_) => "[a-z0-9._-]{0,20}x".prop_map(Given::Text).boxed(),
         Slot::Url(_) => {
-            "redis://:[a-z]{1,8}@[a-z]{1,8}:[1-9][0-9]{0,3}/[0-9]".prop_map(Given::Text).boxed()
+            let scheme = if cfg!(feature = "tls") { "rediss" } else { "redis" };
+            "[a-z]{1,8}@[a-z]{1,8}:[1-9][0-9]{0,3}/[0-9]"
+                .prop_map(move |rest| Given::Text(format!("{scheme}://:{rest}")))
+                .boxed()
         }
         Slot::Levels(_) => {
             select(vec!["trace", "off", "info,redis=debug"]).prop_map(quoted).boxed()
@@ -33,6 +53,7 @@ fn value(key: &'static Key) -> BoxedStrategy<Given> {
         Slot::Count(_, most) | Slot::Capacity(_, most) => {
             (1..=most).prop_map(|n| Given::Whole(n.into())).boxed()
         }
+        Slot::Auto(_, most) => (1..=most).prop_map(|n| Given::Whole(n.into())).boxed(),
         Slot::Size(_, most) => (1..=most).prop_map(|bytes| Given::Text(size_text(bytes))).boxed(),
         // Between the bounds that other keys set: 0 s and 25 s, 100 ms and 10 s.
         Slot::Time(..) => (100_u64..=10_000)
@@ -52,28 +73,30 @@ proptest! {
     fn every_key_can_be_set_by_a_file_and_by_each_spelling_of_its_variable(
         (key, given) in key().prop_flat_map(|key| (Just(key), value(key)))
     ) {
-        let mut expected = World::new().load();
+        let mut expected = world(key).load();
         prop_assert!(key.slot.set(&mut expected, &given).is_ok());
         prop_assert_eq!(key.slot.get(&mut expected), Some(given.clone()), "what is read is what was given");
-        let in_file = World::new().here(format!("[{}]\n{} = {given}", key.section, key.name));
+        let in_file = world(key).here(format!("[{}]\n{} = {given}", key.section, key.name));
         prop_assert_eq!(&in_file.load(), &expected);
-        let (section, name) = (key.section.to_ascii_uppercase(), key.name.to_ascii_uppercase());
+        let (single, double) = (key.section.replace('.', "_"), key.section.replace('.', "__"));
+        let (section, name) = (single.to_ascii_uppercase(), key.name.to_ascii_uppercase());
         for variable in [
             format!("ACTON_{section}_{name}"),
             format!("ACTON_{section}__{name}"),
             format!("MAINSTAY_{section}_{name}"),
             format!("MAINSTAY_{section}__{name}"),
-            format!("acton_{}_{}", key.section, key.name),
+            format!("acton_{single}_{}", key.name),
+            format!("acton_{double}__{}", key.name),
         ] {
-            prop_assert_eq!(&World::new().with(&variable, plain(&given)).load(), &expected, "{}", variable);
+            prop_assert_eq!(&world(key).with(&variable, plain(&given)).load(), &expected, "{}", variable);
         }
     }
 
     #[test]
     fn a_whole_configuration_survives_being_written_to_a_file(
-        values in keys::all().map(value).collect::<Vec<_>>()
+        values in all().map(value).collect::<Vec<_>>()
     ) {
-        let text: Vec<_> = keys::all()
+        let text: Vec<_> = all()
             .zip(&values)
             .filter(|(key, _)| key.name != "backoff_min" && key.name != "drain_delay")
             .map(|(key, given)| format!("{}.{} = {given}", key.section, key.name))
@@ -171,8 +194,10 @@ fn the_documentation_lists_every_key() {
 #[test]
 fn every_example_of_the_documentation_loads() {
     let document = include_str!("../../../docs/configuration.md");
-    let examples: Vec<_> =
-        document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let examples = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let examples: Vec<_> = examples
+        .filter(|example| cfg!(feature = "tls") || !example.contains("[redis.tls]"))
+        .collect();
     assert!(!examples.is_empty());
     for example in examples {
         assert_ne!(World::new().here(example).load(), World::new().load(), "{example}");

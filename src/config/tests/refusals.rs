@@ -78,7 +78,7 @@ fn an_unknown_key_is_refused_with_the_nearest_one() {
     );
     assert_eq!(
         hint(World::new().here("[redis.url]\nhost = 'store'")),
-        "a URL, redis://, valkey://, unix:// or embedded"
+        "a URL, redis://, rediss://, valkey://, valkeys://, unix:// or embedded"
     );
     let all = hint(World::new().here("[redis]\nquux = 5"));
     assert!(all.starts_with("one of [redis] url, [redis] max_connections, "), "{all}");
@@ -93,6 +93,54 @@ fn a_section_that_is_a_value_is_refused() {
         World::new().here("redis = 'redis://:sesame@store'").fault().3,
         "a section, [redis]"
     );
+    assert_eq!(World::new().here("[redis]\ntls = true").fault().3, "a section, [redis.tls]");
+}
+
+// acton 23
+#[test]
+fn an_unknown_key_of_tls_is_refused_with_the_nearest_one() {
+    let hint = |world: World| world.fault().3;
+    assert_eq!(hint(World::new().here("[redis.tls]\ncafile = 'x'")), "[redis.tls] ca_file?");
+    assert_eq!(hint(World::new().here("[redis]\nca_file = 'x'")), "[redis.tls] ca_file?");
+    assert_eq!(
+        hint(World::new().with("ACTON_REDIS_TLS_KEYFILE", "x")),
+        "ACTON_REDIS_TLS_KEY_FILE?"
+    );
+    assert!(hint(World::new().with("ACTON_REDIS_TLS", "on")).contains("ACTON_REDIS_TLS_CA_FILE"));
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn files_of_tls_that_cannot_have_effect_are_refused_where_they_were_set() {
+    let world = World::new()
+        .here("[redis]\nurl = 'redis://:sesame@store'\n[redis.tls]\nca_file = 'ca.pem'")
+        .with("ACTON_REDIS_TLS_CERT_FILE", "cert.pem");
+    let faults = world.faults();
+    let found: Vec<_> =
+        faults.iter().map(|fault| (fault.key.as_str(), fault.source.as_str())).collect();
+    assert_eq!(
+        found,
+        [("redis.tls.cert_file", "ACTON_REDIS_TLS_CERT_FILE"), ("redis.url", "/srv/config.toml")]
+    );
+    assert_eq!(faults[0].wanted, "tls.key_file beside it: they go together");
+    assert_eq!(faults[1].given, "redis://***@store:6379/0");
+    assert!(faults[1].wanted.starts_with("rediss://host:port, since tls.ca_file is set"));
+
+    let (key, source, _, _) = World::new().with("ACTON_REDIS_TLS_CA_FILE", "ca.pem").fault();
+    assert_eq!((key.as_str(), source.as_str()), ("redis.url", "ACTON_REDIS_TLS_CA_FILE"));
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn tls_without_its_feature_is_refused_by_its_name() {
+    for (key, variable, value) in [
+        ("redis.url", "ACTON_REDIS_URL", "rediss://store"),
+        ("redis.tls.ca_file", "ACTON_REDIS_TLS_CA_FILE", "ca.pem"),
+    ] {
+        let (named, source, _, wanted) = World::new().with(variable, value).fault();
+        assert_eq!((named.as_str(), source.as_str()), (key, variable));
+        assert!(wanted.contains("the feature `tls`"), "{wanted}");
+    }
 }
 
 // acton 23

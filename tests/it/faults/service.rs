@@ -133,7 +133,7 @@ async fn with_an_open_breaker_every_caller_is_told_at_once_and_nothing_is_sent()
 // redis R5
 #[tokio::test]
 async fn a_wrong_password_that_is_corrected_heals_without_a_restart() {
-    let server = Server::start_with(Port::reserve(), &["--requirepass", "right"]).await;
+    let server = Server::start_configured(Port::reserve(), &["--requirepass", "right"]).await;
     let file = server.path("password");
     std::fs::write(&file, "wrong").unwrap();
     let mut config = config(server.url());
@@ -155,7 +155,7 @@ async fn a_wrong_password_that_is_corrected_heals_without_a_restart() {
 // redis R5
 #[tokio::test]
 async fn a_password_that_changes_under_open_lanes_costs_no_restart() {
-    let server = Server::start_with(Port::reserve(), &["--requirepass", "first"]).await;
+    let server = Server::start_configured(Port::reserve(), &["--requirepass", "first"]).await;
     let file = server.path("password");
     std::fs::write(&file, "first").unwrap();
     let mut config = config(server.url());
@@ -253,7 +253,7 @@ async fn told_to_save(server: &Server) {
 // redis R12
 #[tokio::test]
 async fn a_server_that_loads_is_waited_for_and_then_told_to_be_loading() {
-    let mut server = Server::start_with(Port::reserve(), &SLOW_LOAD).await;
+    let mut server = Server::start_configured(Port::reserve(), &SLOW_LOAD).await;
     let mut config = config(server.url());
     config.redis.command_timeout = Duration::from_millis(300);
     let app = App::start(config, routes()).await;
@@ -291,7 +291,7 @@ async fn a_server_that_loads_is_waited_for_and_then_told_to_be_loading() {
 // redis R12
 #[tokio::test]
 async fn a_command_waits_for_a_server_that_loads_for_less_than_its_deadline() {
-    let mut server = Server::start_with(Port::reserve(), &SLOW_LOAD).await;
+    let mut server = Server::start_configured(Port::reserve(), &SLOW_LOAD).await;
     let mut config = config(server.url());
     config.redis.command_timeout = Duration::from_secs(30);
     // No breaker to stand before it.

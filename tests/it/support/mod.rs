@@ -5,6 +5,8 @@ pub(crate) mod source;
 
 #[cfg(feature = "cache")]
 mod app;
+#[cfg(feature = "tls")]
+mod certificates;
 #[cfg(feature = "cache")]
 mod load;
 #[cfg(feature = "cache")]
@@ -30,6 +32,9 @@ pub(crate) use {
     server::{Keeper, Port, Server, endpoint, field},
     wait::{eventually, within},
 };
+
+#[cfg(feature = "tls")]
+pub(crate) use certificates::Authority;
 
 #[cfg(feature = "embedded")]
 pub(crate) use server::signal;

@@ -89,6 +89,11 @@ impl Proxy {
         self.port.url()
     }
 
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls_url(&self) -> String {
+        self.port.tls_url()
+    }
+
     /// From now on this is the weather, also for connections that exist.
     pub(crate) async fn set(&self, weather: Weather) {
         self.set_for_new(weather).await;

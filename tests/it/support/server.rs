@@ -40,6 +40,11 @@ impl Port {
     pub(crate) fn url(&self) -> String {
         format!("redis://{}", self.address())
     }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls_url(&self) -> String {
+        format!("rediss://{}", self.address())
+    }
 }
 
 /// Sends a process a signal; `-0` only asks whether there is one.
@@ -63,15 +68,46 @@ impl Server {
     }
 
     pub(crate) async fn start_on(port: Port) -> Self {
-        Self::start_with(port, &[]).await
+        Self::start_configured(port, &[]).await
     }
 
-    pub(crate) async fn start_with(port: Port, arguments: &[&str]) -> Self {
+    pub(crate) async fn start_configured(port: Port, arguments: &[&str]) -> Self {
         let number = port.number.to_string();
-        let mut all = vec!["--bind", "127.0.0.1", "--port", &number];
-        all.extend(arguments);
-        let inner = shared::Server::start(&all).await;
-        Self { inner, port }
+        Self::start_with(port, &[&["--port", &number], arguments].concat()).await
+    }
+
+    /// Without an open port, except by `arguments`; always on its socket.
+    async fn start_with(port: Port, arguments: &[&str]) -> Self {
+        let arguments = [&["--bind", "127.0.0.1"], arguments].concat();
+        Self { inner: shared::Server::start(&arguments).await, port }
+    }
+
+    /// It speaks nothing but TLS on its port, by the certificate and the key in `cert.pem` and `key.pem` of `files`.
+    /// It asks for a client's certificate where `client_authority` holds who may have signed that.
+    #[cfg(feature = "tls")]
+    pub(crate) async fn start_with_tls(
+        files: &std::path::Path,
+        client_authority: Option<&std::path::Path>,
+    ) -> Self {
+        let port = Port::reserve();
+        let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+        let (cert, key) = (path(&files.join("cert.pem")), path(&files.join("key.pem")));
+        let asks = if client_authority.is_some() { "yes" } else { "no" };
+        let authority = client_authority.map_or_else(|| cert.clone(), path);
+        let number = port.number.to_string();
+        let arguments = [
+            ["--tls-port", &number],
+            ["--tls-cert-file", &cert],
+            ["--tls-key-file", &key],
+            ["--tls-ca-cert-file", &authority],
+            ["--tls-auth-clients", asks],
+        ];
+        Self::start_with(port, arguments.as_flattened()).await
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls_url(&self) -> String {
+        self.port.tls_url()
     }
 
     pub(crate) fn url(&self) -> String {

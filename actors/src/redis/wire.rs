@@ -1,0 +1,149 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisResult};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::AbortHandle;
+
+use super::ending::{Ending, Loss};
+use super::request::Request;
+use super::stream::Stream;
+
+/// A connection that any number of requests may be on at once. Each clone is the same one; it is closed with the last.
+#[derive(Clone)]
+pub(super) struct Wire {
+    mux: MultiplexedConnection,
+    driver: Arc<Driver>,
+}
+
+/// The task that writes and reads.
+struct Driver {
+    task: AbortHandle,
+    in_flight: Arc<AtomicUsize>,
+}
+
+impl Wire {
+    /// Shakes hands over `stream`. `ending` is told when the other side closes it.
+    pub(super) async fn open(
+        stream: Stream,
+        login: &RedisConnectionInfo,
+        is_shared: bool,
+        ending: &Arc<Ending>,
+    ) -> RedisResult<Self> {
+        // Deadlines are kept per command above; two clocks on one command would contradict each other.
+        let mut config =
+            AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        if is_shared {
+            config = config
+                .set_pipeline_buffer_size(GATHERED)
+                .set_write_backpressure_boundary(GATHERED_BYTES);
+        }
+        let in_flight = Arc::new(AtomicUsize::new(0));
+        let gather = Gather { stream, in_flight: Arc::clone(&in_flight), has_waited: false };
+        let (mux, driving) = MultiplexedConnection::new_with_config(login, gather, config).await?;
+        let told = Told(Arc::clone(ending));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a wire outlives the actor that opened it: it ends with its last user"
+        )]
+        let task = tokio::spawn(async move {
+            let _told = told;
+            driving.await;
+        });
+        let driver = Driver { task: task.abort_handle(), in_flight };
+        Ok(Self { mux, driver: Arc::new(driver) })
+    }
+
+    pub(super) async fn send<R: Request>(&mut self, request: &R) -> RedisResult<R::Reply> {
+        let _counted = InFlight::count(&self.driver.in_flight);
+        request.send(&mut self.mux).await
+    }
+
+    /// How many requests wait for their replies.
+    pub(super) fn in_flight(&self) -> usize {
+        self.driver.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl<'a> InFlight<'a> {
+    fn count(counter: &'a AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Tells however the task ends.
+struct Told(Arc<Ending>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.tell(Loss::Closed);
+    }
+}
+
+/// Lets whoever is ready to send do so before anything is written: while others are in flight too, it goes once to the
+/// back of the line of ready tasks, so that one write carries the commands of them all. One caller alone never waits.
+struct Gather {
+    stream: Stream,
+    in_flight: Arc<AtomicUsize>,
+    has_waited: bool,
+}
+
+impl AsyncWrite for Gather {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let is_worth_it = bytes.len() < ENOUGH_BYTES && self.in_flight.load(Ordering::Relaxed) > 1;
+        if is_worth_it && !self.has_waited {
+            self.has_waited = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.has_waited = false;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Gather {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+/// Commands and bytes that one write of a shared wire may carry.
+const GATHERED: usize = 1024;
+const GATHERED_BYTES: usize = 64 * 1024;
+/// So much is worth a write of its own.
+const ENOUGH_BYTES: usize = 8 * 1024;
