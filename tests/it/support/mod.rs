@@ -18,6 +18,8 @@ mod routes;
 #[cfg(feature = "cache")]
 mod server;
 #[cfg(feature = "cache")]
+pub(crate) mod soak;
+#[cfg(feature = "cache")]
 mod wait;
 
 #[cfg(feature = "cache")]
@@ -25,9 +27,9 @@ pub(crate) use {
     app::{Answer, App, config},
     load::Load,
     log::Log,
-    proxy::{Proxy, Weather},
+    proxy::{Proxy, Way, Weather},
     routes::{Count, counter, routes},
-    server::{Port, Server},
+    server::{Keeper, Port, Server, endpoint, field},
     wait::{eventually, within},
 };
 
