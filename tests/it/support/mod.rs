@@ -6,6 +6,10 @@ pub(crate) mod source;
 #[cfg(feature = "cache")]
 mod app;
 #[cfg(feature = "cache")]
+pub(crate) mod figures;
+#[cfg(feature = "cache")]
+mod listener;
+#[cfg(feature = "cache")]
 mod load;
 #[cfg(feature = "cache")]
 mod log;
@@ -16,11 +20,16 @@ mod routes;
 #[cfg(feature = "cache")]
 mod server;
 #[cfg(feature = "cache")]
+pub(crate) mod soak;
+#[cfg(feature = "cache")]
+pub(crate) mod tree;
+#[cfg(feature = "cache")]
 mod wait;
 
 #[cfg(feature = "cache")]
 pub(crate) use {
     app::{Answer, App, config},
+    listener::{Firewall, Listener, Welcome},
     load::Load,
     log::Log,
     proxy::{Proxy, Weather},
