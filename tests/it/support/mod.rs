@@ -29,12 +29,12 @@ mod wait;
 #[cfg(feature = "cache")]
 pub(crate) use {
     app::{Answer, App, config},
-    listener::{Firewall, Listener, Welcome},
+    listener::{Listener, Welcome},
     load::Load,
     log::Log,
-    proxy::{Proxy, Weather},
+    proxy::{Proxy, Way, Weather},
     routes::{Count, counter, routes},
-    server::{Port, Server},
+    server::{Keeper, Port, Server, endpoint, field},
     wait::{eventually, within},
 };
 

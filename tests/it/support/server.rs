@@ -7,6 +7,8 @@ use std::ops::{Deref, DerefMut};
 #[path = "../../../actors/tests/support/mod.rs"]
 mod shared;
 
+pub(crate) use shared::{Keeper, endpoint};
+
 /// A port of loopback that nobody else takes while this lives, whether or not anything listens.
 ///
 /// Its number lies below those that systems give to outgoing connections. Between tests, which run
@@ -61,8 +63,14 @@ impl Server {
     }
 
     pub(crate) async fn start_on(port: Port) -> Self {
+        Self::start_with(port, &[]).await
+    }
+
+    pub(crate) async fn start_with(port: Port, arguments: &[&str]) -> Self {
         let number = port.number.to_string();
-        let inner = shared::Server::start(&["--bind", "127.0.0.1", "--port", &number]).await;
+        let mut all = vec!["--bind", "127.0.0.1", "--port", &number];
+        all.extend(arguments);
+        let inner = shared::Server::start(&all).await;
         Self { inner, port }
     }
 
@@ -84,6 +92,14 @@ impl Server {
         let names = list.split_whitespace().filter_map(|word| word.strip_prefix("name="));
         names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
+
+    /// Where those of its connections come from whose name says that they are for this.
+    pub(crate) async fn clients(&self, purpose: &str) -> Vec<SocketAddr> {
+        let list: String = self.ask(&["CLIENT", "LIST"]).await;
+        let wanted = format!(":{purpose}:");
+        let lines = list.lines().filter(|line| field(line, "name").contains(&wanted));
+        lines.map(|line| field(line, "addr").parse().unwrap()).collect()
+    }
 }
 
 impl Deref for Server {
@@ -98,4 +114,10 @@ impl DerefMut for Server {
     fn deref_mut(&mut self) -> &mut shared::Server {
         &mut self.inner
     }
+}
+
+/// What a line of `CLIENT LIST` says about `name`.
+pub(crate) fn field<'l>(line: &'l str, name: &str) -> &'l str {
+    let fields = line.split_whitespace().filter_map(|word| word.split_once('='));
+    fields.filter(|(known, _)| *known == name).map(|(_, value)| value).next().unwrap_or_default()
 }

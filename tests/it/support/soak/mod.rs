@@ -1,9 +1,11 @@
-//! What is run short by the suite and long by `scripts/soak`.
+//! Loads of any length: short in the suite, long in `scripts/soak`.
 
+mod cancels;
 mod down;
 mod leases;
 
 pub(crate) use {
+    cancels::cancels,
     down::{Down, calls_while_down},
     leases::cancelled_waits,
 };
