@@ -9,13 +9,14 @@ use mainstay_actors::pool::RebuildPool;
 use mainstay_actors::tree::Tree;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tracing::Level;
 
 use crate::support::{Log, Server, eventually, tree};
 
 const LEASES: u32 = 8;
-const TIME: Duration = Duration::from_secs(4);
+const LOOKS: usize = 300;
+const REBUILDS: usize = 10;
 
 /// Looks at a server's clients without being one of those it counts.
 struct Census {
@@ -26,7 +27,10 @@ struct Census {
 impl Census {
     async fn of(server: &Server) -> Self {
         let client = redis::Client::open(server.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        // A server in full use may take its time.
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+        let connected = client.get_multiplexed_async_connection_with_config(&config).await;
+        let mut connection = connected.unwrap();
         let id = redis::cmd("CLIENT").arg("ID").query_async(&mut connection).await.unwrap();
         Self { connection, id }
     }
@@ -91,7 +95,7 @@ fn callers(cache: &Cache) -> JoinSet<()> {
             let kind = random.u8(..4);
             // What is killed under way fails, and that is all the same here.
             timeout(limit, used(&cache, kind)).await.ok();
-            tokio::task::yield_now().await;
+            sleep(Duration::from_millis(random.u64(1..10))).await;
         }
     };
     (0..24).map(|number| caller(cache.clone(), number)).collect()
@@ -118,7 +122,7 @@ fn rebuilds(tree: &Tree, rebuilt: &Arc<AtomicUsize>) -> JoinSet<()> {
         loop {
             tree.ask(RebuildPool).await.unwrap();
             rebuilt.fetch_add(1, Ordering::Relaxed);
-            sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(50)).await;
         }
     };
     std::iter::once(rebuilds).collect()
@@ -138,8 +142,8 @@ async fn there_are_never_more_connections_than_were_logged() {
     let rebuilt = Arc::<AtomicUsize>::default();
     let (callers, rebuilds) = (callers(&tree.cache()), rebuilds(&tree, &rebuilt));
     let mut random = fastrand::Rng::with_seed(7);
-    let (begun, mut seen) = (Instant::now(), Vec::new());
-    while begun.elapsed() < TIME {
+    let mut seen = Vec::new();
+    while seen.len() < LOOKS || rebuilt.load(Ordering::Relaxed) < REBUILDS {
         let open = open_to(server.address().port());
         assert!(open <= most, "{open} of {most}: {:?}", tree.cache().status());
         seen.push(open);
@@ -148,9 +152,7 @@ async fn there_are_never_more_connections_than_were_logged() {
         }
         sleep(Duration::from_millis(1)).await;
     }
-    let (rebuilt, looks) = (rebuilt.load(Ordering::Relaxed), seen.len());
     let peak = seen.into_iter().max();
-    assert!(rebuilt > 10 && looks > 100, "rebuilt {rebuilt} times, looked {looks} times");
     assert!(peak > usize::try_from(LEASES).ok(), "hardly any load: {peak:?}");
     drop((callers, rebuilds));
 
