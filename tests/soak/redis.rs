@@ -131,7 +131,7 @@ pub(crate) const ALL: &[Soak] = &[
                 let ratio = |with: Duration| with.as_secs_f64() / beside.nothing.as_secs_f64();
                 vec![
                     Figure::millis("bulk_nothing_p99", beside.nothing),
-                    Figure::millis("bulk_own_lane_p99", beside.bulk).at_most(50.0),
+                    Figure::millis("bulk_own_lane_p99", beside.bulk).at_most(100.0),
                     Figure::millis("bulk_same_lane_p99", beside.ordinary),
                     Figure::of("bulk_own_lane_ratio", ratio(beside.bulk), "times nothing"),
                     Figure::of("bulk_same_lane_ratio", ratio(beside.ordinary), "times nothing"),

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use mainstay::prelude::*;
 use mainstay_actors::cache::Cache;
+use mainstay_actors::deadline;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::support::{App, Port, Proxy, Server, Weather, config, eventually, tree, within};
 
@@ -26,7 +27,7 @@ const NEVER: Duration = Duration::from_secs(60);
 /// Freezes a server for `time` while callers ask without pause.
 pub(crate) async fn standstill(time: Duration) -> Standstill {
     let server = Server::start().await;
-    let tree = tree::healthy(server.url(), |config| config.command_timeout = DEADLINE).await;
+    let tree = tree::healthy(server.url(), |_| {}).await;
     let cache = tree.cache();
     let thaw = Instant::now() + time;
     let mut callers = JoinSet::new();
@@ -36,7 +37,7 @@ pub(crate) async fn standstill(time: Duration) -> Standstill {
             let mut longest = Duration::ZERO;
             loop {
                 let begun = Instant::now();
-                let is_served = tree::is_served(&cache).await;
+                let is_served = deadline::scope(begun + DEADLINE, tree::is_served(&cache)).await;
                 longest = longest.max(begun.elapsed());
                 if is_served && begun > thaw {
                     return (longest, thaw.elapsed());
@@ -47,7 +48,7 @@ pub(crate) async fn standstill(time: Duration) -> Standstill {
         });
     }
     server.freeze();
-    tokio::time::sleep_until(thaw).await;
+    sleep_until(thaw).await;
     server.thaw();
     let seen = callers.join_all().await;
     tree::end(tree).await;

@@ -62,8 +62,8 @@ async fn a_probe_that_hangs_holds_the_breaker_open_no_longer_than_connecting_may
     server.restart().await;
     // One attempt each, the pause before the next, the next probe.
     let limit = Duration::from_secs(1) * 2 + Duration::from_millis(750 + 500) + SLACK;
-    let served = async || tree::is_served(&cache).await.then_some(());
-    within(limit, "a command is answered", served).await;
+    let back = async || tree::is_served(&cache).await.then_some(());
+    within(limit, "a command is answered", back).await;
     tree::end(tree).await;
 }
 

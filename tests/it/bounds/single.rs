@@ -96,7 +96,7 @@ fn blocked(cache: Cache, caller: usize, _: Script) -> Done {
         conn.rpush::<_, _, u64>(&key, caller).await?;
         let (_, popped): (String, usize) = conn.blpop(&key, 5.0).await?;
         assert_eq!(popped, caller);
-        if caller % 20 == 0 {
+        if caller.is_multiple_of(20) {
             let none: Option<(String, usize)> = conn.blpop(&key, 0.001).await?;
             assert_eq!(none, None);
         }

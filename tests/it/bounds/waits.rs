@@ -37,14 +37,14 @@ async fn whoever_asks_first_is_served_first_whatever_the_lanes_carry() {
     let riders = riders(&cache);
     let mut first = cache.get().await.unwrap();
     first.pin().await.unwrap();
-    let served = Arc::<Mutex<Vec<usize>>>::default();
+    let order = Arc::<Mutex<Vec<usize>>>::default();
     let mut callers = JoinSet::new();
     for caller in 0..CALLERS {
-        let (caller_cache, served) = (cache.clone(), Arc::clone(&served));
+        let (cache, order) = (tree.cache(), Arc::clone(&order));
         callers.spawn(async move {
-            let mut conn = caller_cache.get().await.unwrap();
+            let mut conn = cache.get().await.unwrap();
             conn.pin().await.unwrap();
-            served.lock().unwrap().push(caller);
+            order.lock().unwrap().push(caller);
             conn.set("held", caller).await.unwrap();
         });
         eventually("it stands in line", async || {
@@ -54,7 +54,7 @@ async fn whoever_asks_first_is_served_first_whatever_the_lanes_carry() {
     }
     drop(first);
     callers.join_all().await;
-    assert_eq!(*served.lock().unwrap(), (0..CALLERS).collect::<Vec<_>>());
+    assert_eq!(*order.lock().unwrap(), (0..CALLERS).collect::<Vec<_>>());
     drop(riders);
     tree::has_all_leases(&cache).await;
     tree::end(tree).await;
