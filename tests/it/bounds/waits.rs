@@ -40,7 +40,7 @@ async fn whoever_asks_first_is_served_first_whatever_the_lanes_carry() {
     let order = Arc::<Mutex<Vec<usize>>>::default();
     let mut callers = JoinSet::new();
     for caller in 0..CALLERS {
-        let (cache, order) = (tree.cache(), Arc::clone(&order));
+        let (cache, order) = (cache.clone(), Arc::clone(&order));
         callers.spawn(async move {
             let mut conn = cache.get().await.unwrap();
             conn.pin().await.unwrap();
@@ -48,7 +48,7 @@ async fn whoever_asks_first_is_served_first_whatever_the_lanes_carry() {
             conn.set("held", caller).await.unwrap();
         });
         eventually("it stands in line", async || {
-            (cache.status().waiting == caller + 1).then_some(())
+            (tree.cache().status().waiting == caller + 1).then_some(())
         })
         .await;
     }
