@@ -12,6 +12,8 @@ mod architecture;
 #[cfg(feature = "cache")]
 mod addresses;
 #[cfg(feature = "cache")]
+mod bounds;
+#[cfg(feature = "cache")]
 mod faults;
 #[cfg(feature = "cache")]
 mod messages;

@@ -8,6 +8,10 @@ mod app;
 #[cfg(feature = "tls")]
 mod certificates;
 #[cfg(feature = "cache")]
+pub(crate) mod figures;
+#[cfg(feature = "cache")]
+mod listener;
+#[cfg(feature = "cache")]
 mod load;
 #[cfg(feature = "cache")]
 mod log;
@@ -20,11 +24,14 @@ mod server;
 #[cfg(feature = "cache")]
 pub(crate) mod soak;
 #[cfg(feature = "cache")]
+pub(crate) mod tree;
+#[cfg(feature = "cache")]
 mod wait;
 
 #[cfg(feature = "cache")]
 pub(crate) use {
     app::{Answer, App, config},
+    listener::{Listener, Welcome},
     load::Load,
     log::Log,
     proxy::{Proxy, Way, Weather},

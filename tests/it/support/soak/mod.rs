@@ -1,5 +1,11 @@
-//! Loads of any length, for tests and for whoever lets one run for hours.
+//! Loads of any length: short in the suite, long in `scripts/soak`.
 
 mod cancels;
+mod down;
+mod leases;
 
-pub(crate) use cancels::cancels;
+pub(crate) use {
+    cancels::cancels,
+    down::{Down, calls_while_down},
+    leases::cancelled_waits,
+};
