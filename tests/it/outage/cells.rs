@@ -87,6 +87,28 @@ async fn a_service_whose_verdict_is_stale_answers_as_documented() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_that_are_lost_while_nobody_keeps_them_are_missed_and_leases_go_on() {
+    let server = Server::start().await;
+    let app = ready(without_restarts(server.url())).await;
+    falls(&app, "pool-manager").await;
+    let cache = app.state.cache().unwrap();
+    let mut pinned = cache.get().await.unwrap();
+    pinned.pin().await.unwrap();
+    let lease: u64 = redis::cmd("CLIENT").arg("ID").query_async(&mut *pinned).await.unwrap();
+    let list: String = server.ask(&["CLIENT", "LIST"]).await;
+    for id in list.split_whitespace().filter_map(|word| word.strip_prefix("id=")) {
+        if id != lease.to_string() {
+            let _killed: u64 = server.ask(&["CLIENT", "KILL", "ID", id]).await;
+        }
+    }
+    app.answers("/read", 503).await;
+    pinned.set(KEY, "value").await.unwrap();
+    let got = app.get("/read").await;
+    got.is_unavailable();
+    assert!(got.took < app.state.config().redis.connect_timeout + SLACK, "{got:?}");
+}
+
 /// Does everything that the table has a cell for, and compares.
 async fn hold(when: When, app: &App, happen: impl AsyncFnOnce()) {
     let column = COLUMNS.iter().position(|one| *one == when).unwrap();
