@@ -3,7 +3,7 @@
 //! ```text
 //! mainstay                one_for_one; started in this order, stopped in reverse
 //! ├── embedded-redis      only for url = "embedded": a private redis-server on a unix socket
-//! ├── pool-manager        owns the pool; publishes the current generation
+//! ├── pool-manager        owns pool and lanes; publishes the current generation, replaces lanes in place
 //! ├── health-monitor      probes on a connection of its own; publishes the verdict and the breaker
 //! ├── nursery             bounded home of work that a request starts and that outlives it
 //! ├── subscriptions       the connection of `cache.subscribe`; subscribes again after an outage

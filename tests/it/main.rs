@@ -22,6 +22,8 @@ mod outage;
 #[cfg(feature = "cache")]
 mod readiness;
 #[cfg(feature = "cache")]
+mod rights;
+#[cfg(feature = "cache")]
 mod shutdown;
 #[cfg(all(feature = "cache", feature = "chaos"))]
 mod supervision;

@@ -20,6 +20,7 @@ use super::ending::Ending;
 use super::error::Error;
 use super::file;
 use super::gate::ConnectGate;
+use super::lack::{Lack, Lacks, is_refusal};
 use super::lane::Load;
 use super::request::Batch;
 use super::script::Scripts;
@@ -37,6 +38,7 @@ pub(super) struct Connector {
     trouble: ArcSwapOption<Trouble>,
     recovered: Notify,
     speaks_resp2: AtomicBool,
+    lacks: Lacks,
     open: Counts,
     scripts: Scripts,
 }
@@ -93,6 +95,7 @@ impl Connector {
             trouble: ArcSwapOption::empty(),
             recovered: Notify::new(),
             speaks_resp2: AtomicBool::new(false),
+            lacks: Lacks::default(),
             open: Counts::default(),
             scripts: Scripts::default(),
         }
@@ -108,6 +111,11 @@ impl Connector {
 
     pub(super) fn scripts(&self) -> &Scripts {
         &self.scripts
+    }
+
+    /// Notes what the server lacks and we can do without.
+    pub(super) fn lacks(&self, lack: Lack) {
+        self.lacks.note(&self.endpoint, lack);
     }
 
     /// Why connecting fails at present.
@@ -305,7 +313,10 @@ impl Connector {
         if let (Purpose::Lane(_), Some(loading)) = (purpose, self.scripts.loading()) {
             let loaded = wire.send(&Batch::whole(&loading)).await;
             // A user without permission for SCRIPT, or a script that does not compile: the call will tell.
-            loaded.map_err(|error| Cause::of_handshake(&error))?;
+            let loaded = loaded.map_err(|error| Cause::of_handshake(&error))?;
+            if loaded.iter().any(is_refusal) {
+                self.lacks(Lack::ScriptLoad);
+            }
         }
         Ok(Line::new(wire, ending, self.count(purpose)))
     }
@@ -327,9 +338,12 @@ impl Connector {
     /// Tells the server what the connection is for.
     pub(super) async fn name(&self, wire: &mut Wire, purpose: Purpose) -> Result<(), Cause> {
         let named = ::redis::cmd("CLIENT").arg("SETNAME").arg(self.client_name(purpose)).take();
-        let named = wire.send(&named).await;
+        let named = wire.send(&named).await.map_err(|error| Cause::of_handshake(&error))?;
         // A user without permission for CLIENT goes without a name: replies that are errors are values here.
-        if let Value::ServerError(error) = named.map_err(|error| Cause::of_handshake(&error))?
+        if is_refusal(&named) {
+            self.lacks(Lack::ClientSetname);
+        }
+        if let Value::ServerError(error) = &named
             && Cause::of_code(error.code()) == Some(Cause::Auth)
         {
             return Err(Cause::Auth);
@@ -355,6 +369,7 @@ impl Connector {
         let falls_back = opened.as_ref().is_err_and(knows_no_resp3);
         if falls_back {
             self.speaks_resp2.store(true, Ordering::Relaxed);
+            self.lacks(Lack::Resp3);
         }
         falls_back
     }

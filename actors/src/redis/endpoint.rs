@@ -17,6 +17,7 @@ use super::ending::Loss;
 use super::error::Error;
 use super::gate::ConnectGate;
 use super::generation::{Generation, Reason};
+use super::lack::Lack;
 use super::lane::{Lane, Lanes, Load};
 use super::lease::{Lease, Leases, Waiting, most_waiting};
 use super::link::Link;
@@ -283,6 +284,10 @@ impl Endpoint {
                 "more than 64 KiB went over a connection that many share: take CacheConn::bulk() for large values"
             );
         }
+    }
+
+    pub(super) fn lacks(&self, lack: Lack) {
+        self.connector.lacks(lack);
     }
 
     pub(super) fn scripts(&self) -> &Scripts {

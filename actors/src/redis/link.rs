@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::command::{Plan, Reading};
 use super::endpoint::Endpoint;
 use super::error::Error;
+use super::lack::{Lack, is_refusal};
 use super::lane::{Lane, Load};
 use super::lease::Lease;
 use super::pinned::Pinned;
@@ -104,6 +105,9 @@ impl Link {
                 let question = names.question();
                 let answer = Box::pin(riding.ask(&self.endpoint, &Plan::READ, &question)).await;
                 lifecycle.capability().learn(&names, &answer);
+                if answer.as_ref().is_ok_and(is_refusal) {
+                    self.endpoint.lacks(Lack::CommandInfo);
+                }
                 Ok(Plan::of(request.commands(), lifecycle.capability())?.cautious())
             }
         }

@@ -19,6 +19,7 @@ mod error;
 mod file;
 mod gate;
 mod generation;
+mod lack;
 mod lane;
 mod lease;
 mod link;

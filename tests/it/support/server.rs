@@ -77,7 +77,7 @@ impl Server {
     }
 
     /// Without an open port, except by `arguments`; always on its socket.
-    async fn start_with(port: Port, arguments: &[&str]) -> Self {
+    pub(crate) async fn start_with(port: Port, arguments: &[&str]) -> Self {
         let arguments = [&["--bind", "127.0.0.1"], arguments].concat();
         Self { inner: shared::Server::start(&arguments).await, port }
     }
