@@ -1,5 +1,8 @@
 //! `[redis.endpoints.<name>]`: endpoints beside the default one, each with the keys of `[redis]`.
 
+#[cfg(feature = "cache")]
+use figment::value::Dict;
+
 use super::error::Fault;
 use super::keys::{self, Key};
 use super::nearest::nearest;
@@ -100,10 +103,10 @@ pub(super) fn fault_of_name(_name: &str, _source: &str) -> Option<Fault> {
     None
 }
 
-/// The URL that `name` lacks; it may be another endpoint, spelt wrong, that was meant.
+/// The URL that `name` lacks; it may be another one of `declared`, spelt wrong, that was meant.
 #[cfg(feature = "cache")]
-pub(super) fn wanted_url<'a>(name: &str, all: impl Iterator<Item = &'a String> + Clone) -> String {
-    let others = || all.clone().map(String::as_str).filter(|other| *other != name);
+pub(super) fn wanted_url(name: &str, declared: &Dict) -> String {
+    let others = || declared.keys().map(String::as_str).filter(|other| *other != name);
     let is_longer =
         |other: &&str| name.strip_prefix(*other).is_some_and(|rest| rest.starts_with('-'));
     let wanted = "a URL of its own, since it has none from [redis]";

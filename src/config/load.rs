@@ -164,7 +164,7 @@ fn apply_endpoints(
         let url = format!("{}.url", section.path());
         let source = source_of(figment, value);
         if !sources.contains_key(&url) {
-            let wanted = endpoints::wanted_url(name, declared.keys());
+            let wanted = endpoints::wanted_url(name, &declared);
             faults.push(Fault::new(&url, &source, "nothing", wanted));
         }
         sources.insert(section.path(), source);

@@ -12,6 +12,8 @@ mod architecture;
 #[cfg(feature = "cache")]
 mod addresses;
 #[cfg(feature = "cache")]
+mod endpoints;
+#[cfg(feature = "cache")]
 mod messages;
 #[cfg(feature = "cache")]
 mod outage;
