@@ -1,18 +1,18 @@
 use std::ops::{Deref, DerefMut};
 
-use mainstay_actors::subscriptions::{self, Subscription, Subscriptions, Topics};
+use mainstay_actors::subscriptions::{self, Subscription, Topics};
+use mainstay_actors::tree::Redis;
 use mainstay_actors::{cache, redis};
 
 /// The way to Redis, shared by all its clones.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    inner: cache::Cache,
-    subscriptions: Subscriptions,
+    redis: Redis,
 }
 
 impl Cache {
-    pub(crate) fn new(inner: cache::Cache, subscriptions: Subscriptions) -> Self {
-        Self { inner, subscriptions }
+    pub(crate) fn new(redis: &Redis) -> Self {
+        Self { redis: redis.clone() }
     }
 
     /// A connection: a place on one that all requests share, until a command needs one to itself.
@@ -22,7 +22,7 @@ impl Cache {
     /// [`Error`](redis::Error) with the cause, as soon as Redis is known to be away. *Cancel
     /// safety*: may be dropped.
     pub async fn get(&self) -> Result<CacheConn, redis::Error> {
-        Ok(CacheConn { inner: self.inner.get().await? })
+        Ok(CacheConn { inner: self.redis.cache.get().await? })
     }
 
     /// Subscribes to channels: `"news"`, `["news", "sport"]` or a `Vec<String>`. Answers from
@@ -54,7 +54,7 @@ impl Cache {
         &self,
         channels: impl Into<Topics>,
     ) -> Result<Subscription, subscriptions::Error> {
-        self.subscriptions.subscribe(channels).await
+        self.redis.subscriptions.subscribe(channels).await
     }
 
     /// Subscribes to every channel whose name matches a pattern, as in `"news.*"`; see Redis'
@@ -66,12 +66,12 @@ impl Cache {
         &self,
         patterns: impl Into<Topics>,
     ) -> Result<Subscription, subscriptions::Error> {
-        self.subscriptions.psubscribe(patterns).await
+        self.redis.subscriptions.psubscribe(patterns).await
     }
 
     /// The connections at this moment. Answers from memory.
     pub fn status(&self) -> cache::PoolStatus {
-        self.inner.status()
+        self.redis.cache.status()
     }
 }
 

@@ -8,7 +8,7 @@ mod handle;
 pub use handle::{Cache, CacheConn};
 #[cfg(feature = "cache")]
 pub use mainstay_actors::{
-    cache::{PoolStats, PoolStatus},
+    cache::{NoEndpoint, PoolStats, PoolStatus},
     health::{GetHealth, ProbeNow, Report as HealthReport},
     pool::{GetPoolStatus, RebuildPool},
     redis::{Call, Cause, Config, Error, Link, Script, Tls, Transaction, Ttl},

@@ -14,6 +14,8 @@ mod addresses;
 #[cfg(feature = "cache")]
 mod bounds;
 #[cfg(feature = "cache")]
+mod endpoints;
+#[cfg(feature = "cache")]
 mod faults;
 #[cfg(feature = "cache")]
 mod messages;

@@ -120,7 +120,8 @@ impl Endpoint {
         })
     }
 
-    /// The name by which the configuration calls it.
+    /// What it is called in `/ready`, in the log and in `CLIENT LIST`: `redis` for the default one, `redis.limits` for
+    /// the one of the section `[redis.endpoints.limits]`.
     pub fn name(&self) -> &str {
         &self.name
     }
