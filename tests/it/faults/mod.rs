@@ -43,7 +43,7 @@ impl Ground {
     }
 
     async fn conn(&self) -> CacheConn {
-        self.endpoint.connection().await.unwrap()
+        eventually("a place on a lane", async || self.endpoint.connection().await.ok()).await
     }
 
     /// A connection on each lane. Lanes are chosen by thread.

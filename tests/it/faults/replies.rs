@@ -75,7 +75,7 @@ async fn a_write_that_never_reached_the_server_is_unknown_and_a_read_is_unavaila
 // redis R10
 #[tokio::test]
 async fn a_late_write_never_lands_after_a_later_command_of_its_caller() {
-    let ground = Ground::new(1, Duration::from_millis(100)).await;
+    let ground = Ground::new(1, Duration::from_millis(200)).await;
     for is_bulk in [false, true] {
         let mut conn = ground.conn().await;
         let lane = address(&mut conn).await;
@@ -99,7 +99,7 @@ async fn a_late_write_never_lands_after_a_later_command_of_its_caller() {
 // redis R10
 #[tokio::test]
 async fn where_the_order_cannot_be_promised_the_caller_is_told_until_it_begins_again() {
-    let command_timeout = Duration::from_millis(100);
+    let command_timeout = Duration::from_millis(200);
     let ground = Ground::new(1, command_timeout).await;
     let mut conn = ground.conn().await;
     let lane = address(&mut conn).await;
