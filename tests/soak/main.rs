@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod bulk;
+mod names;
 mod redis;
 mod returns;
 #[allow(dead_code, unused_imports, reason = "the tests use the rest of it")]
@@ -102,6 +103,12 @@ fn wanted(arguments: &[String]) -> Option<(Scale, Vec<&Soak>)> {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if let [inner, table] = arguments.as_slice()
+        && inner == names::INNER
+    {
+        names::inner(table.as_ref()).await;
+        return ExitCode::SUCCESS;
+    }
     let Some((scale, soaks)) = wanted(&arguments) else {
         eprintln!("soak: nothing is called {arguments:?}; redis has:");
         redis::ALL.iter().for_each(|soak| eprintln!("  {}", soak.name));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::bulk::small_beside_large;
+use crate::names::moved_name;
 use crate::returns::{late_start, restart, silence, standstill, wrong_password};
 use crate::support::soak::{calls_while_down, cancelled_waits, cancels};
 use crate::support::{Proxy, Server, Welcome, figures};
@@ -136,6 +137,20 @@ pub(crate) const ALL: &[Soak] = &[
                     Figure::of("bulk_own_lane_ratio", ratio(beside.bulk), "times nothing"),
                     Figure::of("bulk_same_lane_ratio", ratio(beside.ordinary), "times nothing"),
                 ]
+            })
+        },
+    },
+    // redis R25
+    Soak {
+        name: "moved-name",
+        run: |_| {
+            Box::pin(async move {
+                let Some(moved) = moved_name() else {
+                    eprintln!("moved-name: this system gives nobody a table of names of one's own");
+                    return Vec::new();
+                };
+                // The age of 2 s, a fifth more, the next probe.
+                vec![Figure::millis("moved_name_followed", moved).at_most(3500.0)]
             })
         },
     },
