@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mainstay_actors::deadline;
-use mainstay_actors::redis::{CacheConn, Cause, Config, Endpoint, Error, Script};
+use mainstay_actors::redis::{Breaker, CacheConn, Cause, Config, Endpoint, Error, Script, Verdict};
 use redis::AsyncCommands;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -611,4 +611,27 @@ async fn a_lane_that_reaches_its_age_is_replaced_with_no_command_lost() {
     assert!(endpoint.status().lanes <= most, "{:?}", endpoint.status());
     let length: usize = conn.rpush("l", "v").await.unwrap();
     assert_eq!(length, 1);
+}
+
+#[tokio::test]
+async fn a_caller_who_tries_again_and_again_lets_others_have_the_thread() {
+    let server = Server::start(&[]).await;
+    let (endpoint, _keeper) = lanes(&server, patient()).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let breaker = Breaker::Open {
+        cause: Cause::Refused,
+        since: Instant::now(),
+        retry_after: Duration::from_secs(1),
+    };
+    let away = Verdict { breaker, cause: Some(Cause::Refused), ..Verdict::unknown() };
+    endpoint.health().publish(away);
+    // On this one thread the other task runs only if the first one lets it.
+    let other = tokio::spawn(async {});
+    while !other.is_finished() {
+        conn.get::<_, Option<String>>("k").await.unwrap_err();
+    }
+    let other = tokio::spawn(async {});
+    while !other.is_finished() {
+        endpoint.connection().await.unwrap_err();
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 
 use super::address::Address;
@@ -301,6 +302,8 @@ impl Endpoint {
 
     pub(super) async fn lane(&self, load: Load) -> Result<Arc<Lane>, Error> {
         if let Some(error) = self.health.opened() {
+            // A caller who only tries again would keep the thread to itself.
+            consume_budget().await;
             return Err(error);
         }
         match self.lanes.serving(load) {
