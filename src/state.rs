@@ -33,14 +33,14 @@ impl AppState {
         }
     }
 
-    /// The way to Redis, also while Redis is away. Answers from memory.
+    /// The way to Redis, also while Redis is away: to the default endpoint. Answers from memory.
     ///
     /// # Errors
     /// [`Error::FeatureOff`](crate::Error::FeatureOff) in a service that was built without the
     /// feature `cache`.
     #[cfg(feature = "cache")]
     pub fn cache(&self) -> Result<Cache> {
-        Ok(Cache::new(self.inner.tree.cache()))
+        Ok(Cache::new(self.inner.tree.redis()))
     }
 
     /// The way to Redis. Answers from memory.
@@ -50,6 +50,35 @@ impl AppState {
     /// `cache`.
     #[cfg(not(feature = "cache"))]
     pub fn cache(&self) -> Result<Cache> {
+        Err(crate::Error::FeatureOff { feature: "cache" })
+    }
+
+    /// The way to the endpoint of the section `[redis.endpoints.<name>]`, also while it is away.
+    /// Answers from memory.
+    ///
+    /// ```
+    /// # use mainstay::prelude::*;
+    /// async fn attempts(State(state): State<AppState>, Path(user): Path<String>) -> Result<String> {
+    ///     let mut conn = state.cache_of("limits")?.get().await?;
+    ///     let attempts: u64 = conn.incr(format!("attempts:{user}"), 1).await?;
+    ///     Ok(attempts.to_string())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoEndpoint`](crate::Error::NoEndpoint) with the names that there are.
+    #[cfg(feature = "cache")]
+    pub fn cache_of(&self, name: &str) -> Result<Cache> {
+        Ok(Cache::new(self.inner.tree.redis_of(name)?))
+    }
+
+    /// The way to a named Redis endpoint. Answers from memory.
+    ///
+    /// # Errors
+    /// [`Error::FeatureOff`](crate::Error::FeatureOff): this service was built without the feature
+    /// `cache`.
+    #[cfg(not(feature = "cache"))]
+    pub fn cache_of(&self, _name: &str) -> Result<Cache> {
         Err(crate::Error::FeatureOff { feature: "cache" })
     }
 

@@ -21,6 +21,8 @@ pub mod health;
 pub mod pool;
 #[cfg(feature = "cache")]
 pub mod redis;
+#[cfg(feature = "cache")]
+pub mod subscriptions;
 
 pub use ask::AskError;
 pub use mainstay_supervision as supervision;

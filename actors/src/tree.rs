@@ -5,7 +5,9 @@
 //! ├── embedded-redis      only for url = "embedded": a private redis-server on a unix socket
 //! ├── pool-manager        owns pool and lanes; publishes the current generation, replaces lanes in place
 //! ├── health-monitor      probes on a connection of its own; publishes the verdict and the breaker
+//! ├── ..                  the same for each further endpoint: pool-manager:limits, health-monitor:limits
 //! ├── nursery             bounded home of work that a request starts and that outlives it
+//! ├── subscriptions       the connection of `cache.subscribe`; subscribes again after an outage; one per endpoint
 //! └── application         one_for_one: the service's own actors
 //! ```
 //!
@@ -13,6 +15,8 @@
 //! [endpoint](crate::redis::Endpoint)), so nobody's restart needs a sibling's. This is the only
 //! place where actors are started.
 
+#[cfg(feature = "cache")]
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,9 +32,10 @@ use crate::embedded::{self, Home, Keeper, Nest};
 use crate::{AskError, deadline};
 #[cfg(feature = "cache")]
 use crate::{
-    cache::Cache,
+    cache::{Cache, NoEndpoint},
     health, pool,
-    redis::{self, Address, ConnectGate, Endpoint},
+    redis::{self, Address, ConnectGate, Endpoint, MOST_ENDPOINTS},
+    subscriptions::{self, Subscriptions},
 };
 
 /// How many pieces of work the nursery runs at once.
@@ -44,6 +49,9 @@ pub struct Setup {
     /// The default Redis endpoint. Default: as [`redis::Config`] is by default.
     #[cfg(feature = "cache")]
     pub redis: redis::Config,
+    /// Further endpoints by their names, at most [`MOST_ENDPOINTS`]; see [`redis::fault_of_name`]. Default none.
+    #[cfg(feature = "cache")]
+    pub endpoints: BTreeMap<String, redis::Config>,
     /// Where a redis-server for `url = "embedded"` is looked for, as in `PATH`.
     pub search_path: std::ffi::OsString,
     /// Where a redis-server for `url = "embedded"` has its socket.
@@ -71,6 +79,8 @@ impl Setup {
             name: name.into(),
             #[cfg(feature = "cache")]
             redis: redis::Config::default(),
+            #[cfg(feature = "cache")]
+            endpoints: BTreeMap::new(),
             search_path: "/usr/local/bin:/usr/bin:/bin".into(),
             temp_dir: "/tmp".into(),
             limits: Limits::default(),
@@ -111,6 +121,15 @@ pub enum StartError {
     #[cfg(feature = "cache")]
     #[error(transparent)]
     Redis(#[from] redis::Error),
+    /// An endpoint beside the default one cannot be used.
+    #[cfg(feature = "cache")]
+    #[error("the redis endpoint {name} cannot be used")]
+    Endpoint {
+        /// Its name.
+        name: String,
+        /// Why not.
+        source: Box<Self>,
+    },
     /// There is no redis-server to embed, or no place for its socket.
     #[cfg(feature = "embedded")]
     #[error(transparent)]
@@ -130,7 +149,7 @@ pub enum StartError {
 /// What the service depends on, as of the last look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
-    /// The name of the endpoint: `redis` for the default one.
+    /// The name of the endpoint: `redis` for the default one, `redis.limits` for the one called `limits`.
     pub name: String,
     /// Whether it answered the last probe, and that not too long ago.
     pub healthy: bool,
@@ -140,6 +159,17 @@ pub struct Dependency {
     pub optional: bool,
 }
 
+/// The ways to one Redis endpoint. Clones share everything.
+#[cfg(feature = "cache")]
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Redis {
+    /// The way to what it keeps.
+    pub cache: Cache,
+    /// The way to what others publish.
+    pub subscriptions: Subscriptions,
+}
+
 /// The running tree. Cheap to clone; the tree ends with the last clone.
 #[derive(Debug, Clone)]
 pub struct Tree {
@@ -147,7 +177,10 @@ pub struct Tree {
     nursery: Nursery,
     ask_timeout: Duration,
     #[cfg(feature = "cache")]
-    endpoint: Arc<Endpoint>,
+    redis: Redis,
+    /// The endpoints beside the default one.
+    #[cfg(feature = "cache")]
+    endpoints: Arc<BTreeMap<String, Redis>>,
 }
 
 impl Tree {
@@ -160,8 +193,10 @@ impl Tree {
         let mut root = Supervisor::new("mainstay").intensity(intensity).defaults(actors);
 
         #[cfg(feature = "cache")]
-        let endpoint = add_redis(&mut root, &setup).await?;
+        let (redis, endpoints) = add_redis(&mut root, &setup).await?;
         let nursery = Nursery::add_to(&mut root, "nursery", NURSERY_CAPACITY);
+        #[cfg(feature = "cache")]
+        add_subscriptions(&mut root, &redis, &endpoints);
         // Its giving up is the service's end: what the service itself is made of is broken.
         let mut application =
             Supervisor::new("application").intensity(intensity).defaults(actors).significant();
@@ -176,14 +211,39 @@ impl Tree {
             nursery,
             ask_timeout,
             #[cfg(feature = "cache")]
-            endpoint,
+            redis,
+            #[cfg(feature = "cache")]
+            endpoints: Arc::new(endpoints),
         })
     }
 
-    /// The way to Redis. Answers from memory.
+    /// The ways to the default endpoint. Answers from memory.
+    #[cfg(feature = "cache")]
+    pub fn redis(&self) -> &Redis {
+        &self.redis
+    }
+
+    /// The ways to the endpoint called `name`, one of [`Setup::endpoints`]. Answers from memory.
+    ///
+    /// # Errors
+    /// [`NoEndpoint`] with the names that there are.
+    #[cfg(feature = "cache")]
+    pub fn redis_of(&self, name: &str) -> Result<&Redis, NoEndpoint> {
+        let known = || self.endpoints.keys().cloned().collect();
+        let missing = || NoEndpoint { name: name.to_owned(), known: known() };
+        self.endpoints.get(name).ok_or_else(missing)
+    }
+
+    /// The way to what the default endpoint keeps. Answers from memory.
     #[cfg(feature = "cache")]
     pub fn cache(&self) -> Cache {
-        Cache::new(Arc::clone(&self.endpoint))
+        self.redis.cache.clone()
+    }
+
+    /// The way to what others publish at the default endpoint. Answers from memory.
+    #[cfg(feature = "cache")]
+    pub fn subscriptions(&self) -> &Subscriptions {
+        &self.redis.subscriptions
     }
 
     /// Whoever takes messages of type `M`. Answers from memory.
@@ -212,12 +272,12 @@ impl Tree {
         Ok(self.system.recipient::<N>()?.tell(notice)?)
     }
 
-    /// Everything the service depends on. Answers from memory: from the health monitor's verdict,
+    /// Everything the service depends on. Answers from memory: from the verdict of each endpoint's health monitor,
     /// which counts for three probe intervals and one probe timeout.
     pub fn dependencies(&self) -> Vec<Dependency> {
         #[cfg(feature = "cache")]
         {
-            vec![dependency(&self.endpoint)]
+            self.every_redis().map(|redis| dependency(redis.cache.endpoint())).collect()
         }
         #[cfg(not(feature = "cache"))]
         Vec::new()
@@ -246,49 +306,115 @@ impl Tree {
 
     /// Ends every actor in reverse start order within `budget`.
     pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
+        #[cfg(feature = "cache")]
+        self.every_redis().for_each(|redis| redis.subscriptions.close());
         self.system.shutdown(budget).await
+    }
+
+    #[cfg(feature = "cache")]
+    fn every_redis(&self) -> impl Iterator<Item = &Redis> {
+        std::iter::once(&self.redis).chain(self.endpoints.values())
     }
 }
 
+/// The ways to the default endpoint, and to the others by their names.
 #[cfg(feature = "cache")]
-async fn add_redis(root: &mut Supervisor, setup: &Setup) -> Result<Arc<Endpoint>, StartError> {
-    let config = redis::Config { client_name: setup.name.clone(), ..setup.redis.clone() };
+async fn add_redis(
+    root: &mut Supervisor,
+    setup: &Setup,
+) -> Result<(Redis, BTreeMap<String, Redis>), StartError> {
+    let given = setup.endpoints.len();
+    if given > MOST_ENDPOINTS {
+        let wanted = format!("at most {MOST_ENDPOINTS}");
+        let fault = redis::Fault { key: "endpoints", given: given.to_string(), wanted };
+        return Err(redis::Error::Config(vec![fault]).into());
+    }
+    let gate = Arc::new(ConnectGate::new());
+    let redis = add_endpoint(root, setup, None, &setup.redis, &gate).await?;
+    let mut endpoints = BTreeMap::new();
+    for (name, config) in &setup.endpoints {
+        let wrong = |source: StartError| StartError::Endpoint {
+            name: name.clone(),
+            source: Box::new(source),
+        };
+        if let Some(fault) = redis::fault_of_name(name) {
+            return Err(redis::Error::Config(vec![fault]).into());
+        }
+        let redis = add_endpoint(root, setup, Some(name), config, &gate).await.map_err(wrong)?;
+        endpoints.insert(name.clone(), redis);
+    }
+    Ok((redis, endpoints))
+}
+
+/// What belongs to one endpoint, the default one where it has no `name`. Only the actors of that one take messages by
+/// their type: a type has one taker.
+#[cfg(feature = "cache")]
+async fn add_endpoint(
+    root: &mut Supervisor,
+    setup: &Setup,
+    name: Option<&str>,
+    config: &redis::Config,
+    gate: &Arc<ConnectGate>,
+) -> Result<Redis, StartError> {
+    let id = |actor: &str| name.map_or_else(|| actor.to_owned(), |name| format!("{actor}:{name}"));
+    let config = redis::Config { client_name: setup.name.clone(), ..config.clone() };
     let address = match Address::parse(&config.url).map_err(redis::Error::from)? {
-        Address::Embedded => add_embedded(root, setup).await?,
+        Address::Embedded => add_embedded(root, setup, id("embedded-redis")).await?,
         address => address,
     };
-    let gate = Arc::new(ConnectGate::new());
-    let endpoint = Arc::new(Endpoint::at("redis", config, address, gate)?);
+    let called = name.map_or_else(|| "redis".to_owned(), |name| format!("redis.{name}"));
+    let endpoint = Arc::new(Endpoint::at(&called, config, address, Arc::clone(gate))?);
 
     let args = pool::Args::new(Arc::clone(&endpoint));
-    root.actor(
-        Actor::new("pool-manager", move || pool::Manager { args: args.clone() })
-            .accepts(pool::Message::GetPoolStatus)
-            .accepts(pool::Message::RebuildPool),
-    );
+    let manager = Actor::new(id("pool-manager"), move || pool::Manager { args: args.clone() });
+    root.actor(match name {
+        None => manager.accepts(pool::Message::GetPoolStatus).accepts(pool::Message::RebuildPool),
+        Some(_) => manager,
+    });
     let watched = Arc::clone(&endpoint);
-    root.actor(
-        Actor::new("health-monitor", move || health::Monitor { endpoint: Arc::clone(&watched) })
-            .accepts(health::Message::GetHealth)
-            .accepts(health::Message::ProbeNow),
-    );
-    Ok(endpoint)
+    let monitor = Actor::new(id("health-monitor"), move || health::Monitor {
+        endpoint: Arc::clone(&watched),
+    });
+    root.actor(match name {
+        None => monitor.accepts(health::Message::GetHealth).accepts(health::Message::ProbeNow),
+        Some(_) => monitor,
+    });
+    let subscriptions = Subscriptions::new(Arc::clone(&endpoint));
+    Ok(Redis { cache: Cache::new(endpoint), subscriptions })
+}
+
+#[cfg(feature = "cache")]
+fn add_subscriptions(root: &mut Supervisor, redis: &Redis, endpoints: &BTreeMap<String, Redis>) {
+    let default = ("subscriptions".to_owned(), redis);
+    let named = endpoints.iter().map(|(name, redis)| (format!("subscriptions:{name}"), redis));
+    for (id, redis) in std::iter::once(default).chain(named) {
+        let followed = redis.subscriptions.clone();
+        root.actor(Actor::new(id, move || subscriptions::Keeper::new(&followed)));
+    }
 }
 
 /// The first server is there before the tree is: nobody finds Redis away who only came early.
 #[cfg(feature = "embedded")]
-async fn add_embedded(root: &mut Supervisor, setup: &Setup) -> Result<Address, StartError> {
+async fn add_embedded(
+    root: &mut Supervisor,
+    setup: &Setup,
+    id: String,
+) -> Result<Address, StartError> {
     let program = embedded::locate(&setup.search_path)?;
     let nest = Arc::new(Nest::new(Home::create(&setup.temp_dir)?, program));
     nest.start().await?;
     let path = nest.socket_path();
-    root.actor(Actor::new("embedded-redis", move || Keeper { nest: Arc::clone(&nest) }));
+    root.actor(Actor::new(id, move || Keeper { nest: Arc::clone(&nest) }));
     Ok(Address::unix(path))
 }
 
 #[cfg(all(feature = "cache", not(feature = "embedded")))]
 #[expect(clippy::unused_async, reason = "the other one waits for the server")]
-async fn add_embedded(_root: &mut Supervisor, _setup: &Setup) -> Result<Address, StartError> {
+async fn add_embedded(
+    _root: &mut Supervisor,
+    _setup: &Setup,
+    _id: String,
+) -> Result<Address, StartError> {
     Err(StartError::EmbeddedNotBuilt)
 }
 

@@ -178,6 +178,60 @@ async fn asking_for_probes_does_not_storm_a_server_that_hangs_up() {
     assert!((2..=20).contains(&connects), "{connects} connects in 2 s");
 }
 
+// redis R4
+#[tokio::test(flavor = "multi_thread")]
+async fn many_endpoints_that_are_away_connect_no_faster_than_one() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("redis.sock");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let mut setup = Setup::new("tree-test");
+    setup.redis.url = format!("unix://{}", path.display());
+    setup.redis.lanes = Some(1);
+    for name in ["a", "b", "c", "d"] {
+        setup.endpoints.insert(name.into(), setup.redis.clone());
+    }
+    let tree = Tree::start(setup).await.unwrap();
+    let end = Instant::now() + Duration::from_secs(2);
+    let mut connects = 0;
+    while let Ok(accepted) = tokio::time::timeout_at(end, listener.accept()).await {
+        drop(accepted.unwrap());
+        connects += 1;
+    }
+    // A probe and two lanes of each that do not know better yet, then ten a second of all together.
+    assert!((5..=5 * 3 + 21).contains(&connects), "{connects} connects in 2 s");
+    assert!(tree.dependencies().iter().all(|dependency| !dependency.healthy));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_comes_back_in_time_while_three_others_hang() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("redis.sock");
+    // Whoever connects waits for an answer that never comes.
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let mut server = support::Server::start(&[]).await;
+    let mut setup = Setup::new("tree-test");
+    setup.redis.url = server.url();
+    for name in ["a", "b", "c"] {
+        let silent = setup.redis.elsewhere(format!("unix://{}", path.display()));
+        setup.endpoints.insert(name.into(), silent);
+    }
+    let tree = Tree::start(setup).await.unwrap();
+    eventually("a value is stored", async || set_works(&tree).await).await;
+    let silent = || {
+        let all = tree.dependencies();
+        all.iter().filter(|seen| seen.message.starts_with("no answer in time")).count()
+    };
+    eventually("three are known to hang", async || (silent() == 3).then_some(())).await;
+    server.kill();
+    eventually("it is away", async || set_works(&tree).await.is_none().then_some(())).await;
+    server.restart().await;
+    let begun = Instant::now();
+    eventually("a value is stored again", async || set_works(&tree).await).await;
+    // One second, and one more for a machine that is busy with other tests.
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(silent(), 3);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_connect_timeout_keeps_no_breaker_closed() {
     let server = support::Server::start(&[]).await;

@@ -1,16 +1,18 @@
 use std::ops::{Deref, DerefMut};
 
+use mainstay_actors::subscriptions::{self, Subscription, Topics};
+use mainstay_actors::tree::Redis;
 use mainstay_actors::{cache, redis};
 
 /// The way to Redis, shared by all its clones.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    inner: cache::Cache,
+    redis: Redis,
 }
 
 impl Cache {
-    pub(crate) fn new(inner: cache::Cache) -> Self {
-        Self { inner }
+    pub(crate) fn new(redis: &Redis) -> Self {
+        Self { redis: redis.clone() }
     }
 
     /// A connection: a place on one that all requests share, until a command needs one to itself.
@@ -20,12 +22,56 @@ impl Cache {
     /// [`Error`](redis::Error) with the cause, as soon as Redis is known to be away. *Cancel
     /// safety*: may be dropped.
     pub async fn get(&self) -> Result<CacheConn, redis::Error> {
-        Ok(CacheConn { inner: self.inner.get().await? })
+        Ok(CacheConn { inner: self.redis.cache.get().await? })
+    }
+
+    /// Subscribes to channels: `"news"`, `["news", "sport"]` or a `Vec<String>`. Answers from
+    /// memory where all of them are subscribed to already, else goes to Redis and returns when the
+    /// server has confirmed: what is published from then on arrives.
+    ///
+    /// A [`Subscription`] that stands survives every outage, but none begins in one.
+    ///
+    /// ```no_run
+    /// # async fn follow(cache: mainstay::Cache) -> mainstay::Result<()> {
+    /// use mainstay::cache::Event;
+    ///
+    /// let mut prices = cache.subscribe(["prices:eur", "prices:usd"]).await?;
+    /// while let Some(event) = prices.next().await {
+    ///     match event {
+    ///         Event::Message(message) => println!("{}: {}", message.channel(), message.get::<f64>()?),
+    ///         // Whatever is kept of the prices is read anew here.
+    ///         Event::Gap(gap) => println!("something may be missing: {gap:?}"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error`](subscriptions::Error) with the cause, at once while Redis is known to be away.
+    /// *Cancel safety*: may be dropped.
+    pub async fn subscribe(
+        &self,
+        channels: impl Into<Topics>,
+    ) -> Result<Subscription, subscriptions::Error> {
+        self.redis.subscriptions.subscribe(channels).await
+    }
+
+    /// Subscribes to every channel whose name matches a pattern, as in `"news.*"`; see Redis'
+    /// `PSUBSCRIBE`. Otherwise as [`subscribe`](Self::subscribe).
+    ///
+    /// # Errors
+    /// As there. *Cancel safety*: may be dropped.
+    pub async fn psubscribe(
+        &self,
+        patterns: impl Into<Topics>,
+    ) -> Result<Subscription, subscriptions::Error> {
+        self.redis.subscriptions.psubscribe(patterns).await
     }
 
     /// The connections at this moment. Answers from memory.
     pub fn status(&self) -> cache::PoolStatus {
-        self.inner.status()
+        self.redis.cache.status()
     }
 }
 

@@ -8,10 +8,11 @@ mod handle;
 pub use handle::{Cache, CacheConn};
 #[cfg(feature = "cache")]
 pub use mainstay_actors::{
-    cache::{PoolStats, PoolStatus},
+    cache::{NoEndpoint, PoolStats, PoolStatus},
     health::{GetHealth, ProbeNow, Report as HealthReport},
     pool::{GetPoolStatus, RebuildPool},
     redis::{Call, Cause, Config, Error, Link, Script, Tls, Transaction, Ttl},
+    subscriptions::{Error as SubscribeError, Event, Gap, Message, Subscription, Topics},
 };
 
 /// The way to Redis: there is none in a service that was built without the feature `cache`.

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Value};
 
+use super::endpoints;
 use super::environment::Environment;
 use super::error::Fault;
 use super::keys;
 use super::layer::{Layer, Report};
 use super::nearest::nearest;
+use super::section::{ENDPOINTS, REDIS, Section};
 
 /// Reads the files of `service`, lowest first, and notes which there were.
 pub(super) fn read(
@@ -113,15 +115,15 @@ fn layer(text: &str, source: &str, report: &mut Report) -> Option<Layer> {
     let mut layer = Layer { source: source.to_owned(), values: Vec::new() };
     let mut foreign = Vec::new();
     for (section, value) in document {
-        if !keys::sections().any(|ours| ours == section) {
+        let Some(ours) = keys::sections().find(|ours| *ours == section) else {
             let meant = nearest(&section, keys::sections());
             foreign.push(meant.map_or_else(
                 || section.clone(),
                 |meant| format!("{section} (perhaps [{meant}]?)"),
             ));
             continue;
-        }
-        fill_from(&mut layer, &section, value, report);
+        };
+        fill_from(&mut layer, Section::of(ours), value, report);
     }
     if !foreign.is_empty() {
         report.notes.push(format!("passed over in {source}, not ours: {}", foreign.join(", ")));
@@ -129,32 +131,63 @@ fn layer(text: &str, source: &str, report: &mut Report) -> Option<Layer> {
     Some(layer)
 }
 
-fn fill_from(layer: &mut Layer, section: &str, value: Value, report: &mut Report) {
-    match value {
-        Value::Dict(_, values) => fill(layer, section, values, report),
-        _ => report.faults.push(Fault::new(
-            section,
-            &layer.source,
-            "a single value",
-            format!("a section, [{section}]"),
-        )),
+fn fill_from(layer: &mut Layer, section: Section<'_>, value: Value, report: &mut Report) {
+    let path = section.path();
+    if let Some(values) = table(layer, &path, &path, value, report) {
+        fill(layer, section, values, report);
     }
 }
 
-fn fill(layer: &mut Layer, section: &str, values: Dict, report: &mut Report) {
+/// What stands in the section `wanted`; reports a value that is none, without showing it.
+fn table(
+    layer: &Layer,
+    path: &str,
+    wanted: &str,
+    value: Value,
+    report: &mut Report,
+) -> Option<Dict> {
+    if let Value::Dict(_, values) = value {
+        return Some(values);
+    }
+    let wanted = format!("a section, [{wanted}]");
+    report.faults.push(Fault::new(path, &layer.source, "a single value", wanted));
+    None
+}
+
+fn fill(layer: &mut Layer, section: Section<'_>, values: Dict, report: &mut Report) {
     for (name, value) in values {
-        let path = format!("{section}.{name}");
-        if keys::sections().any(|ours| ours == path) {
-            fill_from(layer, &path, value, report);
+        if section.has_endpoints() && name == "endpoints" {
+            fill_endpoints(layer, value, report);
             continue;
         }
-        let spell = |key: &keys::Key| format!("[{}] {}", key.section, key.name);
+        if let Some(inner) = section.within(&name) {
+            fill_from(layer, inner, value, report);
+            continue;
+        }
+        let spell = |key: &keys::Key| section.in_file(key);
         let Some(key) = report.key(section, &name, &layer.source, spell) else { continue };
-        if layer.values.iter().any(|(known, _)| known.path() == key.path()) {
+        let path = section.path_of(key);
+        if layer.values.iter().any(|(known, _)| *known == path) {
             let wanted = format!("{} alone", key.name);
-            report.faults.push(Fault::new(&path, &layer.source, "a key given twice", wanted));
+            let given = format!("{}.{name}", section.path());
+            report.faults.push(Fault::new(&given, &layer.source, "a key given twice", wanted));
         } else {
-            layer.values.push((key, value));
+            layer.values.push((path, value));
+        }
+    }
+}
+
+fn fill_endpoints(layer: &mut Layer, value: Value, report: &mut Report) {
+    let section = format!("{ENDPOINTS}.<name>");
+    let Some(all) = table(layer, ENDPOINTS, &section, value, report) else { return };
+    for (name, value) in all {
+        let path = format!("{ENDPOINTS}.{name}");
+        if let Some(fault) = endpoints::fault_of_name(&name, &layer.source) {
+            report.faults.push(fault);
+        } else if let Some(values) = table(layer, &path, &section, value, report) {
+            // Declared, even if nothing stands in it.
+            layer.values.push((path, Value::from(Dict::new())));
+            fill(layer, Section::of_endpoint(REDIS, &name), values, report);
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use super::Config;
+use super::section::Section;
 use super::slot::{Least, Slot};
 
 /// One key of one section.
@@ -21,18 +22,27 @@ pub(super) struct Key {
 impl Key {
     /// As a fault names it, as in `redis.url`.
     pub(super) fn path(&self) -> String {
-        format!("{}.{}", self.section, self.name)
+        self.home().path_of(self)
     }
 
     /// Its variable without the prefix, as in `REDIS_URL`.
     pub(super) fn variable(&self) -> String {
-        format!("{}_{}", self.section, self.name).replace('.', "_").to_ascii_uppercase()
+        self.home().variable_of(self)
+    }
+
+    fn home(&self) -> Section<'static> {
+        Section::of(self.section)
     }
 }
 
 /// Every key, section by section.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
     SERVICE.iter().chain(&REDIS).chain(&REDIS_TLS).chain(&SUPERVISION)
+}
+
+/// The keys of `[redis]` and of what stands within it: those of every endpoint.
+pub(super) fn of_an_endpoint() -> impl Iterator<Item = &'static Key> {
+    REDIS.iter().chain(&REDIS_TLS)
 }
 
 /// The names of our sections, one within another before that other.

@@ -7,11 +7,13 @@ use super::error::Fault;
 use super::keys::{self, Key};
 use super::nearest::key_hint;
 use super::old::{self, Became};
+use super::section::Section;
 
 /// The values of one file, or of one variable. Its name is what a fault shows as the source.
 pub(super) struct Layer {
     pub(super) source: String,
-    pub(super) values: Vec<(&'static Key, Value)>,
+    /// By the path of the key.
+    pub(super) values: Vec<(String, Value)>,
 }
 
 impl Provider for Layer {
@@ -21,9 +23,10 @@ impl Provider for Layer {
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         let mut sections = Dict::new();
-        for (key, value) in &self.values {
-            if let Some(section) = key.section.split('.').try_fold(&mut sections, within) {
-                section.insert(key.name.to_owned(), value.clone());
+        for (path, value) in &self.values {
+            let Some((section, name)) = path.rsplit_once('.') else { continue };
+            if let Some(section) = section.split('.').try_fold(&mut sections, within) {
+                section.insert(name.to_owned(), value.clone());
             }
         }
         Ok(Profile::Default.collect(sections))
@@ -49,19 +52,20 @@ impl Report {
     /// that may be a secret.
     pub(super) fn key(
         &mut self,
-        section: &str,
+        section: Section<'_>,
         name: &str,
         source: &str,
         spell: impl Fn(&Key) -> String,
     ) -> Option<&'static Key> {
-        if let Some(key) = keys::find(section, name) {
+        if let Some(key) = keys::find(section.keys, name) {
             return Some(key);
         }
-        let path = format!("{section}.{name}");
-        match old::find(section, name) {
+        let path = format!("{}.{name}", section.path());
+        match old::find(section.keys, name) {
             Some(Became::Key(new)) => {
-                self.notes.push(format!("{path} in {source} is read as {section}.{new}"));
-                keys::find(section, new)
+                let new = keys::find(section.keys, new)?;
+                self.notes.push(format!("{path} in {source} is read as {}", section.path_of(new)));
+                Some(new)
             }
             Some(Became::Nothing(wanted)) => {
                 self.faults.push(Fault::new(&path, source, "a key of acton-service", wanted));

@@ -5,10 +5,17 @@ use std::time::Duration;
 
 use figment::Figment;
 use figment::value::Value;
+#[cfg(feature = "cache")]
+use mainstay_actors::redis::{self, MOST_ENDPOINTS};
 
+#[cfg(feature = "cache")]
+use super::endpoints;
 use super::environment::{Environment, Surroundings};
 use super::error::{Error, Fault};
+use super::keys::Key;
 use super::layer::{Layer, Report};
+#[cfg(feature = "cache")]
+use super::section::{ENDPOINTS, REDIS, Section};
 use super::value::{Given, time_text};
 use super::variables::Setting;
 use super::{Config, Loaded, files, keys, service, variables};
@@ -47,11 +54,17 @@ pub(super) fn load(environment: &dyn Environment, name: Option<&str>) -> Result<
 
 pub(super) fn validate(config: &Config) -> Result<(), Error> {
     let (mut copy, mut faults) = (config.clone(), Vec::new());
-    for key in keys::all() {
-        let Some(given) = key.slot.get(&mut copy) else { continue };
-        if let Err(refusal) = key.slot.set(&mut copy, &given) {
-            faults.push(Fault::new(&key.path(), CODE, refusal.given, refusal.wanted));
+    refuse(&mut copy, keys::all().map(|key| (key, key.path())), &mut faults);
+    #[cfg(feature = "cache")]
+    for (name, endpoint) in &config.endpoints {
+        if let Some(fault) = endpoints::fault_of_name(name, CODE) {
+            faults.push(fault);
+            continue;
         }
+        let section = Section::of_endpoint(REDIS, name);
+        copy.redis.clone_from(endpoint);
+        let all = keys::of_an_endpoint().map(|key| (key, section.path_of(key)));
+        refuse(&mut copy, all, &mut faults);
     }
     check_pairs(config, &BTreeMap::new(), &mut faults);
     #[cfg(feature = "cache")]
@@ -59,18 +72,32 @@ pub(super) fn validate(config: &Config) -> Result<(), Error> {
     if faults.is_empty() { Ok(()) } else { Err(Error::new(faults)) }
 }
 
+/// Every value that could not have been given.
+fn refuse(
+    config: &mut Config,
+    all: impl Iterator<Item = (&'static Key, String)>,
+    faults: &mut Vec<Fault>,
+) {
+    for (key, path) in all {
+        let Some(given) = key.slot.get(config) else { continue };
+        if let Err(refusal) = key.slot.set(config, &given) {
+            faults.push(Fault::new(&path, CODE, refusal.given, refusal.wanted));
+        }
+    }
+}
+
 /// The name that the program gave, above every other source.
 fn given_in_code(name: &str, settings: &[Setting], report: &mut Report) -> Option<Setting> {
     let key = keys::find("service", "name")?;
     if let Some(other) =
-        settings.iter().rfind(|setting| setting.key.path() == key.path() && setting.value != name)
+        settings.iter().rfind(|setting| setting.path == key.path() && setting.value != name)
     {
         report.notes.push(format!(
             "the service is called {name:?} in code, which wins over {}",
             other.variable
         ));
     }
-    Some(Setting { key, variable: CODE.to_owned(), value: name.to_owned() })
+    Some(Setting { path: key.path(), variable: CODE.to_owned(), value: name.to_owned() })
 }
 
 /// The name whose files are read: one that can stand as a directory, whatever was given.
@@ -80,7 +107,7 @@ fn service_name(environment: &dyn Environment, settings: &[Setting]) -> String {
         let given = Given::Text(name.to_owned());
         keys::find("service", "name").is_some_and(|key| key.slot.set(&mut probe, &given).is_ok())
     };
-    let given = settings.iter().rfind(|setting| setting.key.path() == "service.name");
+    let given = settings.iter().rfind(|setting| setting.path == "service.name");
     let program =
         || Some(environment.program()?.replace(|c: char| c.is_whitespace() || c.is_control(), "-"));
     let given = given.map(|setting| setting.value.trim().to_owned()).filter(|name| is_name(name));
@@ -94,15 +121,55 @@ fn apply(
     faults: &mut Vec<Fault>,
 ) -> BTreeMap<String, String> {
     let mut sources = BTreeMap::new();
-    for key in keys::all() {
-        let Ok(value) = figment.find_value(&key.path()) else { continue };
+    let all = keys::all().map(|key| (key, key.path()));
+    apply_keys(figment, config, all, &mut sources, faults);
+    #[cfg(feature = "cache")]
+    apply_endpoints(figment, config, &mut sources, faults);
+    sources
+}
+
+fn apply_keys(
+    figment: &Figment,
+    config: &mut Config,
+    all: impl Iterator<Item = (&'static Key, String)>,
+    sources: &mut BTreeMap<String, String>,
+    faults: &mut Vec<Fault>,
+) {
+    for (key, path) in all {
+        let Ok(value) = figment.find_value(&path) else { continue };
         let source = source_of(figment, &value);
         if let Err(refusal) = key.slot.set(config, &Given::from(&value)) {
-            faults.push(Fault::new(&key.path(), &source, refusal.given, refusal.wanted));
+            faults.push(Fault::new(&path, &source, refusal.given, refusal.wanted));
         }
-        sources.insert(key.path(), source);
+        sources.insert(path, source);
     }
-    sources
+}
+
+/// The keys of an endpoint are set where those of `[redis]` are, one endpoint after the other.
+#[cfg(feature = "cache")]
+fn apply_endpoints(
+    figment: &Figment,
+    config: &mut Config,
+    sources: &mut BTreeMap<String, String>,
+    faults: &mut Vec<Fault>,
+) {
+    let Ok(Value::Dict(_, declared)) = figment.find_value(ENDPOINTS) else { return };
+    for (name, value) in &declared {
+        let section = Section::of_endpoint(REDIS, name);
+        let endpoint = config.redis.elsewhere("");
+        let default = std::mem::replace(&mut config.redis, endpoint);
+        let all = keys::of_an_endpoint().map(|key| (key, section.path_of(key)));
+        apply_keys(figment, config, all, sources, faults);
+        let endpoint = std::mem::replace(&mut config.redis, default);
+        let url = format!("{}.url", section.path());
+        let source = source_of(figment, value);
+        if !sources.contains_key(&url) {
+            let wanted = endpoints::wanted_url(name, &declared);
+            faults.push(Fault::new(&url, &source, "nothing", wanted));
+        }
+        sources.insert(section.path(), source);
+        config.endpoints.insert(name.clone(), endpoint);
+    }
 }
 
 fn source_of(figment: &Figment, value: &Value) -> String {
@@ -138,9 +205,31 @@ fn check_pairs(config: &Config, sources: &BTreeMap<String, String>, faults: &mut
 /// The same for what the room that connects knows of its own keys.
 #[cfg(feature = "cache")]
 fn check_redis(config: &Config, sources: &BTreeMap<String, String>, faults: &mut Vec<Fault>) {
-    let source_of_tls = sources.iter().find(|(key, _)| key.starts_with("redis.tls."));
-    for fault in config.redis.validate() {
-        let key = format!("redis.{}", fault.key);
+    check_endpoint(Section::of(REDIS), &config.redis, sources, faults);
+    for (name, endpoint) in &config.endpoints {
+        check_endpoint(Section::of_endpoint(REDIS, name), endpoint, sources, faults);
+    }
+    let given = config.endpoints.len();
+    if given > MOST_ENDPOINTS {
+        let last = config.endpoints.keys().last().map(|name| format!("{ENDPOINTS}.{name}"));
+        let source = last.and_then(|path| sources.get(&path)).map_or(CODE, String::as_str);
+        let wanted = format!("at most {MOST_ENDPOINTS}");
+        faults.push(Fault::new(ENDPOINTS, source, format!("{given} endpoints"), wanted));
+    }
+}
+
+#[cfg(feature = "cache")]
+fn check_endpoint(
+    section: Section<'_>,
+    config: &redis::Config,
+    sources: &BTreeMap<String, String>,
+    faults: &mut Vec<Fault>,
+) {
+    let section = section.path();
+    let tls = format!("{section}.tls.");
+    let source_of_tls = sources.iter().find(|(key, _)| key.starts_with(&tls));
+    for fault in config.validate() {
+        let key = format!("{section}.{}", fault.key);
         if faults.iter().all(|known| known.key != key) {
             let source = sources.get(&key).or(source_of_tls.map(|(_, source)| source));
             let source = source.map_or(CODE, String::as_str);

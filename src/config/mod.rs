@@ -10,7 +10,9 @@ pub mod supervision;
 mod environment;
 mod error;
 
+mod endpoints;
 mod keys;
+mod section;
 mod slot;
 mod value;
 
@@ -26,6 +28,9 @@ mod variables;
 mod tests;
 
 #[cfg(feature = "cache")]
+use std::collections::BTreeMap;
+
+#[cfg(feature = "cache")]
 use mainstay_actors::redis;
 
 pub use environment::{Environment, Process, Surroundings};
@@ -39,6 +44,10 @@ pub struct Config {
     /// `[redis]`: the default endpoint.
     #[cfg(feature = "cache")]
     pub redis: redis::Config,
+    /// `[redis.endpoints.<name>]`: further endpoints by their names, at most 16. In code, what one of them does not say
+    /// is the default; [`redis::Config::elsewhere`] lends it the sizes and times of `[redis]`, as in files.
+    #[cfg(feature = "cache")]
+    pub endpoints: BTreeMap<String, redis::Config>,
     /// `[supervision]`: restarts and mailboxes.
     pub supervision: supervision::Config,
 }

@@ -1,9 +1,19 @@
 //! What somebody may have meant by a name that is not known.
 
 use super::keys;
+use super::section::{ENDPOINTS, Section};
 
 /// A hint for the unknown `name` in `section`: the key that was probably meant, else all that there are.
-pub(super) fn key_hint(section: &str, name: &str, spell: impl Fn(&keys::Key) -> String) -> String {
+pub(super) fn key_hint(
+    section: Section<'_>,
+    name: &str,
+    spell: impl Fn(&keys::Key) -> String,
+) -> String {
+    let first_word = name.split('_').next().unwrap_or_default();
+    if section.has_endpoints() && nearest(first_word, ["endpoints"].into_iter()).is_some() {
+        return format!("[{ENDPOINTS}.<name>], or as a variable ACTON_REDIS_ENDPOINTS_<NAME>_..?");
+    }
+    let section = section.keys;
     let elsewhere = keys::all().find(|key| key.section != section && key.name == name);
     let within = || keys::all().filter(|key| key.section == section);
     let holding = || {

@@ -5,26 +5,29 @@ use std::ffi::OsString;
 
 use figment::value::Value;
 
+use super::endpoints::{self, Told};
 use super::environment::Environment;
 use super::error::Fault;
 use super::keys::{self, Key};
 use super::layer::{Layer, Report};
 use super::links::is_link;
 use super::nearest::nearest;
+use super::section::Section;
 
 /// The prefixes, lowest first.
 const PREFIXES: [&str; 2] = ["ACTON", "MAINSTAY"];
 
 /// One value from one variable.
 pub(super) struct Setting {
-    pub(super) key: &'static Key,
+    /// The path of the key.
+    pub(super) path: String,
     pub(super) variable: String,
     pub(super) value: String,
 }
 
 impl From<Setting> for Layer {
     fn from(setting: Setting) -> Self {
-        Self { source: setting.variable, values: vec![(setting.key, Value::from(setting.value))] }
+        Self { source: setting.variable, values: vec![(setting.path, Value::from(setting.value))] }
     }
 }
 
@@ -45,12 +48,16 @@ pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Vec<Se
                 links.push(name.as_str());
                 continue;
             }
+            let settings = if rest.contains("__") { &mut double } else { &mut single };
+            if let Some(rest) = endpoints::of_variable(&rest) {
+                settings.extend(setting_of_endpoint(name, prefix, rest, value, report));
+                continue;
+            }
             let Some((section, key)) = split(&rest) else {
                 foreign.push(foreign_name(name, prefix, &rest));
                 continue;
             };
-            let settings = if rest.contains("__") { &mut double } else { &mut single };
-            settings.extend(setting(name, prefix, (section, key), value, report));
+            settings.extend(setting(name, prefix, (Section::of(section), key), value, report));
         }
         settings.extend(single);
         settings.extend(double);
@@ -94,29 +101,52 @@ fn split(rest: &str) -> Option<(&'static str, &str)> {
 }
 
 /// What follows one underscore or two.
-fn without_underscore(rest: &str) -> Option<&str> {
+pub(super) fn without_underscore(rest: &str) -> Option<&str> {
     rest.strip_prefix("__").or_else(|| rest.strip_prefix('_'))
+}
+
+/// `rest` is what follows `redis_endpoints_`.
+fn setting_of_endpoint(
+    variable: &str,
+    prefix: &str,
+    rest: &str,
+    value: &OsString,
+    report: &mut Report,
+) -> Option<Setting> {
+    let Some(Told { endpoint, keys, name }) = endpoints::read(rest) else {
+        report.faults.push(endpoints::nameless(variable, prefix));
+        return None;
+    };
+    if let Some(fault) = endpoints::fault_of_name(&endpoint, variable) {
+        report.faults.push(fault);
+        return None;
+    }
+    setting(variable, prefix, (Section::of_endpoint(keys, &endpoint), name), value, report)
 }
 
 fn setting(
     variable: &str,
     prefix: &str,
-    (section, name): (&'static str, &str),
+    (section, name): (Section<'_>, &str),
     value: &OsString,
     report: &mut Report,
 ) -> Option<Setting> {
-    let spell = |key: &Key| format!("{prefix}_{}", key.variable());
+    let spell = |key: &Key| format!("{prefix}_{}", section.variable_of(key));
     let key = report.key(section, name, variable, spell)?;
     let Some(value) = value.to_str() else {
         report.faults.push(Fault::new(
-            &key.path(),
+            &section.path_of(key),
             variable,
             "bytes that are not UTF-8",
             key.slot.kind(),
         ));
         return None;
     };
-    Some(Setting { key, variable: variable.to_owned(), value: value.to_owned() })
+    Some(Setting {
+        path: section.path_of(key),
+        variable: variable.to_owned(),
+        value: value.to_owned(),
+    })
 }
 
 fn foreign_name(name: &str, prefix: &str, rest: &str) -> String {
@@ -130,7 +160,7 @@ fn foreign_name(name: &str, prefix: &str, rest: &str) -> String {
 fn note_what_won(settings: &[Setting], report: &mut Report) {
     let mut highest: BTreeMap<String, &Setting> = BTreeMap::new();
     for setting in settings {
-        let Some(beaten) = highest.insert(setting.key.path(), setting) else { continue };
+        let Some(beaten) = highest.insert(setting.path.clone(), setting) else { continue };
         if beaten.value.trim() != setting.value.trim() {
             let note = format!(
                 "{} wins over {}: they are set differently",

@@ -117,6 +117,7 @@ async fn start(plan: Plan, config: Config, surroundings: Surroundings) -> Result
     #[cfg(feature = "cache")]
     {
         setup.redis = config.redis.clone();
+        setup.endpoints = config.endpoints.clone();
     }
     if let Some(path) = surroundings.path {
         setup.search_path = path;

@@ -37,6 +37,14 @@ pub enum Error {
     #[cfg(feature = "cache")]
     #[error(transparent)]
     Redis(#[from] mainstay_actors::redis::Error),
+    /// There is no subscription. Nothing happened.
+    #[cfg(feature = "cache")]
+    #[error(transparent)]
+    Subscribe(#[from] mainstay_actors::subscriptions::Error),
+    /// No endpoint has the name that was asked for. Nothing happened.
+    #[cfg(feature = "cache")]
+    #[error(transparent)]
+    NoEndpoint(#[from] mainstay_actors::cache::NoEndpoint),
     /// An actor did not answer. Whether it acted anyway: see [`AskError::outcome`].
     #[error(transparent)]
     Ask(#[from] AskError),
@@ -135,6 +143,10 @@ impl Error {
             Self::Answer { .. } => None,
             #[cfg(feature = "cache")]
             Self::Redis(error) => Some(error.outcome()),
+            #[cfg(feature = "cache")]
+            Self::Subscribe(error) => Some(error.outcome()),
+            #[cfg(feature = "cache")]
+            Self::NoEndpoint(error) => Some(error.outcome()),
             Self::Ask(error) => Some(error.outcome()),
             Self::Internal(_)
             | Self::FeatureOff { .. }

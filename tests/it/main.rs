@@ -12,6 +12,12 @@ mod architecture;
 #[cfg(feature = "cache")]
 mod addresses;
 #[cfg(feature = "cache")]
+mod bounds;
+#[cfg(feature = "cache")]
+mod endpoints;
+#[cfg(feature = "cache")]
+mod faults;
+#[cfg(feature = "cache")]
 mod messages;
 #[cfg(feature = "cache")]
 mod outage;

@@ -54,7 +54,7 @@ async fn the_tree_shows_every_actor_with_its_facts() {
     let tree = app.state.ask(GetTree).await.unwrap();
     assert_eq!(tree.id, "mainstay");
     let ids: Vec<_> = tree.children.iter().map(|child| child.id.as_str()).collect();
-    assert_eq!(ids, ["pool-manager", "health-monitor", "nursery", "application"]);
+    assert_eq!(ids, ["pool-manager", "health-monitor", "nursery", "subscriptions", "application"]);
     assert_eq!(tree.find("counter").unwrap().path, "mainstay/application/counter");
     for child in &tree.children {
         assert_eq!(

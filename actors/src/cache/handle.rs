@@ -37,6 +37,11 @@ impl Cache {
         self.endpoint.connection().await
     }
 
+    /// What it leads to.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// The connections at this moment. Answers from memory.
     pub fn status(&self) -> PoolStatus {
         self.endpoint.status()

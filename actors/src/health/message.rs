@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::redis::{Breaker, Cause, Probe, Verdict};
 
-/// Asks what the last probe found.
+/// Asks what the last probe of the default endpoint found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GetHealth;
 
@@ -14,7 +14,7 @@ impl Request for GetHealth {
     type Reply = Report;
 }
 
-/// Probes once more, and answers with what that probe finds. While probes fail it is the one that is due next, at most
+/// Probes the default endpoint once more, and answers with what that probe finds. While probes fail it is the one that is due next, at most
 /// `probe_interval` later: asking does not make the service connect more often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbeNow;

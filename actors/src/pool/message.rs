@@ -2,8 +2,8 @@ use mainstay_supervision::{Reply, Request};
 
 use crate::redis::{Loss, PoolStatus};
 
-/// Asks for the pool as the manager sees it. [`Cache::status`](crate::cache::Cache::status) says the
-/// same without asking.
+/// Asks for the pool of the default endpoint as its manager sees it. [`Cache::status`](crate::cache::Cache::status) says the
+/// same without asking, of every endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GetPoolStatus;
 
@@ -11,7 +11,7 @@ impl Request for GetPoolStatus {
     type Reply = PoolStatus;
 }
 
-/// Replaces every connection of the pool: a new generation is published, and the old one drains.
+/// Replaces every connection of the default endpoint: a new generation is published, and the old one drains.
 ///
 /// The reply is the number of the new generation. While an older generation still drains the reply
 /// waits for it, `drain_timeout` at the longest.

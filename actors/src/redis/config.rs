@@ -131,6 +131,14 @@ impl Config {
 }
 
 impl Config {
+    /// The sizes and times of this one, for the Redis at `url`. What belongs to a URL (`password_file`, `tls`) and
+    /// `optional` are as by default. Answers from memory.
+    #[must_use]
+    pub fn elsewhere(&self, url: impl Into<String>) -> Self {
+        let Self { password_file, tls, optional, .. } = Self::default();
+        Self { url: url.into(), password_file, tls, optional, ..self.clone() }
+    }
+
     /// How many lanes there are for ordinary commands. Answers from memory.
     pub fn lane_count(&self) -> usize {
         match self.lanes {

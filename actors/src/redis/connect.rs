@@ -24,7 +24,7 @@ use super::lack::{Lack, Lacks, is_refusal};
 use super::lane::Load;
 use super::request::Batch;
 use super::script::Scripts;
-use super::stream;
+use super::stream::{self, Stream};
 use super::wire::Wire;
 
 /// Makes connections to one address.
@@ -76,6 +76,7 @@ pub(super) enum Purpose {
     Lease,
     Lane(Load),
     Probe,
+    Subscription,
 }
 
 impl Connector {
@@ -200,6 +201,12 @@ impl Connector {
     /// none is due because the login failed, that failure is the answer.
     // redis R4, R5
     pub(super) async fn connect_probe(&self) -> Result<Line, Cause> {
+        self.pace().await?;
+        self.connect_once(Purpose::Probe).await
+    }
+
+    /// Waits for the turn of an attempt that is for no lease; fails at once while none is due.
+    pub(super) async fn pace(&self) -> Result<(), Cause> {
         if let Some(trouble) = self.trouble.load_full() {
             if is_login(trouble.cause) && Instant::now() < trouble.next_attempt {
                 return Err(trouble.cause);
@@ -207,11 +214,11 @@ impl Connector {
             // It takes neither a turn nor one of the few places, so that no attempt that hangs holds it up.
             self.gate.pace().await;
         }
-        self.connect_once(Purpose::Probe).await
+        Ok(())
     }
 
     /// Waits for the turn of one whose connection was lost, so that many that are lost at once do not come back at once.
-    pub(super) async fn pace(&self) {
+    pub(super) async fn wait_turn(&self) {
         self.gate.pace().await;
     }
 
@@ -245,7 +252,9 @@ impl Connector {
             let failures = trouble.as_ref().map_or(1, |trouble| trouble.failures.saturating_add(1));
             // A probe's failure must not put off the next attempt of those who wait for a lease; only a login that
             // failed is not tried again soon by anyone.
-            let next_attempt = if failure == Failure::Connect(Purpose::Probe) && !is_login(cause) {
+            let is_apart =
+                matches!(failure, Failure::Connect(Purpose::Probe | Purpose::Subscription));
+            let next_attempt = if is_apart && !is_login(cause) {
                 trouble.as_ref().map_or(now, |trouble| trouble.next_attempt)
             } else {
                 now + pause(failures, cause, chance)
@@ -258,10 +267,18 @@ impl Connector {
         });
     }
 
+    async fn connect_once(&self, purpose: Purpose) -> Result<Line, Cause> {
+        self.once(purpose, self.handshake(purpose)).await
+    }
+
     /// One attempt, made now, within `connect_timeout`; every way to fail, a panic included, comes back as a cause.
     // redis R6, R27
-    async fn connect_once(&self, purpose: Purpose) -> Result<Line, Cause> {
-        let attempt = AssertUnwindSafe(self.handshake(purpose)).catch_unwind();
+    pub(super) async fn once<T>(
+        &self,
+        purpose: Purpose,
+        handshake: impl Future<Output = Result<T, Cause>>,
+    ) -> Result<T, Cause> {
+        let attempt = AssertUnwindSafe(handshake).catch_unwind();
         let made = match timeout(self.config.connect_timeout, attempt).await {
             Ok(Ok(made)) => made,
             Ok(Err(_panic)) => Err(Cause::Defect),
@@ -276,26 +293,50 @@ impl Connector {
     }
 
     async fn handshake(&self, purpose: Purpose) -> Result<Line, Cause> {
+        let login = self.login().await?;
+        let ending = Arc::new(Ending::default());
+        let is_shared = matches!(purpose, Purpose::Lane(_));
+        let open = async |login: &RedisConnectionInfo| {
+            Wire::open(self.stream().await?, login, is_shared, None, &ending).await
+        };
+        let mut opened = None;
+        if !self.speaks_resp2() {
+            let in_resp3 = open(&in_resp3(&login)).await;
+            opened = Some(in_resp3).filter(|opened| !self.falls_back(opened));
+        }
+        let opened = match opened {
+            Some(opened) => opened,
+            None => open(&login).await,
+        };
+        let mut wire = opened.map_err(|error| Cause::of_handshake(&error))?;
+        self.name(&mut wire, purpose).await?;
+        if let (Purpose::Lane(_), Some(loading)) = (purpose, self.scripts.loading()) {
+            let loaded = wire.send(&Batch::whole(&loading)).await;
+            // A user without permission for SCRIPT, or a script that does not compile: the call will tell.
+            let loaded = loaded.map_err(|error| Cause::of_handshake(&error))?;
+            if loaded.iter().any(is_refusal) {
+                self.lacks(Lack::ScriptLoad);
+            }
+        }
+        Ok(Line::new(wire, ending, self.count(purpose)))
+    }
+
+    /// Whom to log in as, by the password of now.
+    pub(super) async fn login(&self) -> Result<RedisConnectionInfo, Cause> {
         let password = match &self.config.password_file {
             Some(path) => Some(password_in(path).await.ok_or(Cause::PasswordFile)?),
             None => None,
         };
-        let login = self.address.login(password.as_deref());
-        let in_resp3 = login.clone().set_protocol(ProtocolVersion::RESP3);
-        let ending = Arc::new(Ending::default());
-        let opened = if self.speaks_resp2.load(Ordering::Relaxed) {
-            self.open_wire(purpose, login, &ending).await
-        } else {
-            match self.open_wire(purpose, in_resp3, &ending).await {
-                Err(error) if knows_no_resp3(&error) => {
-                    self.speaks_resp2.store(true, Ordering::Relaxed);
-                    self.lacks(Lack::Resp3);
-                    self.open_wire(purpose, login, &ending).await
-                }
-                opened => opened,
-            }
-        };
-        let mut wire = opened.map_err(|error| Cause::of_handshake(&error))?;
+        Ok(self.address.login(password.as_deref()))
+    }
+
+    pub(super) async fn stream(&self) -> Result<Stream, RedisError> {
+        let stream = stream::open(&self.address, &self.config.tls).await;
+        Ok(stream.map_err(Error::unavailable)?)
+    }
+
+    /// Tells the server what the connection is for.
+    pub(super) async fn name(&self, wire: &mut Wire, purpose: Purpose) -> Result<(), Cause> {
         let named = ::redis::cmd("CLIENT").arg("SETNAME").arg(self.client_name(purpose)).take();
         let named = wire.send(&named).await.map_err(|error| Cause::of_handshake(&error))?;
         // A user without permission for CLIENT goes without a name: replies that are errors are values here.
@@ -307,32 +348,30 @@ impl Connector {
         {
             return Err(Cause::Auth);
         }
-        if let (Purpose::Lane(_), Some(loading)) = (purpose, self.scripts.loading()) {
-            let loaded = wire.send(&Batch::whole(&loading)).await;
-            // A user without permission for SCRIPT, or a script that does not compile: the call will tell.
-            let loaded = loaded.map_err(|error| Cause::of_handshake(&error))?;
-            if loaded.iter().any(is_refusal) {
-                self.lacks(Lack::ScriptLoad);
-            }
-        }
-        let counter = match purpose {
-            Purpose::Lease => &self.open.leases,
-            Purpose::Lane(_) => &self.open.lanes,
-            Purpose::Probe => &self.open.control,
-        };
-        Ok(Line::new(wire, ending, Open::count(counter)))
+        Ok(())
     }
 
-    async fn open_wire(
-        &self,
-        purpose: Purpose,
-        login: RedisConnectionInfo,
-        ending: &Arc<Ending>,
-    ) -> Result<Wire, RedisError> {
-        let stream = stream::open(&self.address, &self.config.tls).await;
-        let stream = stream.map_err(Error::unavailable)?;
-        let is_shared = matches!(purpose, Purpose::Lane(_));
-        Wire::open(stream, &login, is_shared, ending).await
+    /// Counts a connection for as long as it is open.
+    pub(super) fn count(&self, purpose: Purpose) -> Open {
+        Open::count(match purpose {
+            Purpose::Lease => &self.open.leases,
+            Purpose::Lane(_) => &self.open.lanes,
+            Purpose::Probe | Purpose::Subscription => &self.open.control,
+        })
+    }
+
+    pub(super) fn speaks_resp2(&self) -> bool {
+        self.speaks_resp2.load(Ordering::Relaxed)
+    }
+
+    /// Whether an attempt failed only because the server knows no RESP3, which is kept in mind.
+    pub(super) fn falls_back<T>(&self, opened: &Result<T, RedisError>) -> bool {
+        let falls_back = opened.as_ref().is_err_and(knows_no_resp3);
+        if falls_back {
+            self.speaks_resp2.store(true, Ordering::Relaxed);
+            self.lacks(Lack::Resp3);
+        }
+        falls_back
     }
 
     fn client_name(&self, purpose: Purpose) -> String {
@@ -341,6 +380,7 @@ impl Connector {
             Purpose::Lane(Load::Ordinary) => "lane",
             Purpose::Lane(Load::Bulk) => "bulk",
             Purpose::Probe => "probe",
+            Purpose::Subscription => "subscriptions",
         };
         let name = format!(
             "{}:{}:{purpose}:{}",
@@ -364,6 +404,10 @@ impl fmt::Debug for Connector {
     }
 }
 
+pub(super) fn in_resp3(login: &RedisConnectionInfo) -> RedisConnectionInfo {
+    login.clone().set_protocol(ProtocolVersion::RESP3)
+}
+
 /// Servers before 6.0 do not know HELLO at all; some that imitate Redis know it and not version 3.
 fn knows_no_resp3(error: &RedisError) -> bool {
     error.kind() == ErrorKind::RESP3NotSupported
@@ -373,7 +417,7 @@ fn knows_no_resp3(error: &RedisError) -> bool {
 
 /// The time to the next attempt: 250 ms growing to 500 ms, 50 % more or less; 2 s when the password is wrong, which
 /// no haste will mend. `chance` is in 0..1.
-pub(super) fn pause(failures: u32, cause: Cause, chance: f64) -> Duration {
+pub(crate) fn pause(failures: u32, cause: Cause, chance: f64) -> Duration {
     let middle = match cause {
         cause if is_login(cause) => return AUTH_PAUSE,
         _ => Duration::from_millis(u64::from(125 * failures.saturating_add(1).clamp(2, 4))),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 
 use super::address::Address;
@@ -23,6 +24,7 @@ use super::lease::{Lease, Leases, Waiting, most_waiting};
 use super::link::Link;
 use super::manager::jittered;
 use super::probe::{Probe, ping};
+use super::pubsub::{Deliver, Incoming, PubSub};
 use super::script::Scripts;
 use super::verdict::Health;
 use crate::deadline;
@@ -119,7 +121,8 @@ impl Endpoint {
         })
     }
 
-    /// The name by which the configuration calls it.
+    /// What it is called in `/ready`, in the log and in `CLIENT LIST`: `redis` for the default one, `redis.limits` for
+    /// the one of the section `[redis.endpoints.limits]`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -189,6 +192,15 @@ impl Endpoint {
         Ok(Probe::new(line, &self.connector))
     }
 
+    /// Connects for subscriptions, at the pace of [`Endpoint::probe_connection`]. What is published goes to `deliver`,
+    /// on RESP2 as long as the second half is followed. Goes to Redis. *Cancel safety*: may be dropped.
+    pub(crate) async fn pubsub_connection(
+        &self,
+        deliver: Deliver,
+    ) -> Result<(PubSub, Incoming), Cause> {
+        PubSub::connect(&self.connector, deliver).await
+    }
+
     /// A connection that is shared while it can be: most commands go out together with those of other callers, and the
     /// first one that needs a connection to itself leases one. Answers from memory while a lane serves; else waits for
     /// one, for as long as one attempt to connect may take.
@@ -234,7 +246,7 @@ impl Endpoint {
         {
             self.lanes.place(place).store(None);
             lane.retire(loss);
-            self.connector.pace().await;
+            self.connector.wait_turn().await;
         }
         let new = self.connect_lane(self.lanes.load_of(place)).await;
         if let Some(old) = self.lanes.publish(place, new) {
@@ -290,6 +302,8 @@ impl Endpoint {
 
     pub(super) async fn lane(&self, load: Load) -> Result<Arc<Lane>, Error> {
         if let Some(error) = self.health.opened() {
+            // A caller who only tries again would keep the thread to itself.
+            consume_budget().await;
             return Err(error);
         }
         match self.lanes.serving(load) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ::redis::aio::ConnectionLike;
 use ::redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep};
 
 use super::command::{Plan, Reading};
@@ -56,8 +57,15 @@ impl Link {
         plan: &Plan,
         request: &R,
     ) -> RedisResult<R::Reply> {
-        let reply = self.ask_once(plan, request).await?;
-        if reply.is_too_early() { Box::pin(self.ask_later(plan, request)).await } else { Ok(reply) }
+        match self.ask_once(plan, request).await {
+            Ok(reply) if reply.is_too_early() => Box::pin(self.ask_later(plan, request)).await,
+            Ok(reply) => Ok(reply),
+            Err(error) => {
+                // A refusal waits for nothing: a caller who only tries again would keep the thread to itself.
+                consume_budget().await;
+                Err(error)
+            }
+        }
     }
 
     /// Takes a connection of its own, unless it has one.
@@ -166,6 +174,9 @@ impl ConnectionLike for Link {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
+            if pipeline.is_empty() {
+                return Ok(Vec::new());
+            }
             let replies = if pipeline.is_transaction() {
                 (pipeline.len() + 1, 1)
             } else {

@@ -49,16 +49,17 @@ impl Riding {
         if let Some(error) = endpoint.health().opened() {
             return Err(error.into());
         }
+        let mut wire = match self.lane.wire() {
+            Some(wire) => wire,
+            None => Box::pin(self.move_on(endpoint)).await?,
+        };
+        // A lane that took long to be made must not be found slow by everyone who waited for it.
         let begun = Instant::now();
         let whole = begun + endpoint.config().command_timeout;
         let until = deadline::current().map_or(whole, |deadline| deadline.min(whole));
         if until <= begun {
             return Err(Error::Deadline { waited: Duration::ZERO }.into());
         }
-        let mut wire = match self.lane.wire() {
-            Some(wire) => wire,
-            None => Box::pin(self.move_on(endpoint)).await?,
-        };
         if wire.in_flight() >= MOST_IN_FLIGHT {
             return Err(Error::Crowded { in_flight: MOST_IN_FLIGHT }.into());
         }

@@ -80,7 +80,7 @@ mod rustls_side {
 
     use tokio::net::TcpStream;
     use tokio_rustls::TlsConnector;
-    use tokio_rustls::rustls::crypto::ring;
+    use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
     use tokio_rustls::rustls::pki_types::pem::PemObject;
     use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
     use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
@@ -113,8 +113,11 @@ mod rustls_side {
                 }
                 None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
             }
-            // Ours by name: a process in which two crates bring some has no cryptography of its own.
-            let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            // The process's choice counts where there is one; ours is by name, since a process in which two crates
+            // bring some has none.
+            let provider = CryptoProvider::get_default().cloned();
+            let provider = provider.unwrap_or_else(|| Arc::new(ring::default_provider()));
+            let config = ClientConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()
                 .map_err(|_| Cause::Tls)?
                 .with_root_certificates(roots);

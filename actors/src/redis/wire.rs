@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisResult};
+use ::redis::{AsyncConnectionConfig, PushInfo, RedisConnectionInfo, RedisResult};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::AbortHandle;
 
@@ -20,6 +20,9 @@ pub(super) struct Wire {
     driver: Arc<Driver>,
 }
 
+/// Takes what comes without having been asked for. It is called where the wire is read, so it must not block.
+pub(super) type Pushed = Box<dyn Fn(PushInfo) + Send + Sync>;
+
 /// The task that writes and reads.
 struct Driver {
     task: AbortHandle,
@@ -27,11 +30,13 @@ struct Driver {
 }
 
 impl Wire {
-    /// Shakes hands over `stream`. `ending` is told when the other side closes it.
+    /// Shakes hands over `stream`. What comes without having been asked for goes to `pushed`, and `ending` is told when
+    /// the other side closes the connection.
     pub(super) async fn open(
         stream: Stream,
         login: &RedisConnectionInfo,
         is_shared: bool,
+        pushed: Option<Pushed>,
         ending: &Arc<Ending>,
     ) -> RedisResult<Self> {
         // Deadlines are kept per command above; two clocks on one command would contradict each other.
@@ -41,6 +46,12 @@ impl Wire {
             config = config
                 .set_pipeline_buffer_size(GATHERED)
                 .set_write_backpressure_boundary(GATHERED_BYTES);
+        }
+        if let Some(pushed) = pushed {
+            config = config.set_push_sender(move |push| {
+                pushed(push);
+                Ok::<(), ::redis::aio::SendError>(())
+            });
         }
         let in_flight = Arc::new(AtomicUsize::new(0));
         let gather = Gather { stream, in_flight: Arc::clone(&in_flight), has_waited: false };
@@ -61,6 +72,11 @@ impl Wire {
     pub(super) async fn send<R: Request>(&mut self, request: &R) -> RedisResult<R::Reply> {
         let _counted = InFlight::count(&self.driver.in_flight);
         request.send(&mut self.mux).await
+    }
+
+    /// The connection itself, for what only it can do. It is of no use without the wire.
+    pub(super) fn mux(&self) -> MultiplexedConnection {
+        self.mux.clone()
     }
 
     /// How many requests wait for their replies.

@@ -11,6 +11,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
+#[allow(dead_code, reason = "each test binary uses its own part of it")]
+mod relay;
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use relay::Relay;
+
 /// Ends with the test, whatever becomes of it.
 #[derive(Debug)]
 pub(crate) struct Server {

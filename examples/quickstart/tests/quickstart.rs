@@ -137,14 +137,32 @@ async fn the_service_shows_itself() {
     assert_eq!(ready.json(), wanted);
 
     let status = quickstart.get("/api/v1/cache/status").await.json();
-    let wanted = json!({
-        "max_size": 50, "size": 1, "available": 50, "waiting": 0, "generation": 1, "rebuilds": 0,
-    });
-    assert_eq!(status, wanted);
+    // Nobody has needed a connection of its own.
+    for (field, value) in [
+        ("max_size", 50),
+        ("size", 0),
+        ("available", 50),
+        ("waiting", 0),
+        ("control", 1),
+        ("generation", 1),
+        ("rebuilds", 0),
+        ("large_values", 0),
+    ] {
+        assert_eq!(status[field], value, "{field}: {status}");
+    }
+    // One for each processor, at most 4, and one for large values.
+    assert!((2..=5).contains(&status["lanes"].as_u64().unwrap()), "{status}");
 
     let tree = quickstart.tree().await;
     let ids: Vec<_> = tree["children"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
-    let wanted = ["embedded-redis", "pool-manager", "health-monitor", "nursery", "application"];
+    let wanted = [
+        "embedded-redis",
+        "pool-manager",
+        "health-monitor",
+        "nursery",
+        "subscriptions",
+        "application",
+    ];
     assert_eq!(ids, wanted);
     let pool = find(&tree, "pool-manager").unwrap();
     for (field, value) in [

@@ -1,5 +1,6 @@
 //! A world that a test furnishes, and what every test asks of it.
 
+mod endpoints;
 mod files;
 mod keys;
 mod links;

@@ -8,6 +8,10 @@ mod app;
 #[cfg(feature = "tls")]
 mod certificates;
 #[cfg(feature = "cache")]
+pub(crate) mod figures;
+#[cfg(feature = "cache")]
+mod listener;
+#[cfg(feature = "cache")]
 mod load;
 #[cfg(feature = "cache")]
 mod log;
@@ -18,16 +22,21 @@ mod routes;
 #[cfg(feature = "cache")]
 mod server;
 #[cfg(feature = "cache")]
+pub(crate) mod soak;
+#[cfg(feature = "cache")]
+pub(crate) mod tree;
+#[cfg(feature = "cache")]
 mod wait;
 
 #[cfg(feature = "cache")]
 pub(crate) use {
     app::{Answer, App, config},
+    listener::{Listener, Welcome},
     load::Load,
     log::Log,
-    proxy::{Proxy, Weather},
+    proxy::{Proxy, Way, Weather},
     routes::{Count, counter, routes},
-    server::{Port, Server},
+    server::{Keeper, Port, Server, endpoint, field},
     wait::{eventually, within},
 };
 

@@ -1,8 +1,12 @@
 //! The network between a service and its server, with the weather that a test sets.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use fastrand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,13 +23,29 @@ pub(crate) enum Weather {
     Fair,
     /// It arrives this much later, in each direction.
     Slow(Duration),
+    /// It arrives, but it takes this long to be connected.
+    Distant(Duration),
+    /// It arrives in pieces that end anywhere, some of them late. The seed says where and how late.
+    Ragged(u64),
     /// It is lost. Connections stay, and new ones are accepted; what was silent once is silent for
     /// good, as behind a firewall that has forgotten it.
     Silent,
+    /// So many more bytes arrive this way; the rest is kept until the weather changes.
+    HeldAfter(Way, usize),
+    /// So many more bytes arrive this way; with the next one its connection is reset.
+    CutAfter(Way, usize),
+    /// Nothing more arrives this way, and the receiver is told so in good order.
+    HalfClosed(Way),
     /// Connections are reset, new ones as soon as they are accepted.
     Cut,
     /// Connections are reset and nothing listens.
     Gone,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    ToServer,
+    ToClient,
 }
 
 /// Stands before one server, in this process.
@@ -35,6 +55,21 @@ pub(crate) struct Proxy {
     weather: watch::Sender<Weather>,
     /// The weather that has reached the listener.
     reached: watch::Receiver<Weather>,
+    routes: Arc<Routes>,
+}
+
+/// The connections through a proxy.
+#[derive(Debug, Default)]
+struct Routes {
+    accepted: AtomicUsize,
+    open: Mutex<BTreeMap<usize, Route>>,
+}
+
+#[derive(Debug)]
+struct Route {
+    weather: watch::Sender<Weather>,
+    /// What the server takes for the client.
+    client: Option<SocketAddr>,
 }
 
 impl Proxy {
@@ -43,8 +78,9 @@ impl Proxy {
         let (weather, forecast) = watch::channel(Weather::Fair);
         // Any weather but the first one: the listener reports that when it listens.
         let (report, reached) = watch::channel(Weather::Gone);
-        tokio::spawn(listen(port.address(), server, forecast, report));
-        let proxy = Self { port, weather, reached };
+        let routes = Arc::<Routes>::default();
+        tokio::spawn(listen(port.address(), server, forecast, report, Arc::clone(&routes)));
+        let proxy = Self { port, weather, reached, routes };
         proxy.set(Weather::Fair).await;
         proxy
     }
@@ -60,11 +96,49 @@ impl Proxy {
 
     /// From now on this is the weather, also for connections that exist.
     pub(crate) async fn set(&self, weather: Weather) {
+        self.set_for_new(weather).await;
+        self.set_for_open(weather);
+    }
+
+    /// From now on this is the weather for connections that do not exist yet.
+    pub(crate) async fn set_for_new(&self, weather: Weather) {
         self.weather.send_replace(weather);
         eventually("the weather has changed", async || {
             (*self.reached.borrow() == weather).then_some(())
         })
         .await;
+    }
+
+    /// From now on this is the weather for the connections that exist.
+    pub(crate) fn set_for_open(&self, weather: Weather) {
+        for route in self.routes.open.lock().unwrap().values() {
+            route.weather.send_replace(weather);
+        }
+    }
+
+    /// From now on this is the weather for one connection, named by the address that the server
+    /// has for it. Says whether there is such a connection.
+    pub(crate) fn set_for(&self, client: SocketAddr, weather: Weather) -> bool {
+        let open = self.routes.open.lock().unwrap();
+        let route = open.values().find(|route| route.client == Some(client));
+        route.map(|route| route.weather.send_replace(weather)).is_some()
+    }
+
+    /// The connections that exist, by the addresses that the server has for them.
+    pub(crate) fn open(&self) -> Vec<SocketAddr> {
+        self.routes.open.lock().unwrap().values().filter_map(|route| route.client).collect()
+    }
+
+    /// How many connections there have been.
+    pub(crate) fn accepted(&self) -> usize {
+        self.routes.accepted.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // Ends every connection: nobody can change its weather any more.
+        self.routes.open.lock().unwrap().clear();
     }
 }
 
@@ -73,6 +147,7 @@ async fn listen(
     server: SocketAddr,
     mut forecast: watch::Receiver<Weather>,
     report: watch::Sender<Weather>,
+    routes: Arc<Routes>,
 ) {
     let mut listener = None;
     loop {
@@ -86,7 +161,15 @@ async fn listen(
         tokio::select! {
             changed = forecast.changed() => if changed.is_err() { return },
             accepted = accept(listener.as_ref()) => {
-                tokio::spawn(carry(accepted, server, forecast.clone()));
+                let number = routes.accepted.fetch_add(1, Ordering::Relaxed);
+                let (weather, own) = watch::channel(weather);
+                let route = Route { weather, client: None };
+                routes.open.lock().unwrap().insert(number, route);
+                let routes = Arc::clone(&routes);
+                tokio::spawn(async move {
+                    carry(accepted, server, own, number, &routes).await;
+                    routes.open.lock().unwrap().remove(&number);
+                });
             }
         }
     }
@@ -100,54 +183,152 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
 }
 
 /// One connection, from its acceptance to its end.
-async fn carry(mut client: TcpStream, server: SocketAddr, mut forecast: watch::Receiver<Weather>) {
-    let mut ends = forecast.clone();
+async fn carry(
+    mut client: TcpStream,
+    server: SocketAddr,
+    mut weather: watch::Receiver<Weather>,
+    number: usize,
+    routes: &Routes,
+) {
+    let mut ends = weather.clone();
     let ended = async move {
         // The test is over when the sender is gone.
         ends.wait_for(|weather| matches!(weather, Weather::Cut | Weather::Gone)).await.ok();
+        End::Reset
     };
     let carried = async {
-        if *forecast.borrow_and_update() == Weather::Silent {
-            return std::future::pending().await;
+        let first = *weather.borrow_and_update();
+        match first {
+            Weather::Silent => return std::future::pending().await,
+            Weather::Distant(delay) => sleep(delay).await,
+            _ => {}
         }
-        let Ok(mut server) = TcpStream::connect(server).await else { return };
+        let Ok(mut server) = TcpStream::connect(server).await else { return End::Closed };
         server.set_nodelay(true).unwrap();
         client.set_nodelay(true).ok(); // It may be closed already.
+        if let Some(route) = routes.open.lock().unwrap().get_mut(&number) {
+            route.client = server.local_addr().ok();
+        }
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
         tokio::select! {
-            () = pump(from_client, to_server, forecast.clone()) => {}
-            () = pump(from_server, to_client, forecast.clone()) => {}
+            end = Flow::new(Way::ToServer, &weather, number).carry(from_client, to_server) => end,
+            end = Flow::new(Way::ToClient, &weather, number).carry(from_server, to_client) => end,
         }
     };
-    let was_cut = tokio::select! {
+    let end = tokio::select! {
         biased;
-        () = ended => true,
-        () = carried => false,
+        end = ended => end,
+        end = carried => end,
     };
-    if was_cut {
+    if end == End::Reset {
         client.set_zero_linger().ok(); // It may be closed already.
     }
 }
 
-/// Carries bytes one way until there are no more.
-async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, forecast: watch::Receiver<Weather>) {
-    let mut bytes = vec![0; 64 * 1024];
-    loop {
-        let read = from.read(&mut bytes).await;
-        let weather = *forecast.borrow();
-        match weather {
-            Weather::Silent => return std::future::pending().await,
-            Weather::Slow(delay) => sleep(delay).await,
-            Weather::Fair | Weather::Cut | Weather::Gone => {}
-        }
-        match read {
-            Ok(1..) => {}
-            Ok(0) | Err(_) => return,
-        }
-        let count = read.unwrap_or_default();
-        if to.write_all(&bytes[..count]).await.is_err() {
-            return;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Closed,
+    Reset,
+}
+
+/// What a connection carries one way.
+struct Flow {
+    way: Way,
+    weather: watch::Receiver<Weather>,
+    number: u64,
+    seen: Option<Weather>,
+    /// How many bytes since the weather changed.
+    passed: usize,
+    chance: Rng,
+}
+
+impl Flow {
+    fn new(way: Way, weather: &watch::Receiver<Weather>, number: usize) -> Self {
+        let number = u64::try_from(number).unwrap() * 2 + u64::from(way == Way::ToClient);
+        let (weather, chance) = (weather.clone(), Rng::with_seed(number));
+        Self { way, weather, number, seen: None, passed: 0, chance }
+    }
+
+    /// Carries bytes until there are no more.
+    async fn carry(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> End {
+        let mut bytes = vec![0; 64 * 1024];
+        loop {
+            if self.look() == Weather::HalfClosed(self.way) {
+                to.shutdown().await.ok(); // It may be closed already.
+                return std::future::pending().await;
+            }
+            let read = tokio::select! {
+                biased;
+                changed = self.weather.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return End::Reset,
+                },
+                read = from.read(&mut bytes) => read,
+            };
+            let end = match read {
+                Ok(count @ 1..) => self.pass(&bytes[..count], &mut to).await,
+                Ok(0) | Err(_) if self.look() == Weather::Silent => std::future::pending().await,
+                Ok(0) | Err(_) => Some(End::Closed),
+            };
+            if let Some(end) = end {
+                return end;
+            }
         }
     }
+
+    /// Has some bytes arrive, as the weather will have it.
+    async fn pass(&mut self, mut bytes: &[u8], to: &mut WriteHalf<'_>) -> Option<End> {
+        while !bytes.is_empty() {
+            let count = match self.look() {
+                Weather::Silent => return std::future::pending().await,
+                Weather::CutAfter(way, most) if way == self.way => match most - self.passed {
+                    0 => return Some(End::Reset),
+                    left => left,
+                },
+                Weather::HeldAfter(way, most) if way == self.way => match most - self.passed {
+                    0 => {
+                        self.weather.changed().await.ok()?;
+                        continue;
+                    }
+                    left => left,
+                },
+                Weather::HalfClosed(way) if way == self.way => return None,
+                Weather::Slow(delay) => {
+                    sleep(delay).await;
+                    bytes.len()
+                }
+                Weather::Ragged(_) => {
+                    if self.chance.u8(..) < 32 {
+                        sleep(Duration::from_micros(self.chance.u64(..3000))).await;
+                    }
+                    // Short ones far more often than long ones.
+                    1 << self.chance.usize(..14)
+                }
+                _ => bytes.len(),
+            };
+            let (piece, rest) = bytes.split_at(count.min(bytes.len()));
+            if to.write_all(piece).await.is_err() {
+                return Some(End::Closed);
+            }
+            self.passed += piece.len();
+            bytes = rest;
+        }
+        None
+    }
+
+    /// The weather now.
+    fn look(&mut self) -> Weather {
+        let weather = *self.weather.borrow_and_update();
+        if self.seen.replace(weather) != Some(weather) {
+            self.passed = 0;
+            if let Weather::Ragged(seed) = weather {
+                self.chance = Rng::with_seed(seed ^ self.number.wrapping_mul(SPREAD));
+            }
+        }
+        weather
+    }
 }
+
+/// Keeps the seeds of neighbours apart.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;

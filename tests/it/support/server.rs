@@ -7,6 +7,8 @@ use std::ops::{Deref, DerefMut};
 #[path = "../../../actors/tests/support/mod.rs"]
 mod shared;
 
+pub(crate) use shared::{Keeper, endpoint};
+
 /// A port of loopback that nobody else takes while this lives, whether or not anything listens.
 ///
 /// Its number lies below those that systems give to outgoing connections. Between tests, which run
@@ -66,8 +68,12 @@ impl Server {
     }
 
     pub(crate) async fn start_on(port: Port) -> Self {
+        Self::start_configured(port, &[]).await
+    }
+
+    pub(crate) async fn start_configured(port: Port, arguments: &[&str]) -> Self {
         let number = port.number.to_string();
-        Self::start_with(port, &["--port", &number]).await
+        Self::start_with(port, &[&["--port", &number], arguments].concat()).await
     }
 
     /// Without an open port, except by `arguments`; always on its socket.
@@ -122,6 +128,14 @@ impl Server {
         let names = list.split_whitespace().filter_map(|word| word.strip_prefix("name="));
         names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
+
+    /// Where those of its connections come from whose name says that they are for this.
+    pub(crate) async fn clients(&self, purpose: &str) -> Vec<SocketAddr> {
+        let list: String = self.ask(&["CLIENT", "LIST"]).await;
+        let wanted = format!(":{purpose}:");
+        let lines = list.lines().filter(|line| field(line, "name").contains(&wanted));
+        lines.map(|line| field(line, "addr").parse().unwrap()).collect()
+    }
 }
 
 impl Deref for Server {
@@ -136,4 +150,10 @@ impl DerefMut for Server {
     fn deref_mut(&mut self) -> &mut shared::Server {
         &mut self.inner
     }
+}
+
+/// What a line of `CLIENT LIST` says about `name`.
+pub(crate) fn field<'l>(line: &'l str, name: &str) -> &'l str {
+    let fields = line.split_whitespace().filter_map(|word| word.split_once('='));
+    fields.filter(|(known, _)| *known == name).map(|(_, value)| value).next().unwrap_or_default()
 }

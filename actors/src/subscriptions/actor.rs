@@ -1,0 +1,257 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use mainstay_supervision::{BoxError, Cx, Server};
+use tokio::time::sleep;
+
+use super::event::Message;
+use super::handle::{Registry, Subscriptions};
+use super::message::Mail;
+use super::state::{State, Step, Verb};
+use crate::redis::{self, Cause, Deliver, Endpoint, Failed, PubSub, pause};
+
+/// The time from one look at the connection to the next.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// A connection that nobody needs is kept for so many heartbeats: the next one who subscribes may be near.
+const IDLE_BEATS: u32 = 2;
+/// One failed attempt may be bad luck.
+const STANDING: u32 = 2;
+
+/// Keeps the one connection on which everything of an endpoint is subscribed to.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    endpoint: Arc<Endpoint>,
+    registry: Arc<Registry>,
+}
+
+/// What changes from message to message.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    wire: Option<Wire>,
+    is_connecting: bool,
+    is_pinging: bool,
+    /// Attempts and connections that came to nothing since the server last answered.
+    failures: u32,
+    /// Why the next attempt is not to be made at once.
+    trouble: Option<Cause>,
+    idle_beats: u32,
+}
+
+#[derive(Debug)]
+struct Wire {
+    pubsub: PubSub,
+    epoch: u64,
+    /// The generation in use when it was made; a later one may be another server's.
+    generation: Option<u64>,
+}
+
+impl Line {
+    fn wire(&self, epoch: u64) -> Option<&Wire> {
+        self.wire.as_ref().filter(|wire| wire.epoch == epoch)
+    }
+}
+
+impl Keeper {
+    /// Follows what was and will be subscribed to there.
+    pub(crate) fn new(subscriptions: &Subscriptions) -> Self {
+        let Subscriptions { endpoint, registry } = subscriptions;
+        Self { endpoint: Arc::clone(endpoint), registry: Arc::clone(registry) }
+    }
+
+    /// Sees to it that the server knows what is wanted.
+    fn work(&self, cx: &Cx<Mail>, line: &mut Line) {
+        match &line.wire {
+            Some(wire) => self.tell(cx, wire),
+            None if self.registry.with(|state| state.is_wanted()) => self.connect(cx, line),
+            None => {}
+        }
+    }
+
+    fn tell(&self, cx: &Cx<Mail>, wire: &Wire) {
+        let steps = self.registry.with(State::plan);
+        if steps.is_empty() {
+            return;
+        }
+        let (pubsub, epoch) = (wire.pubsub.clone(), wire.epoch);
+        let told = async move { join_all(steps.into_iter().map(|step| told(&pubsub, step))).await };
+        cx.task("tell", told, move |answers| Mail::Answered { epoch, answers });
+    }
+
+    fn connect(&self, cx: &Cx<Mail>, line: &mut Line) {
+        if std::mem::replace(&mut line.is_connecting, true) {
+            return;
+        }
+        let epoch = self.registry.with(State::next_epoch);
+        let registry = Arc::clone(&self.registry);
+        let deliver: Deliver = Arc::new(move |message| {
+            let message = Message::new(message);
+            registry.with(|state| state.deliver(epoch, &message));
+        });
+        let pause = match line.trouble {
+            Some(cause) => pause(line.failures, cause, fastrand::f64()),
+            None => Duration::ZERO,
+        };
+        let endpoint = Arc::clone(&self.endpoint);
+        let connect = async move {
+            sleep(pause).await;
+            endpoint.pubsub_connection(deliver).await
+        };
+        cx.task("connect", connect, move |made| Mail::Connected { epoch, made });
+    }
+
+    /// Begins again with a new connection, at once where the one before it has worked.
+    fn lose(&self, cx: &Cx<Mail>, line: &mut Line, cause: Cause) {
+        tracing::debug!(endpoint = self.endpoint.name(), %cause, "subscriptions lost their connection");
+        self.registry.with(State::lost);
+        line.wire = None;
+        line.is_pinging = false;
+        line.trouble = (line.failures > 0).then_some(cause);
+        line.failures += 1;
+        if self.registry.with(|state| state.is_wanted()) {
+            self.connect(cx, line);
+        }
+    }
+
+    fn beat(&self, cx: &Cx<Mail>, line: &mut Line) {
+        let Some(wire) = &mut line.wire else { return };
+        let generation = self.endpoint.generation().map(|generation| generation.number());
+        wire.generation = wire.generation.or(generation);
+        if generation.is_some() && generation != wire.generation {
+            line.failures = 0;
+            return self.lose(cx, line, Cause::Replaced);
+        }
+        let is_wanted = self.registry.with(|state| state.is_wanted());
+        line.idle_beats = if is_wanted { 0 } else { line.idle_beats + 1 };
+        if line.idle_beats >= IDLE_BEATS {
+            self.registry.with(State::lost);
+            *line = Line::default();
+            return;
+        }
+        if !std::mem::replace(&mut line.is_pinging, true) {
+            let (pubsub, epoch) = (wire.pubsub.clone(), wire.epoch);
+            let ping = async move { pubsub.ping().await };
+            cx.task("ping", ping, move |answer| Mail::Ponged { epoch, answer });
+        }
+        self.registry.with(State::retry_denied);
+    }
+
+    fn answered(&self, cx: &Cx<Mail>, line: &mut Line, answers: &[(Step, Result<(), Failed>)]) {
+        let lost = answers.iter().find_map(|(_, answer)| match answer {
+            Err(Failed::Lost(cause)) => Some(*cause),
+            Ok(()) | Err(Failed::Refused(_)) => None,
+        });
+        if let Some(cause) = lost {
+            return self.lose(cx, line, cause);
+        }
+        line.failures = 0;
+        for (step, answer) in answers {
+            match answer {
+                Ok(()) | Err(Failed::Lost(_)) => self.registry.with(|state| state.done(step)),
+                Err(Failed::Refused(error)) => {
+                    for (_, name) in self.registry.with(|state| state.refused(step, error)) {
+                        tracing::warn!(
+                            endpoint = self.endpoint.name(), channel = %name, %error,
+                            "redis no longer permits a subscription; check the user's permissions"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    fn publish(&self, cx: &Cx<Mail>) {
+        let facts = self.registry.with(|state| state.facts());
+        cx.publish("connected", facts.connected);
+        cx.publish("subscriptions", facts.subscriptions);
+        cx.publish("channels", facts.channels);
+        cx.publish("patterns", facts.patterns);
+        cx.publish("gaps", facts.gaps);
+        cx.publish("dropped", facts.dropped);
+    }
+
+    fn watch(&self, cx: &Cx<Mail>) {
+        let registry = Arc::clone(&self.registry);
+        cx.task("changed", async move { registry.changed().await }, |()| Mail::Changed);
+    }
+}
+
+impl Server for Keeper {
+    type Message = Mail;
+    type State = Line;
+
+    async fn init(&self, cx: &Cx<Mail>) -> Result<Line, BoxError> {
+        // What one before this had confirmed went with its connection.
+        self.registry.with(State::lost);
+        let mut line = Line::default();
+        cx.every(HEARTBEAT, || Mail::Tick);
+        self.watch(cx);
+        self.work(cx, &mut line);
+        self.publish(cx);
+        Ok(line)
+    }
+
+    async fn handle(&self, cx: &Cx<Mail>, mail: Mail, line: &mut Line) -> Result<(), BoxError> {
+        match mail {
+            Mail::Changed => {
+                self.watch(cx);
+                self.work(cx, line);
+            }
+            Mail::Tick => {
+                self.beat(cx, line);
+                self.work(cx, line);
+            }
+            Mail::Connected { epoch, made: Ok((pubsub, incoming)) } => {
+                line.is_connecting = false;
+                let generation = self.endpoint.generation().map(|generation| generation.number());
+                line.wire = Some(Wire { pubsub, epoch, generation });
+                cx.task("follow", incoming.follow(), move |()| Mail::Closed { epoch });
+                self.registry.with(State::connected);
+                self.work(cx, line);
+            }
+            Mail::Connected { epoch: _, made: Err(cause) } => {
+                line.is_connecting = false;
+                line.failures += 1;
+                line.trouble = Some(cause);
+                if line.failures >= STANDING {
+                    let error = redis::Error::unavailable(cause);
+                    self.registry.with(|state| state.fail_waiting(&error));
+                }
+                if self.registry.with(|state| state.is_wanted()) {
+                    self.connect(cx, line);
+                }
+            }
+            Mail::Closed { epoch } if line.wire(epoch).is_some() => {
+                self.lose(cx, line, Cause::Closed);
+            }
+            Mail::Answered { epoch, answers } if line.wire(epoch).is_some() => {
+                self.answered(cx, line, &answers);
+                self.work(cx, line);
+            }
+            Mail::Ponged { epoch, answer } if line.wire(epoch).is_some() => {
+                line.is_pinging = false;
+                match answer {
+                    Err(Failed::Lost(cause)) => self.lose(cx, line, cause),
+                    Ok(()) | Err(Failed::Refused(_)) => line.failures = 0,
+                }
+            }
+            // Of a connection that is gone.
+            Mail::Closed { .. } | Mail::Answered { .. } | Mail::Ponged { .. } => {}
+        }
+        self.publish(cx);
+        Ok(())
+    }
+
+    async fn terminate(&self, _cx: &Cx<Mail>, _line: &mut Line) {
+        // It may be about to begin again.
+        self.registry.with(State::end);
+    }
+}
+
+async fn told(pubsub: &PubSub, step: Step) -> (Step, Result<(), Failed>) {
+    let answer = match step.verb {
+        Verb::Subscribe => pubsub.subscribe(step.kind, &step.names).await,
+        Verb::Unsubscribe => pubsub.unsubscribe(step.kind, &step.names).await,
+    };
+    (step, answer)
+}

@@ -1,0 +1,214 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use mainstay_supervision::Reply;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::buffer::Buffer;
+use super::error::Error;
+use super::event::Event;
+use super::state::State;
+use super::{MOST_NAME_BYTES, MOST_TOPICS_EACH};
+use crate::deadline;
+use crate::redis::{self, Endpoint, Kind};
+
+/// What of an endpoint is published on some channels, in the order in which the server sends it.
+///
+/// It lasts until it is dropped or the service ends, whatever becomes of Redis meanwhile. When the connection is lost
+/// it is made again and subscribed to again, as soon as the server is back; a connection that no longer answers counts
+/// as lost 1 s and one `command_timeout` later. Redis keeps nothing for those who do not listen, so whatever was
+/// published meanwhile is missing, and the subscription says so with one [`Event::Gap`] at that place. When the gap is
+/// read everything works again, so whoever keeps a copy of something reads it anew then, and misses nothing. A
+/// generation that was replaced, because the server turned read-only or on request, is such a gap too.
+///
+/// At most 1 024 messages wait for a slow reader, at most 8 MiB together (one that is larger waits alone). What does
+/// not fit is dropped and counted, and what was waiting is followed by an [`Event::Gap`] with that count. Nobody else
+/// is held up.
+///
+/// A message that several of its channels and patterns match comes once for each of them, as Redis sends it.
+#[must_use = "it ends when it is dropped"]
+pub struct Subscription {
+    id: u64,
+    buffer: Arc<Buffer>,
+    registry: Arc<Registry>,
+}
+
+/// The way to what others publish. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Subscriptions {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) registry: Arc<Registry>,
+}
+
+/// Names of channels, or patterns: one, or many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics(Vec<Arc<str>>);
+
+/// What outlives every incarnation of the actor: who subscribes to what.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+impl Subscription {
+    /// The next event, once there is one; `None` when the service ends. Answers from memory. *Cancel safety*: may be
+    /// dropped, and loses nothing.
+    pub async fn next(&mut self) -> Option<Event> {
+        poll_fn(|cx| self.buffer.poll(cx)).await
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Event;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.buffer.poll(cx)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.registry.with(|state| state.leave(self.id));
+        self.registry.changed.notify_one();
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Subscriptions {
+    /// Nothing is subscribed to until an actor follows this.
+    pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
+        Self { endpoint, registry: Arc::default() }
+    }
+
+    /// Subscribes to channels: `"news"`, `["news", "sport"]` or a `Vec<String>`. Answers from memory where all of them
+    /// are subscribed to already, else goes to Redis and returns when the server has confirmed: what is published from
+    /// then on arrives.
+    ///
+    /// A subscription that stands survives every outage, but none begins in one: nobody relies on it yet, and whoever
+    /// asks knows best whether to try again or to do without.
+    ///
+    /// # Errors
+    /// [`Error::Redis`] with the cause, at once while Redis is known to be away and after `connection_timeout` or with
+    /// the request's deadline otherwise, or where the user has no permission for a channel; [`Error::TooMany`] where
+    /// 1 024 subscriptions stand, or 10 000 different channels and patterns are subscribed to; [`Error::Topics`] for no
+    /// name, for more than 1 024, or for one longer than 4 096 bytes; [`Error::Closed`] while the service ends.
+    /// *Cancel safety*: may be dropped.
+    pub async fn subscribe(&self, channels: impl Into<Topics>) -> Result<Subscription, Error> {
+        self.begin(Kind::Channel, channels.into()).await
+    }
+
+    /// Subscribes to every channel whose name matches a pattern, as in `"news.*"`; see Redis' `PSUBSCRIBE`. Otherwise as
+    /// [`subscribe`](Self::subscribe).
+    ///
+    /// # Errors
+    /// As there. *Cancel safety*: may be dropped.
+    pub async fn psubscribe(&self, patterns: impl Into<Topics>) -> Result<Subscription, Error> {
+        self.begin(Kind::Pattern, patterns.into()).await
+    }
+
+    /// The service ends: there are no more subscriptions, and those that stand end with the actor.
+    pub(crate) fn close(&self) {
+        self.registry.with(State::close);
+    }
+
+    async fn begin(&self, kind: Kind, topics: Topics) -> Result<Subscription, Error> {
+        let Self { endpoint, registry } = self;
+        let begun = Instant::now();
+        let end = deadline::at_most(endpoint.config().connection_timeout);
+        let names = topics.checked()?.into_iter().map(|name| (kind, name)).collect();
+        if let Some(error) = endpoint.health().opened() {
+            return Err(error.into());
+        }
+        let (port, confirmed) = Reply::channel();
+        let (id, buffer) = registry.with(|state| state.join(names, port))?;
+        // Leaves again when this fails or is dropped.
+        let subscription = Subscription { id, buffer, registry: Arc::clone(registry) };
+        registry.changed.notify_one();
+        let error = tokio::select! {
+            biased;
+            confirmed = confirmed => match confirmed.map_err(|_| Error::Closed)? {
+                Ok(()) => return Ok(subscription),
+                Err(error) => error,
+            },
+            error = endpoint.health().wait_opened() => error,
+            () = sleep_until(end) => match endpoint.trouble() {
+                Some(cause) => redis::Error::unavailable(cause),
+                None => redis::Error::Deadline { waited: begun.elapsed() },
+            },
+        };
+        Err(error.into())
+    }
+}
+
+impl Registry {
+    /// Ends when someone has subscribed or left since this was last waited for.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Topics {
+    fn checked(self) -> Result<BTreeSet<Arc<str>>, Error> {
+        let names: BTreeSet<_> = self.0.into_iter().collect();
+        let len_bytes = names.iter().map(|name| name.len()).max().unwrap_or(0);
+        if names.is_empty() || names.len() > MOST_TOPICS_EACH {
+            return Err(Error::Topics {
+                given: format!("{} names", names.len()),
+                wanted: format!("1 to {MOST_TOPICS_EACH} names"),
+            });
+        }
+        if len_bytes > MOST_NAME_BYTES {
+            return Err(Error::Topics {
+                given: format!("a name of {len_bytes} bytes"),
+                wanted: format!("at most {MOST_NAME_BYTES} bytes"),
+            });
+        }
+        Ok(names)
+    }
+}
+
+impl From<&str> for Topics {
+    fn from(name: &str) -> Self {
+        Self(vec![name.into()])
+    }
+}
+
+impl From<String> for Topics {
+    fn from(name: String) -> Self {
+        Self(vec![name.into()])
+    }
+}
+
+impl<T: Into<Arc<str>>, const N: usize> From<[T; N]> for Topics {
+    fn from(names: [T; N]) -> Self {
+        names.into_iter().collect()
+    }
+}
+
+impl<T: Into<Arc<str>>> From<Vec<T>> for Topics {
+    fn from(names: Vec<T>) -> Self {
+        names.into_iter().collect()
+    }
+}
+
+impl<T: Into<Arc<str>>> FromIterator<T> for Topics {
+    fn from_iter<I: IntoIterator<Item = T>>(names: I) -> Self {
+        Self(names.into_iter().map(Into::into).collect())
+    }
+}

@@ -1,0 +1,445 @@
+#[cfg(test)]
+use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use mainstay_supervision::Reply;
+
+use super::buffer::Buffer;
+use super::error::Error;
+use super::event::Message;
+use super::{MOST_SUBSCRIPTIONS, MOST_TOPICS};
+use crate::redis::{self, Kind};
+
+/// How many names go into one command.
+const STEP_NAMES: usize = 256;
+
+/// Who wants what, and what of it the server has confirmed.
+///
+/// A subscription *runs* while all of its topics are confirmed on the present connection. Only then it gets messages:
+/// whatever arrives before belongs to the gap, so that nothing is missing after it.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    members: HashMap<u64, Member>,
+    channels: HashMap<Arc<str>, Topic>,
+    patterns: HashMap<Arc<str>, Topic>,
+    /// Topics for which the server may have to be told something.
+    due: BTreeSet<Name>,
+    ids: u64,
+    /// Counts connections; what comes from one before the present one does not count.
+    epoch: u64,
+    is_connected: bool,
+    is_closed: bool,
+    gaps: u64,
+    dropped: u64,
+}
+
+/// A topic's name.
+pub(super) type Name = (Kind, Arc<str>);
+
+/// One command to the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(super) verb: Verb,
+    pub(super) kind: Kind,
+    pub(super) names: Vec<Arc<str>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verb {
+    Unsubscribe,
+    Subscribe,
+}
+
+/// Whether a new subscription runs.
+pub(super) type Begun = Result<(), redis::Error>;
+
+/// What the tree shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) subscriptions: usize,
+    pub(super) channels: usize,
+    pub(super) patterns: usize,
+    pub(super) connected: bool,
+    pub(super) gaps: u64,
+    pub(super) dropped: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    names: Vec<Name>,
+    buffer: Arc<Buffer>,
+    /// Topics that are not confirmed; at zero it runs.
+    missing: usize,
+    /// Until it runs for the first time.
+    begin: Option<Reply<Begun>>,
+}
+
+#[derive(Debug, Default)]
+struct Topic {
+    holders: Vec<u64>,
+    wire: Wire,
+    /// The server refused a command with this name in it, so it is told this one alone.
+    is_alone: bool,
+    /// Whether it was last refused, alone.
+    is_denied: bool,
+}
+
+/// What the server knows of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Wire {
+    /// Nothing. Leaves to `Asked`.
+    #[default]
+    Absent,
+    /// It was told to subscribe. Leaves to `Present`, or back to `Absent`, or to `Denied`.
+    Asked,
+    /// It has confirmed. Leaves to `Leaving`.
+    Present,
+    /// It was told to unsubscribe. Leaves to `Absent`.
+    Leaving,
+    /// It refused. Leaves to `Absent` when it is time to try again.
+    Denied,
+}
+
+impl State {
+    /// A new subscription to `names`, of which there is one at least and none twice. It is told through `begin` when it
+    /// runs.
+    pub(super) fn join(
+        &mut self,
+        names: Vec<Name>,
+        begin: Reply<Begun>,
+    ) -> Result<(u64, Arc<Buffer>), Error> {
+        if self.is_closed {
+            return Err(Error::Closed);
+        }
+        if self.members.len() >= MOST_SUBSCRIPTIONS {
+            return Err(Error::too_many_subscriptions());
+        }
+        let new = names.iter().filter(|name| self.topic(name).is_none()).count();
+        if self.channels.len() + self.patterns.len() + new > MOST_TOPICS {
+            return Err(Error::too_many_topics());
+        }
+        self.ids += 1;
+        let id = self.ids;
+        let mut missing = 0;
+        for name in &names {
+            let topic = self.topics_mut(name.0).entry(Arc::clone(&name.1)).or_default();
+            topic.holders.push(id);
+            missing += usize::from(topic.wire != Wire::Present);
+            if topic.wire == Wire::Denied {
+                topic.wire = Wire::Absent;
+            }
+            if topic.wire == Wire::Absent {
+                self.touch(name);
+            }
+        }
+        let buffer = Arc::new(Buffer::default());
+        let mut member = Member { names, buffer: Arc::clone(&buffer), missing, begin: Some(begin) };
+        if missing == 0 {
+            member.run();
+        }
+        self.members.insert(id, member);
+        Ok((id, buffer))
+    }
+
+    /// A subscription has ended.
+    pub(super) fn leave(&mut self, id: u64) {
+        let Some(member) = self.members.remove(&id) else { return };
+        for name in &member.names {
+            let Some(topic) = self.topics_mut(name.0).get_mut(&name.1) else { continue };
+            topic.holders.retain(|holder| *holder != id);
+            if topic.holders.is_empty() {
+                match topic.wire {
+                    Wire::Absent | Wire::Denied => self.forget(name),
+                    Wire::Present => self.touch(name),
+                    Wire::Asked | Wire::Leaving => {}
+                }
+            }
+        }
+    }
+
+    /// Whether there is any subscription.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    pub(super) fn facts(&self) -> Facts {
+        Facts {
+            subscriptions: self.members.len(),
+            channels: self.channels.len(),
+            patterns: self.patterns.len(),
+            connected: self.is_connected,
+            gaps: self.gaps,
+            dropped: self.dropped,
+        }
+    }
+
+    /// Nothing that comes from a connection before this one counts any more.
+    pub(super) fn next_epoch(&mut self) -> u64 {
+        self.epoch += 1;
+        self.epoch
+    }
+
+    /// There is a connection, on which nothing is subscribed to yet.
+    pub(super) fn connected(&mut self) {
+        self.is_connected = true;
+        self.due = self.names().collect();
+    }
+
+    /// The connection is gone, or nobody knows any more what it has confirmed.
+    pub(super) fn lost(&mut self) {
+        self.is_connected = false;
+        self.epoch += 1;
+        self.due.clear();
+        for topics in [&mut self.channels, &mut self.patterns] {
+            topics.retain(|_, topic| !topic.holders.is_empty());
+            for topic in topics.values_mut() {
+                (topic.wire, topic.is_alone) = (Wire::Absent, false);
+            }
+        }
+        for member in self.members.values_mut() {
+            member.missing = member.names.len();
+        }
+    }
+
+    /// What to tell the server now.
+    pub(super) fn plan(&mut self) -> Vec<Step> {
+        if !self.is_connected {
+            return Vec::new();
+        }
+        let mut together: BTreeMap<(Verb, Kind), Vec<Arc<str>>> = BTreeMap::new();
+        let mut steps = Vec::new();
+        for (kind, name) in std::mem::take(&mut self.due) {
+            let Some(topic) = self.topics_mut(kind).get_mut(&name) else { continue };
+            let verb = match (topic.wire, topic.holders.is_empty()) {
+                (Wire::Absent, false) => {
+                    topic.wire = Wire::Asked;
+                    Verb::Subscribe
+                }
+                (Wire::Present, true) => {
+                    topic.wire = Wire::Leaving;
+                    Verb::Unsubscribe
+                }
+                _ => continue,
+            };
+            if topic.is_alone {
+                steps.push(Step { verb, kind, names: vec![name] });
+            } else {
+                together.entry((verb, kind)).or_default().push(name);
+            }
+        }
+        for ((verb, kind), names) in together {
+            steps.extend(names.chunks(STEP_NAMES).map(|names| Step {
+                verb,
+                kind,
+                names: names.to_vec(),
+            }));
+        }
+        steps
+    }
+
+    /// The server has done as it was told by a step of the present plan.
+    pub(super) fn done(&mut self, step: &Step) {
+        for name in &step.names {
+            let name = (step.kind, Arc::clone(name));
+            match step.verb {
+                Verb::Subscribe => self.confirmed(&name),
+                Verb::Unsubscribe => self.left(&name),
+            }
+        }
+    }
+
+    /// The server has refused a step, as a whole. Says which topics are denied from now on and were not before, though
+    /// a subscription to them has run.
+    pub(super) fn refused(&mut self, step: &Step, error: &redis::Error) -> Vec<Name> {
+        let mut news = Vec::new();
+        for name in &step.names {
+            let name = (step.kind, Arc::clone(name));
+            match step.verb {
+                Verb::Subscribe if step.names.len() > 1 => self.split(&name),
+                Verb::Subscribe => news.extend(self.denied(&name, error).then_some(name)),
+                // Whatever still comes has no holder to go to.
+                Verb::Unsubscribe => self.left(&name),
+            }
+        }
+        news
+    }
+
+    /// Tries once more what was refused.
+    pub(super) fn retry_denied(&mut self) {
+        let denied = |(name, topic): (&Arc<str>, &Topic)| {
+            (topic.wire == Wire::Denied).then(|| Arc::clone(name))
+        };
+        let channels = self.channels.iter().filter_map(denied).map(|name| (Kind::Channel, name));
+        let patterns = self.patterns.iter().filter_map(denied).map(|name| (Kind::Pattern, name));
+        let names: Vec<Name> = channels.chain(patterns).collect();
+        for name in names {
+            self.left(&name);
+        }
+    }
+
+    /// Tells those who wait for their first confirmation that it will not come soon.
+    pub(super) fn fail_waiting(&mut self, error: &redis::Error) {
+        for member in self.members.values_mut() {
+            member.fail(error);
+        }
+    }
+
+    /// Something was published; `epoch` is that of the connection on which it came.
+    pub(super) fn deliver(&mut self, epoch: u64, message: &Message) {
+        if epoch != self.epoch {
+            return;
+        }
+        let topic = match message.pattern() {
+            Some(pattern) => self.patterns.get(pattern),
+            None => self.channels.get(message.channel()),
+        };
+        for holder in topic.iter().flat_map(|topic| &topic.holders) {
+            if let Some(member) = self.members.get(holder)
+                && member.missing == 0
+                && !member.buffer.push(message.clone())
+            {
+                self.dropped += 1;
+            }
+        }
+    }
+
+    /// The service ends: there will be no more subscriptions. Those that stand go on until [`end`](Self::end).
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// Every subscription ends, if the service does.
+    pub(super) fn end(&mut self) {
+        if !self.is_closed {
+            return;
+        }
+        self.lost();
+        for (_, member) in self.members.drain() {
+            member.buffer.close();
+        }
+        self.channels.clear();
+        self.patterns.clear();
+    }
+
+    fn confirmed(&mut self, name: &Name) {
+        let Some(topic) = self.topic_mut(name).filter(|topic| topic.wire == Wire::Asked) else {
+            return;
+        };
+        (topic.wire, topic.is_alone, topic.is_denied) = (Wire::Present, false, false);
+        let holders = topic.holders.clone();
+        if holders.is_empty() {
+            self.touch(name);
+        }
+        for holder in holders {
+            let Some(member) = self.members.get_mut(&holder) else { continue };
+            member.missing -= 1;
+            if member.missing == 0 && member.run() {
+                self.gaps += 1;
+            }
+        }
+    }
+
+    fn left(&mut self, name: &Name) {
+        let Some(topic) = self.topic_mut(name) else { return };
+        topic.wire = Wire::Absent;
+        self.settle(name);
+    }
+
+    fn split(&mut self, name: &Name) {
+        let Some(topic) = self.topic_mut(name) else { return };
+        (topic.wire, topic.is_alone) = (Wire::Absent, true);
+        self.settle(name);
+    }
+
+    fn denied(&mut self, name: &Name, error: &redis::Error) -> bool {
+        let Some(topic) = self.topic_mut(name) else { return false };
+        (topic.wire, topic.is_alone) = (Wire::Denied, true);
+        let is_new = !std::mem::replace(&mut topic.is_denied, true);
+        let holders = topic.holders.clone();
+        if holders.is_empty() {
+            self.forget(name);
+        }
+        let mut has_run = false;
+        for holder in holders {
+            if let Some(member) = self.members.get_mut(&holder) {
+                has_run |= !member.fail(error);
+            }
+        }
+        is_new && has_run
+    }
+
+    /// The server knows nothing of the topic.
+    fn settle(&mut self, name: &Name) {
+        if self.topic(name).is_some_and(|topic| topic.holders.is_empty()) {
+            self.forget(name);
+        } else {
+            self.touch(name);
+        }
+    }
+
+    fn touch(&mut self, name: &Name) {
+        if self.is_connected {
+            self.due.insert(name.clone());
+        }
+    }
+
+    fn forget(&mut self, name: &Name) {
+        self.topics_mut(name.0).remove(&name.1);
+        self.due.remove(name);
+    }
+
+    fn names(&self) -> impl Iterator<Item = Name> {
+        let channels = self.channels.keys().map(|name| (Kind::Channel, Arc::clone(name)));
+        channels.chain(self.patterns.keys().map(|name| (Kind::Pattern, Arc::clone(name))))
+    }
+
+    fn topic(&self, name: &Name) -> Option<&Topic> {
+        match name.0 {
+            Kind::Channel => self.channels.get(&name.1),
+            Kind::Pattern => self.patterns.get(&name.1),
+        }
+    }
+
+    fn topic_mut(&mut self, name: &Name) -> Option<&mut Topic> {
+        self.topics_mut(name.0).get_mut(&name.1)
+    }
+
+    fn topics_mut(&mut self, kind: Kind) -> &mut HashMap<Arc<str>, Topic> {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+        }
+    }
+
+    /// What is left to do, and what is held: nothing may outlive its holders.
+    #[cfg(test)]
+    pub(super) fn is_quiet(&self) -> bool {
+        self.due.is_empty() && self.names().collect::<HashSet<_>>().len() == self.held().len()
+    }
+
+    /// What the members want together.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> HashSet<Name> {
+        self.members.values().flat_map(|member| member.names.clone()).collect()
+    }
+}
+
+impl Member {
+    /// All of its topics are confirmed. `true` says that they were before, and that something may be missing.
+    fn run(&mut self) -> bool {
+        let Some(begin) = self.begin.take() else {
+            self.buffer.reconnected();
+            return true;
+        };
+        begin.send(Ok(()));
+        false
+    }
+
+    /// `true` says that it was waiting to run for the first time.
+    fn fail(&mut self, error: &redis::Error) -> bool {
+        let Some(begin) = self.begin.take() else { return false };
+        begin.send(Err(error.clone()));
+        true
+    }
+}
