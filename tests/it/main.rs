@@ -24,7 +24,7 @@ mod outage;
 #[cfg(feature = "cache")]
 mod readiness;
 #[cfg(feature = "cache")]
-mod rights;
+mod redis_page;
 #[cfg(feature = "cache")]
 mod shutdown;
 #[cfg(all(feature = "cache", feature = "chaos"))]

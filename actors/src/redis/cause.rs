@@ -59,7 +59,7 @@ pub enum Cause {
     #[error("permission denied; check the socket's permissions and the server's protected mode")]
     Denied,
     /// The database of the url could not be selected.
-    #[error("database not selected; check its number in the url")]
+    #[error("database not selected; check its number in the url, and that the user may SELECT")]
     Database,
     /// The server has no room for another client.
     #[error("the server has too many clients; check its maxclients")]

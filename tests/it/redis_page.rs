@@ -1,11 +1,13 @@
-//! What a service needs of a server, and how it does without the rest.
+//! What docs/redis.md says: where a command goes, which connections there are, what a service needs of a server.
 
 use mainstay::actor::State as Doing;
-use mainstay::cache::{RebuildPool, Script};
+use mainstay::cache::{self, RebuildPool, Script};
 use mainstay::prelude::*;
 use tracing::Level;
 
 use crate::support::{App, Log, Port, Server, config, eventually};
+
+const DOCUMENT: &str = include_str!("../../docs/redis.md");
 
 /// What may be lacking, and what is logged of it.
 const RESP3: &str = "redis has no RESP3, so RESP2 is spoken";
@@ -18,8 +20,7 @@ const STRANGE: [&str; 3] = ["--rename-command", "STRLEN", "LENGTH"];
 
 /// The user of docs/redis.md.
 fn least_user() -> Vec<&'static str> {
-    let document = include_str!("../../docs/redis.md");
-    let line = document.lines().find(|line| line.starts_with("ACL SETUSER shop ")).unwrap();
+    let line = DOCUMENT.lines().find(|line| line.starts_with("ACL SETUSER shop ")).unwrap();
     line.split(' ').collect()
 }
 
@@ -124,7 +125,7 @@ async fn the_least_rights_of_the_documentation_are_enough_for_everything() {
     // Servers since 7.2 know this one, and a user of an older one cannot be given it.
     let shown = format!("{refused:?}");
     let refusals = shown.matches("\"toplevel\"").count();
-    assert_eq!(refusals, shown.matches("client|setinfo").count(), "{shown}");
+    assert_eq!(refusals, shown.matches("\"client|setinfo\"").count(), "{shown}");
 }
 
 #[tokio::test]
@@ -157,7 +158,77 @@ async fn a_database_of_its_own_needs_the_right_to_select_it() {
         (message != "no probe has ended yet").then_some(message)
     })
     .await;
-    assert!(message.contains("check its number in the url"), "{message}");
+    assert!(message.contains("that the user may SELECT"), "{message}");
     server.ask::<()>(&["ACL", "SETUSER", "shop", "+select"]).await;
     app.becomes_ready().await;
+}
+
+/// The commands in a column of that row of a table in the documentation which begins so.
+fn commands(row: &str, column: usize) -> Vec<&'static str> {
+    let line = DOCUMENT.lines().find(|line| line.starts_with(row)).unwrap();
+    let cell = line.split('|').nth(column).unwrap();
+    let quoted = cell.split('`').skip(1).step_by(2);
+    quoted.filter(|words| words.chars().all(|c| !c.is_lowercase())).collect()
+}
+
+/// Sends a command without more arguments, and says what came of it and whether it took a lease.
+async fn sent(app: &App, words: &str) -> (Result<redis::Value, cache::Error>, bool) {
+    let cache = app.state.cache().unwrap();
+    let mut conn = cache.get().await.unwrap();
+    let mut words = words.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    let reply = command.arg(words.collect::<Vec<_>>()).query_async(&mut *conn).await;
+    let status = cache.status();
+    (reply.map_err(cache::Error::from), status.available < status.max_size)
+}
+
+#[tokio::test]
+async fn each_command_of_the_documentation_goes_where_it_says() {
+    let server = Server::start().await;
+    let app = App::start(config(server.url()), Router::new()).await;
+    app.becomes_ready().await;
+    let mut count = 0;
+    let rows = [
+        ("| ordinary |", false),
+        ("| a connection of its own |", true),
+        ("| | what leaves state behind", true),
+    ];
+    for (row, pins) in rows {
+        for words in commands(row, 2) {
+            let (_reply, has_pinned) = sent(&app, words).await;
+            assert_eq!(has_pinned, pins, "{words}");
+            count += 1;
+        }
+    }
+    let refused = DOCUMENT.split("| refused | instead |").nth(1).unwrap().lines().skip(2);
+    let rows = refused.take_while(|line| line.starts_with('|')).map(|row| commands(row, 1));
+    for words in rows.flatten().chain(commands("| `WAIT`", 1)) {
+        let (reply, has_pinned) = sent(&app, words).await;
+        assert!(matches!(reply, Err(cache::Error::Refused { .. })), "{words}: {reply:?}");
+        assert!(!has_pinned, "{words}");
+        count += 1;
+    }
+    assert!(count > 40, "hardly any command was found: {count}");
+}
+
+#[tokio::test]
+async fn connections_are_called_and_counted_as_documented() {
+    let server = Server::start().await;
+    let config = config(server.url());
+    let (lanes, most) = (config.redis.lane_count(), config.redis.most_connections());
+    let sum = usize::try_from(config.redis.max_connections).unwrap() + 2 * (lanes + 1) + 3;
+    assert_eq!(most, sum);
+    let app = App::start(config, Router::new()).await;
+    app.becomes_ready().await;
+    let mut conn = app.state.cache().unwrap().get().await.unwrap();
+    conn.pin().await.unwrap();
+    for (purpose, wanted) in [("lane", lanes), ("bulk", 1), ("lease", 1), ("probe", 1)] {
+        let name = format!("it:redis:{purpose}:{}", std::process::id());
+        eventually(&name, async || {
+            let names = server.client_names().await;
+            (names.iter().filter(|one| **one == name).count() == wanted).then_some(())
+        })
+        .await;
+        assert!(DOCUMENT.contains(&format!("| `<service>:redis:{purpose}:<pid>` |")), "{purpose}");
+    }
 }
