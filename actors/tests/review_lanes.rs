@@ -1,0 +1,64 @@
+//! Lanes and transactions where a server is lost, replaced or read-only.
+#![cfg(feature = "cache")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests have no tree to run tasks in, and choose their server"
+)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_actors::deadline;
+use mainstay_actors::redis::{CacheConn, Cause, Config, Endpoint, Error, Reason};
+use tokio::time::{Instant, timeout};
+
+#[expect(dead_code, reason = "other tests use the rest of it")]
+mod support;
+use support::{Keeper, Server, endpoint, eventually};
+
+const SOON: Duration = Duration::from_secs(5);
+
+async fn lanes(server: &Server, config: Config) -> (Arc<Endpoint>, Keeper) {
+    let endpoint = endpoint(Config { url: server.url(), ..config });
+    let keeper = Keeper::of(&endpoint);
+    let all = endpoint.lane_count();
+    eventually("every lane is there", async || endpoint.status().lanes == all).await;
+    (endpoint, keeper)
+}
+
+/// How many lanes the server has.
+async fn lanes_at(server: &Server) -> usize {
+    let list: String = server.ask(&["CLIENT", "LIST"]).await;
+    let is_lane = |word: &&str| {
+        word.starts_with("name=") && (word.contains(":lane:") || word.contains(":bulk:"))
+    };
+    list.split_whitespace().filter(is_lane).count()
+}
+
+#[tokio::test]
+async fn a_lane_that_was_replaced_counts_until_its_last_reply_is_here() {
+    let server = Server::start(&[]).await;
+    let config = Config { lanes: Some(1), command_timeout: SOON, ..Config::default() };
+    let (endpoint, _keeper) = lanes(&server, config).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let _: () = server.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]).await;
+    let write = tokio::spawn(async move { conn.set("key", 1).await });
+    eventually("the write is under way", async || {
+        let list: String = server.ask(&["CLIENT", "LIST"]).await;
+        list.contains("cmd=set")
+    })
+    .await;
+
+    endpoint.publish(endpoint.build_generation(Reason::Requested));
+    eventually("the lanes are replaced", async || lanes_at(&server).await == 3).await;
+    eventually("all of them are published", async || endpoint.status().lanes >= 2).await;
+    assert_eq!((lanes_at(&server).await, endpoint.status().lanes), (3, 3));
+
+    let _: () = server.ask(&["CLIENT", "UNPAUSE"]).await;
+    timeout(SOON, write).await.unwrap().unwrap().unwrap();
+    eventually("the old lane is gone", async || {
+        lanes_at(&server).await == 2 && endpoint.status().lanes == 2
+    })
+    .await;
+}
