@@ -62,3 +62,22 @@ async fn a_lane_that_was_replaced_counts_until_its_last_reply_is_here() {
     })
     .await;
 }
+
+// redis R11
+#[tokio::test]
+async fn a_transaction_that_a_read_only_server_refuses_asks_for_a_new_generation() {
+    let server = Server::start(&["--replicaof", "127.0.0.1", "1"]).await;
+    let config = Config { lanes: Some(1), command_timeout: SOON, ..Config::default() };
+    let (endpoint, _keeper) = lanes(&server, config).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let result: Result<(), Error> = conn
+        .transaction(&["key"], |tx| {
+            Box::pin(async move {
+                tx.queue().set("key", 1);
+                tx.commit().await
+            })
+        })
+        .await;
+    assert_eq!(result.unwrap_err().cause(), Some(Cause::ReadOnly));
+    timeout(SOON, endpoint.read_only()).await.expect("the answer is noticed");
+}
