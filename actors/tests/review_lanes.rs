@@ -81,3 +81,26 @@ async fn a_transaction_that_a_read_only_server_refuses_asks_for_a_new_generation
     assert_eq!(result.unwrap_err().cause(), Some(Cause::ReadOnly));
     timeout(SOON, endpoint.read_only()).await.expect("the answer is noticed");
 }
+
+async fn is_answered(conn: Result<CacheConn, Error>) -> bool {
+    match conn {
+        Ok(mut conn) => conn.get::<_, Option<String>>("key").await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+// redis R4
+#[tokio::test]
+async fn many_lanes_that_are_lost_at_once_do_not_hold_up_the_first_to_come_back() {
+    let mut server = Server::start(&[]).await;
+    let config = Config { lanes: Some(64), command_timeout: SOON, ..Config::default() };
+    let (endpoint, _keeper) = lanes(&server, config).await;
+
+    server.kill();
+    eventually("connecting fails", async || endpoint.trouble().is_some()).await;
+    server.restart().await;
+    let listening = Instant::now();
+    while !is_answered(endpoint.connection().await).await {
+        assert!(listening.elapsed() < Duration::from_secs(2), "no lane came back");
+    }
+}
