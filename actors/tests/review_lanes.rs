@@ -104,3 +104,26 @@ async fn many_lanes_that_are_lost_at_once_do_not_hold_up_the_first_to_come_back(
         assert!(listening.elapsed() < Duration::from_secs(2), "no lane came back");
     }
 }
+
+// redis R12
+#[tokio::test]
+async fn a_wait_for_a_server_that_loads_does_not_outlast_the_deadline_and_says_why() {
+    let slowly = ["--key-load-delay", "100", "--loading-process-events-interval-bytes", "1024"];
+    let mut server = Server::start(&slowly).await;
+    let fill = "for number = 1, 40000 do redis.call('SET', 'key:' .. number, number) end";
+    let _: () = server.ask(&["EVAL", fill, "0"]).await;
+    let _: () = server.ask(&["SAVE"]).await;
+    server.kill();
+    server.restart().await;
+
+    let config = Config { lanes: Some(1), command_timeout: SOON, ..Config::default() };
+    let (endpoint, _keeper) = lanes(&server, config).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    // Shorter than the pause between two tries. A machine that is busy may miss it, but not each time.
+    eventually("the deadline is kept and the reason known", async || {
+        let deadline = Instant::now() + Duration::from_millis(40);
+        let found = deadline::scope(deadline, conn.get::<_, Option<u32>>("key:1")).await;
+        found.unwrap_err().cause() == Some(Cause::Loading)
+    })
+    .await;
+}

@@ -56,7 +56,10 @@ impl Link {
         request: &R,
     ) -> RedisResult<R::Reply> {
         let reply = self.ask_once(plan, request).await?;
-        if reply.is_too_early() { Box::pin(self.ask_later(plan, request)).await } else { Ok(reply) }
+        if reply.is_too_early() {
+            return Box::pin(self.ask_later(plan, request, reply)).await;
+        }
+        Ok(reply)
     }
 
     /// Takes a connection of its own, unless it has one.
@@ -132,15 +135,18 @@ impl Link {
     }
 
     /// A server that loads its data has done nothing yet: asks again until the time is over.
-    async fn ask_later<R: Request>(&mut self, plan: &Plan, request: &R) -> RedisResult<R::Reply> {
+    async fn ask_later<R: Request>(
+        &mut self,
+        plan: &Plan,
+        request: &R,
+        mut reply: R::Reply,
+    ) -> RedisResult<R::Reply> {
         let until = deadline::at_most(self.endpoint.config().command_timeout);
-        loop {
+        while reply.is_too_early() && Instant::now() + LOADING_PAUSE < until {
             sleep(LOADING_PAUSE).await;
-            let reply = self.ask_once(plan, request).await?;
-            if !reply.is_too_early() || Instant::now() + LOADING_PAUSE >= until {
-                return Ok(reply);
-            }
+            reply = self.ask_once(plan, request).await?;
         }
+        Ok(reply)
     }
 }
 
