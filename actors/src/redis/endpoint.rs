@@ -1,4 +1,5 @@
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -233,19 +234,14 @@ impl Endpoint {
     /// there. Goes to Redis. *Cancel safety*: may be dropped; the lane stays in use, unwatched.
     // redis R3, R4, R24
     pub async fn keep_lane(&self, place: usize) -> Option<Loss> {
-        let lane = self.lanes.place(place).load_full();
-        let loss = match &lane {
-            Some(lane) => Some(lane.watch(self.config().command_timeout).await),
-            None => None,
+        let load = self.lanes.load_of(place);
+        let (new, loss) = match self.lanes.place(place).load_full() {
+            Some(lane) => {
+                let (new, loss) = self.succeed(place, &lane, load).await;
+                (new, Some(loss))
+            }
+            None => (self.connect_lane(load).await, None),
         };
-        if let (Some(lane), Some(loss)) = (lane, loss)
-            && loss.is_sudden()
-        {
-            self.lanes.place(place).store(None);
-            lane.retire(loss);
-            self.connector.wait_turn().await;
-        }
-        let new = self.connect_lane(self.lanes.load_of(place)).await;
         if let Some(old) = self.lanes.publish(place, new) {
             old.retire(loss.unwrap_or(Loss::Replaced));
         }
@@ -335,6 +331,31 @@ impl Endpoint {
                 () = published => {}
                 error = self.health.wait_opened() => return Err(error),
                 () = sleep_until(look_again) => {}
+            }
+        }
+    }
+
+    /// Waits until `lane` is to be replaced. Returns its successor, and why there is one.
+    async fn succeed(&self, place: usize, lane: &Lane, load: Load) -> (Lane, Loss) {
+        let limit = self.config().command_timeout;
+        let give_up = |loss| {
+            self.lanes.place(place).store(None);
+            lane.retire(loss);
+        };
+        let loss = lane.watch(limit).await;
+        if loss.is_sudden() {
+            give_up(loss);
+            self.connector.wait_turn().await;
+            return (self.connect_lane(load).await, loss);
+        }
+        // It is still in use for as long as there is no other, so it may still fail.
+        let mut connecting = pin!(self.connect_lane(load));
+        tokio::select! {
+            biased;
+            new = &mut connecting => (new, loss),
+            loss = lane.fails(limit) => {
+                give_up(loss);
+                (connecting.await, loss)
             }
         }
     }
