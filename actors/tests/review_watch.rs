@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use mainstay_actors::redis::{Cause, Config};
+use mainstay_actors::redis::{Cause, Config, Reason};
 
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod support;
@@ -37,4 +37,19 @@ async fn a_lane_past_its_age_that_falls_silent_is_given_up_though_there_is_no_ot
         endpoint.connection().await.is_err_and(|error| error.cause() == Some(Cause::Auth))
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_generation_that_was_closed_and_not_replaced_gets_no_lanes_and_holds_up_nothing() {
+    let server = Server::start(&[]).await;
+    let config = Config { url: server.url(), lanes: Some(1), ..Config::default() };
+    let endpoint = endpoint(config);
+    let _keeper = Keeper::of(&endpoint);
+    eventually("there are lanes", async || endpoint.status().lanes == 2).await;
+
+    endpoint.generation().unwrap().close();
+    tokio::task::yield_now().await;
+    endpoint.publish(endpoint.build_generation(Reason::Requested));
+    eventually("there are lanes again", async || endpoint.status().lanes == 2).await;
+    endpoint.connection().await.unwrap().set("key", 1).await.unwrap();
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::address::Address;
 use super::cause::Cause;
@@ -367,6 +367,11 @@ impl Endpoint {
             let Some(generation) = self.generation() else { return std::future::pending().await };
             let lifecycle = generation.lifecycle();
             drop(generation);
+            if lifecycle.is_closed() {
+                // Whoever closed it will put another one into use.
+                sleep(LANE_PATIENCE).await;
+                continue;
+            }
             let purpose = Purpose::Lane(load);
             let Ok(mut line) = self.connector.connect_until(purpose, lifecycle.closed()).await
             else {
