@@ -109,7 +109,7 @@ impl Cause {
         {
             return *cause;
         }
-        if let Some(cause) = error.code().and_then(Self::of_code) {
+        if let Some(cause) = Self::of_answer(error) {
             return cause;
         }
         match error.kind() {
@@ -137,6 +137,15 @@ impl Cause {
         match Self::of(error) {
             Self::Closed => Self::HandshakeClosed,
             cause => cause,
+        }
+    }
+
+    /// The same where the error is a server's answer. To a transaction that it refused it answers `EXECABORT`, and why
+    /// to one of the commands before.
+    pub(super) fn of_answer(error: &RedisError) -> Option<Self> {
+        match error.clone().into_server_errors() {
+            Some(errors) => errors.iter().find_map(|(_, error)| Self::of_code(error.code())),
+            None => error.code().and_then(Self::of_code),
         }
     }
 

@@ -218,8 +218,13 @@ impl Connector {
     }
 
     /// Waits for the turn of one whose connection was lost, so that many that are lost at once do not come back at once.
+    // redis R4
     pub(super) async fn wait_turn(&self) {
-        self.gate.pace().await;
+        // One at a time: a row of moments taken in advance would hold up the first attempt that can succeed.
+        let _turn = self.turn.acquire().await.ok();
+        if self.trouble.load().is_none() {
+            self.gate.pace().await;
+        }
     }
 
     /// Notes that a caller's connection answered for the first time: connecting works.

@@ -34,7 +34,6 @@ pub(super) struct Line {
     pub(super) wire: Wire,
     /// Told when the other side closes it.
     pub(super) ending: Arc<Ending>,
-    _open: Open,
 }
 
 /// Counts the connections that are open.
@@ -95,7 +94,8 @@ impl Node {
 
 impl Line {
     pub(super) fn new(wire: Wire, ending: Arc<Ending>, open: Open) -> Self {
-        Self { wire, ending, _open: open }
+        wire.count_by(open);
+        Self { wire, ending }
     }
 
     pub(super) fn is_dead(&self) -> bool {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::address::Address;
 use super::cause::Cause;
@@ -236,19 +237,14 @@ impl Endpoint {
     /// there. Goes to Redis. *Cancel safety*: may be dropped; the lane stays in use, unwatched.
     // redis R3, R4, R24
     pub async fn keep_lane(&self, place: usize) -> Option<Loss> {
-        let lane = self.lanes.place(place).load_full();
-        let loss = match &lane {
-            Some(lane) => Some(lane.watch(self.config().command_timeout).await),
-            None => None,
+        let load = self.lanes.load_of(place);
+        let (new, loss) = match self.lanes.place(place).load_full() {
+            Some(lane) => {
+                let (new, loss) = self.succeed(place, &lane, load).await;
+                (new, Some(loss))
+            }
+            None => (self.connect_lane(load).await, None),
         };
-        if let (Some(lane), Some(loss)) = (lane, loss)
-            && loss.is_sudden()
-        {
-            self.lanes.place(place).store(None);
-            lane.retire(loss);
-            self.connector.wait_turn().await;
-        }
-        let new = self.connect_lane(self.lanes.load_of(place)).await;
         if let Some(old) = self.lanes.publish(place, new) {
             old.retire(loss.unwrap_or(Loss::Replaced));
         }
@@ -348,6 +344,31 @@ impl Endpoint {
         }
     }
 
+    /// Waits until `lane` is to be replaced. Returns its successor, and why there is one.
+    async fn succeed(&self, place: usize, lane: &Lane, load: Load) -> (Lane, Loss) {
+        let limit = self.config().command_timeout;
+        let give_up = |loss| {
+            self.lanes.place(place).store(None);
+            lane.retire(loss);
+        };
+        let loss = lane.watch(limit).await;
+        if loss.is_sudden() {
+            give_up(loss);
+            self.connector.wait_turn().await;
+            return (self.connect_lane(load).await, loss);
+        }
+        // It is still in use for as long as there is no other, so it may still fail.
+        let mut connecting = pin!(self.connect_lane(load));
+        tokio::select! {
+            biased;
+            new = &mut connecting => (new, loss),
+            loss = lane.fails(limit) => {
+                give_up(loss);
+                (connecting.await, loss)
+            }
+        }
+    }
+
     /// A lane whose server has answered. Never ends once the endpoint is closed.
     async fn connect_lane(&self, load: Load) -> Lane {
         let config = self.config();
@@ -355,6 +376,11 @@ impl Endpoint {
             let Some(generation) = self.generation() else { return std::future::pending().await };
             let lifecycle = generation.lifecycle();
             drop(generation);
+            if lifecycle.is_closed() {
+                // Whoever closed it will put another one into use.
+                sleep(LANE_PATIENCE).await;
+                continue;
+            }
             let purpose = Purpose::Lane(load);
             let Ok(mut line) = self.connector.connect_until(purpose, lifecycle.closed()).await
             else {

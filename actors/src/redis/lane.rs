@@ -107,16 +107,26 @@ impl Lane {
         self.line.store(None);
     }
 
-    /// Ends when the lane is to be replaced, and says why. A lane that has had no reply for a second is asked for one.
-    // redis R2, R3, R24
+    /// Ends when the lane is to be replaced, and says why.
+    // redis R24
     pub(super) async fn watch(&self, limit: Duration) -> Loss {
+        tokio::select! {
+            biased;
+            loss = self.fails(limit) => loss,
+            () = self.lifecycle.closed() => Loss::Replaced,
+            () = sleep_until(self.expires) => Loss::Aged,
+        }
+    }
+
+    /// Ends when nothing more is expected of the lane, and says why. A lane that has had no reply for a second is asked
+    /// for one.
+    // redis R2, R3
+    pub(super) async fn fails(&self, limit: Duration) -> Loss {
         let mut beat = interval_at(Instant::now() + BEAT, BEAT);
         loop {
             tokio::select! {
                 biased;
                 loss = self.ending.told() => return loss,
-                () = self.lifecycle.closed() => return Loss::Replaced,
-                () = sleep_until(self.expires) => return Loss::Aged,
                 _ = beat.tick() => {}
             }
             if self.has_replied.swap(false, Ordering::Relaxed) {

@@ -58,7 +58,9 @@ impl Link {
         request: &R,
     ) -> RedisResult<R::Reply> {
         match self.ask_once(plan, request).await {
-            Ok(reply) if reply.is_too_early() => Box::pin(self.ask_later(plan, request)).await,
+            Ok(reply) if reply.is_too_early() => {
+                Box::pin(self.ask_later(plan, request, reply)).await
+            }
             Ok(reply) => Ok(reply),
             Err(error) => {
                 // A refusal waits for nothing: a caller who only tries again would keep the thread to itself.
@@ -144,15 +146,18 @@ impl Link {
     }
 
     /// A server that loads its data has done nothing yet: asks again until the time is over.
-    async fn ask_later<R: Request>(&mut self, plan: &Plan, request: &R) -> RedisResult<R::Reply> {
+    async fn ask_later<R: Request>(
+        &mut self,
+        plan: &Plan,
+        request: &R,
+        mut reply: R::Reply,
+    ) -> RedisResult<R::Reply> {
         let until = deadline::at_most(self.endpoint.config().command_timeout);
-        loop {
+        while reply.is_too_early() && Instant::now() + LOADING_PAUSE < until {
             sleep(LOADING_PAUSE).await;
-            let reply = self.ask_once(plan, request).await?;
-            if !reply.is_too_early() || Instant::now() + LOADING_PAUSE >= until {
-                return Ok(reply);
-            }
+            reply = self.ask_once(plan, request).await?;
         }
+        Ok(reply)
     }
 }
 

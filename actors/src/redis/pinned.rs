@@ -120,7 +120,7 @@ impl Pinned {
             Sent::Failed(error) => match error.kind() {
                 // A transaction that the server refused is a reply like any other.
                 ErrorKind::Server(_) | ErrorKind::Extension => {
-                    self.answered(endpoint, error.code().and_then(Cause::of_code));
+                    self.answered(endpoint, Cause::of_answer(&error));
                     Err(error)
                 }
                 // The library declined to send it.

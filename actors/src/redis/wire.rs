@@ -1,7 +1,7 @@
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use ::redis::aio::MultiplexedConnection;
@@ -9,6 +9,7 @@ use ::redis::{AsyncConnectionConfig, PushInfo, RedisConnectionInfo, RedisResult}
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::AbortHandle;
 
+use super::connection::Open;
 use super::ending::{Ending, Loss};
 use super::request::Request;
 use super::stream::Stream;
@@ -27,6 +28,7 @@ pub(super) type Pushed = Box<dyn Fn(PushInfo) + Send + Sync>;
 struct Driver {
     task: AbortHandle,
     in_flight: Arc<AtomicUsize>,
+    open: OnceLock<Open>,
 }
 
 impl Wire {
@@ -65,8 +67,13 @@ impl Wire {
             let _told = told;
             driving.await;
         });
-        let driver = Driver { task: task.abort_handle(), in_flight };
+        let driver = Driver { task: task.abort_handle(), in_flight, open: OnceLock::new() };
         Ok(Self { mux, driver: Arc::new(driver) })
+    }
+
+    /// Is counted by `open` until it is closed, which may be after whoever opened it has let go of it.
+    pub(super) fn count_by(&self, open: Open) {
+        self.driver.open.set(open).expect("a wire is counted once");
     }
 
     pub(super) async fn send<R: Request>(&mut self, request: &R) -> RedisResult<R::Reply> {

@@ -1,0 +1,129 @@
+//! Lanes and transactions where a server is lost, replaced or read-only.
+#![cfg(feature = "cache")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests have no tree to run tasks in, and choose their server"
+)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_actors::deadline;
+use mainstay_actors::redis::{CacheConn, Cause, Config, Endpoint, Error, Reason};
+use tokio::time::{Instant, timeout};
+
+#[expect(dead_code, reason = "other tests use the rest of it")]
+mod support;
+use support::{Keeper, Server, endpoint, eventually};
+
+const SOON: Duration = Duration::from_secs(5);
+
+async fn lanes(server: &Server, config: Config) -> (Arc<Endpoint>, Keeper) {
+    let endpoint = endpoint(Config { url: server.url(), ..config });
+    let keeper = Keeper::of(&endpoint);
+    let all = endpoint.lane_count();
+    eventually("every lane is there", async || endpoint.status().lanes == all).await;
+    (endpoint, keeper)
+}
+
+/// How many lanes the server has.
+async fn lanes_at(server: &Server) -> usize {
+    let list: String = server.ask(&["CLIENT", "LIST"]).await;
+    let is_lane = |word: &&str| {
+        word.starts_with("name=") && (word.contains(":lane:") || word.contains(":bulk:"))
+    };
+    list.split_whitespace().filter(is_lane).count()
+}
+
+#[tokio::test]
+async fn a_lane_that_was_replaced_counts_until_its_last_reply_is_here() {
+    let server = Server::start(&[]).await;
+    let config = Config { lanes: Some(1), command_timeout: SOON, ..Config::default() };
+    let (endpoint, _keeper) = lanes(&server, config).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let _: () = server.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]).await;
+    let write = tokio::spawn(async move { conn.set("key", 1).await });
+    eventually("the write is under way", async || {
+        let list: String = server.ask(&["CLIENT", "LIST"]).await;
+        list.contains("cmd=set")
+    })
+    .await;
+
+    endpoint.publish(endpoint.build_generation(Reason::Requested));
+    eventually("the lanes are replaced", async || lanes_at(&server).await == 3).await;
+    eventually("all of them are published", async || endpoint.status().lanes >= 2).await;
+    assert_eq!((lanes_at(&server).await, endpoint.status().lanes), (3, 3));
+
+    let _: () = server.ask(&["CLIENT", "UNPAUSE"]).await;
+    timeout(SOON, write).await.unwrap().unwrap().unwrap();
+    eventually("the old lane is gone", async || {
+        lanes_at(&server).await == 2 && endpoint.status().lanes == 2
+    })
+    .await;
+}
+
+// redis R11
+#[tokio::test]
+async fn a_transaction_that_a_read_only_server_refuses_asks_for_a_new_generation() {
+    let server = Server::start(&["--replicaof", "127.0.0.1", "1"]).await;
+    let config = Config { lanes: Some(1), command_timeout: SOON, ..Config::default() };
+    let (endpoint, _keeper) = lanes(&server, config).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let result: Result<(), Error> = conn
+        .transaction(&["key"], |tx| {
+            Box::pin(async move {
+                tx.queue().set("key", 1);
+                tx.commit().await
+            })
+        })
+        .await;
+    assert_eq!(result.unwrap_err().cause(), Some(Cause::ReadOnly));
+    timeout(SOON, endpoint.read_only()).await.expect("the answer is noticed");
+}
+
+async fn is_answered(conn: Result<CacheConn, Error>) -> bool {
+    match conn {
+        Ok(mut conn) => conn.get::<_, Option<String>>("key").await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+// redis R4
+#[tokio::test]
+async fn many_lanes_that_are_lost_at_once_do_not_hold_up_the_first_to_come_back() {
+    let mut server = Server::start(&[]).await;
+    let config = Config { lanes: Some(64), command_timeout: SOON, ..Config::default() };
+    let (endpoint, _keeper) = lanes(&server, config).await;
+
+    server.kill();
+    eventually("connecting fails", async || endpoint.trouble().is_some()).await;
+    server.restart().await;
+    let listening = Instant::now();
+    while !is_answered(endpoint.connection().await).await {
+        assert!(listening.elapsed() < Duration::from_secs(2), "no lane came back");
+    }
+}
+
+// redis R12
+#[tokio::test]
+async fn a_wait_for_a_server_that_loads_does_not_outlast_the_deadline_and_says_why() {
+    let slowly = ["--key-load-delay", "100", "--loading-process-events-interval-bytes", "1024"];
+    let mut server = Server::start(&slowly).await;
+    let fill = "for number = 1, 40000 do redis.call('SET', 'key:' .. number, number) end";
+    let _: () = server.ask(&["EVAL", fill, "0"]).await;
+    let _: () = server.ask(&["SAVE"]).await;
+    server.kill();
+    server.restart().await;
+
+    let config = Config { lanes: Some(1), command_timeout: SOON, ..Config::default() };
+    let (endpoint, _keeper) = lanes(&server, config).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    // Shorter than the pause between two tries. A machine that is busy may miss it, but not each time.
+    eventually("the deadline is kept and the reason known", async || {
+        let deadline = Instant::now() + Duration::from_millis(40);
+        let found = deadline::scope(deadline, conn.get::<_, Option<u32>>("key:1")).await;
+        found.unwrap_err().cause() == Some(Cause::Loading)
+    })
+    .await;
+}
