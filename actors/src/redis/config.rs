@@ -150,8 +150,13 @@ impl Config {
     /// The most connections that are ever open: every lease, every lane twice for the time in which one replaces
     /// another, and our own. Answers from memory.
     pub fn most_connections(&self) -> usize {
+        self.connections().into_iter().fold(0, usize::saturating_add)
+    }
+
+    /// How many of them are for leases, for lanes and our own.
+    pub(super) fn connections(&self) -> [usize; 3] {
         let leases = usize::try_from(self.max_connections).unwrap_or(usize::MAX);
-        leases.saturating_add(2 * (self.lane_count() + 1) + CONTROL)
+        [leases, 2 * (self.lane_count() + 1), CONTROL]
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ::redis::{ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, Value};
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::address::Address;
@@ -24,8 +24,8 @@ use super::lack::{Lack, Lacks, is_refusal};
 use super::lane::Load;
 use super::request::Batch;
 use super::script::Scripts;
-use super::stream::{self, Stream};
-use super::wire::Wire;
+use super::stream;
+use super::wire::{Socket, Wire};
 
 /// Makes connections to one address.
 pub(super) struct Connector {
@@ -40,8 +40,21 @@ pub(super) struct Connector {
     speaks_resp2: AtomicBool,
     lacks: Lacks,
     open: Counts,
+    places: Places,
     scripts: Scripts,
 }
+
+/// How many connections may be open: what is logged at the start, and held. A connection has its place until its socket
+/// is closed, which is a moment after it was let go of.
+#[derive(Debug)]
+struct Places {
+    leases: Arc<Semaphore>,
+    lanes: Arc<Semaphore>,
+    control: Arc<Semaphore>,
+}
+
+/// The right to have a socket.
+pub(super) type Place = OwnedSemaphorePermit;
 
 /// How many connections are open.
 #[derive(Debug, Default)]
@@ -86,6 +99,10 @@ impl Connector {
         config: Arc<Config>,
         gate: Arc<ConnectGate>,
     ) -> Self {
+        let [leases, lanes, control] = config.connections();
+        let places = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        let places =
+            Places { leases: places(leases), lanes: places(lanes), control: places(control) };
         Self {
             endpoint: endpoint.into(),
             address,
@@ -97,6 +114,7 @@ impl Connector {
             speaks_resp2: AtomicBool::new(false),
             lacks: Lacks::default(),
             open: Counts::default(),
+            places,
             scripts: Scripts::default(),
         }
     }
@@ -173,6 +191,8 @@ impl Connector {
 
     /// One attempt, made when it is due.
     async fn attempt(&self, purpose: Purpose) -> Option<Line> {
+        // Before anything that others wait for too.
+        let place = self.place(purpose).await;
         let was_trouble = self.trouble.load().is_some();
         let mut turn = if was_trouble { self.turn.acquire().await.ok() } else { None };
         // The one whose turn it was before may have changed everything.
@@ -192,7 +212,7 @@ impl Connector {
         if !is_retry && self.trouble.load().is_some() {
             return None;
         }
-        let made = self.connect_once(purpose).await;
+        let made = self.connect_once(purpose, place).await;
         drop((pass, turn));
         made.ok()
     }
@@ -202,7 +222,8 @@ impl Connector {
     // redis R4, R5
     pub(super) async fn connect_probe(&self) -> Result<Line, Cause> {
         self.pace().await?;
-        self.connect_once(Purpose::Probe).await
+        let place = self.place(Purpose::Probe).await;
+        self.connect_once(Purpose::Probe, place).await
     }
 
     /// Waits for the turn of an attempt that is for no lease; fails at once while none is due.
@@ -272,8 +293,8 @@ impl Connector {
         });
     }
 
-    async fn connect_once(&self, purpose: Purpose) -> Result<Line, Cause> {
-        self.once(purpose, self.handshake(purpose)).await
+    async fn connect_once(&self, purpose: Purpose, place: Place) -> Result<Line, Cause> {
+        self.once(purpose, self.handshake(purpose, place)).await
     }
 
     /// One attempt, made now, within `connect_timeout`; every way to fail, a panic included, comes back as a cause.
@@ -297,21 +318,20 @@ impl Connector {
         made
     }
 
-    async fn handshake(&self, purpose: Purpose) -> Result<Line, Cause> {
+    async fn handshake(&self, purpose: Purpose, place: Place) -> Result<Line, Cause> {
         let login = self.login().await?;
         let ending = Arc::new(Ending::default());
         let is_shared = matches!(purpose, Purpose::Lane(_));
-        let open = async |login: &RedisConnectionInfo| {
-            Wire::open(self.stream().await?, login, is_shared, None, &ending).await
+        let open = async |login: &RedisConnectionInfo, place| {
+            Wire::open(self.socket(place).await?, login, is_shared, None, &ending).await
         };
-        let mut opened = None;
-        if !self.speaks_resp2() {
-            let in_resp3 = open(&in_resp3(&login)).await;
-            opened = Some(in_resp3).filter(|opened| !self.falls_back(opened));
-        }
-        let opened = match opened {
-            Some(opened) => opened,
-            None => open(&login).await,
+        let opened = if self.speaks_resp2() {
+            open(&login, place).await
+        } else {
+            match open(&in_resp3(&login), place).await {
+                failed if self.falls_back(&failed) => open(&login, self.place(purpose).await).await,
+                opened => opened,
+            }
         };
         let mut wire = opened.map_err(|error| Cause::of_handshake(&error))?;
         self.name(&mut wire, purpose).await?;
@@ -335,9 +355,9 @@ impl Connector {
         Ok(self.address.login(password.as_deref()))
     }
 
-    pub(super) async fn stream(&self) -> Result<Stream, RedisError> {
+    pub(super) async fn socket(&self, place: Place) -> Result<Socket, RedisError> {
         let stream = stream::open(&self.address, &self.config.tls).await;
-        Ok(stream.map_err(Error::unavailable)?)
+        Ok(Socket::new(stream.map_err(Error::unavailable)?, place))
     }
 
     /// Tells the server what the connection is for.
@@ -354,6 +374,16 @@ impl Connector {
             return Err(Cause::Auth);
         }
         Ok(())
+    }
+
+    /// Waits until there is room for a connection.
+    pub(super) async fn place(&self, purpose: Purpose) -> Place {
+        let places = match purpose {
+            Purpose::Lease => &self.places.leases,
+            Purpose::Lane(_) => &self.places.lanes,
+            Purpose::Probe | Purpose::Subscription => &self.places.control,
+        };
+        Arc::clone(places).acquire_owned().await.expect("nobody closes this semaphore")
     }
 
     /// Counts a connection for as long as it is open.

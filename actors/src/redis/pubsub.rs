@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::cause::Cause;
-use super::connect::{Connector, Purpose, in_resp3};
+use super::connect::{Connector, Place, Purpose, in_resp3};
 use super::connection::Open;
 use super::ending::Ending;
 use super::error::Error;
@@ -80,7 +80,8 @@ impl PubSub {
             messages.fetch_add(1, Ordering::Relaxed);
             deliver(message);
         });
-        let handshake = handshake(connector, counted);
+        let place = connector.place(Purpose::Subscription).await;
+        let handshake = handshake(connector, place, counted);
         let (answers, source) = connector.once(Purpose::Subscription, handshake).await?;
         let (drops, dropped) = oneshot::channel();
         let pubsub = Self {
@@ -194,24 +195,31 @@ impl Failed {
 
 /// On RESP3 the connection is as any other. A RESP2 connection that has subscribed answers in another way, which the
 /// redis crate keeps to a type that cannot give itself a name.
-async fn handshake(connector: &Connector, deliver: Deliver) -> Result<(Answers, Source), Cause> {
+async fn handshake(
+    connector: &Connector,
+    mut place: Place,
+    deliver: Deliver,
+) -> Result<(Answers, Source), Cause> {
     let login = connector.login().await?;
     if !connector.speaks_resp2() {
         let ending = Arc::new(Ending::default());
-        let opened = open_resp3(connector, &login, &deliver, &ending).await;
+        let opened = open_resp3(connector, place, &login, &deliver, &ending).await;
         if !connector.falls_back(&opened) {
             let mut wire = opened.map_err(|error| Cause::of_handshake(&error))?;
             connector.name(&mut wire, Purpose::Subscription).await?;
             return Ok((Answers::Resp3(wire), Source::Resp3(ending)));
         }
+        place = connector.place(Purpose::Subscription).await;
     }
-    let opened = async { ::redis::aio::PubSub::new(&login, connector.stream().await?).await }.await;
+    let opened = async { ::redis::aio::PubSub::new(&login, connector.socket(place).await?).await };
+    let opened = opened.await;
     let (sink, stream) = opened.map_err(|error| Cause::of_handshake(&error))?.split();
     Ok((Answers::Resp2(sink), Source::Resp2 { stream, deliver }))
 }
 
 async fn open_resp3(
     connector: &Connector,
+    place: Place,
     login: &RedisConnectionInfo,
     deliver: &Deliver,
     ending: &Arc<Ending>,
@@ -224,7 +232,7 @@ async fn open_resp3(
             deliver(message);
         }
     });
-    Wire::open(connector.stream().await?, &in_resp3(login), false, Some(pushed), ending).await
+    Wire::open(connector.socket(place).await?, &in_resp3(login), false, Some(pushed), ending).await
 }
 
 impl fmt::Debug for PubSub {

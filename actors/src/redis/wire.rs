@@ -9,6 +9,7 @@ use ::redis::{AsyncConnectionConfig, PushInfo, RedisConnectionInfo, RedisResult}
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::AbortHandle;
 
+use super::connect::Place;
 use super::connection::Open;
 use super::ending::{Ending, Loss};
 use super::request::Request;
@@ -32,10 +33,10 @@ struct Driver {
 }
 
 impl Wire {
-    /// Shakes hands over `stream`. What comes without having been asked for goes to `pushed`, and `ending` is told when
+    /// Shakes hands over `socket`. What comes without having been asked for goes to `pushed`, and `ending` is told when
     /// the other side closes the connection.
     pub(super) async fn open(
-        stream: Stream,
+        socket: Socket,
         login: &RedisConnectionInfo,
         is_shared: bool,
         pushed: Option<Pushed>,
@@ -55,9 +56,8 @@ impl Wire {
                 Ok::<(), ::redis::aio::SendError>(())
             });
         }
-        let in_flight = Arc::new(AtomicUsize::new(0));
-        let gather = Gather { stream, in_flight: Arc::clone(&in_flight), has_waited: false };
-        let (mux, driving) = MultiplexedConnection::new_with_config(login, gather, config).await?;
+        let in_flight = Arc::clone(&socket.in_flight);
+        let (mux, driving) = MultiplexedConnection::new_with_config(login, socket, config).await?;
         let told = Told(Arc::clone(ending));
         #[expect(
             clippy::disallowed_methods,
@@ -122,15 +122,25 @@ impl Drop for Told {
     }
 }
 
+/// The bytes of a connection, for as long as it is open.
+///
 /// Lets whoever is ready to send do so before anything is written: while others are in flight too, it goes once to the
 /// back of the line of ready tasks, so that one write carries the commands of them all. One caller alone never waits.
-struct Gather {
+pub(super) struct Socket {
+    // Closed first: the place is free when nothing is open any more.
     stream: Stream,
     in_flight: Arc<AtomicUsize>,
     has_waited: bool,
+    _place: Place,
 }
 
-impl AsyncWrite for Gather {
+impl Socket {
+    pub(super) fn new(stream: Stream, place: Place) -> Self {
+        Self { stream, in_flight: Arc::default(), has_waited: false, _place: place }
+    }
+}
+
+impl AsyncWrite for Socket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -155,7 +165,7 @@ impl AsyncWrite for Gather {
     }
 }
 
-impl AsyncRead for Gather {
+impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
