@@ -127,3 +127,22 @@ async fn a_wait_for_a_server_that_loads_does_not_outlast_the_deadline_and_says_w
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_command_that_fails_in_a_commit_undoes_no_other() {
+    let server = Server::start(&[]).await;
+    let config = Config { lanes: Some(1), ..Config::default() };
+    let (endpoint, _keeper) = lanes(&server, config).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let _: () = server.ask(&["RPUSH", "list", "1"]).await;
+    let result: Result<(), Error> = conn
+        .transaction(&["key"], |tx| {
+            Box::pin(async move {
+                tx.queue().set("key", 1).incr("list", 1);
+                tx.commit().await
+            })
+        })
+        .await;
+    assert_eq!(result.unwrap_err(), Error::Server { code: "WRONGTYPE".into() });
+    assert_eq!(conn.get::<_, Option<u32>>("key").await.unwrap(), Some(1));
+}

@@ -62,7 +62,8 @@ impl<'c> Transaction<'c> {
     ///
     /// # Errors
     /// [`Error::Conflict`] when a watched key has changed or nothing watches any more; return it, and the attempt is
-    /// made again. [`Error::OutcomeUnknown`] when the reply never came. *Cancel safety*: when dropped, the writes may
+    /// made again. [`Error::Server`] when a command does not suit what its key holds (`WRONGTYPE`): the others are carried
+    /// out all the same. [`Error::OutcomeUnknown`] when the reply never came. *Cancel safety*: when dropped, the writes may
     /// be carried out or not.
     pub async fn commit<RV: FromRedisValue>(&mut self) -> Result<RV, Error> {
         if self.stage != Stage::Watching {
