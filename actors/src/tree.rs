@@ -262,7 +262,11 @@ impl Tree {
     pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
         #[cfg(feature = "cache")]
         self.subscriptions.close();
-        self.system.shutdown(budget).await
+        let report = self.system.shutdown(budget).await;
+        // An actor that had been given up, or was cut off, ends none.
+        #[cfg(feature = "cache")]
+        self.subscriptions.end();
+        report
     }
 }
 
@@ -294,9 +298,20 @@ async fn add_redis(root: &mut Supervisor, setup: &Setup) -> Result<Arc<Endpoint>
 #[cfg(feature = "cache")]
 fn add_subscriptions(root: &mut Supervisor, endpoint: &Arc<Endpoint>) -> Subscriptions {
     let subscriptions = Subscriptions::new(Arc::clone(endpoint));
-    let followed = subscriptions.clone();
-    root.actor(Actor::new("subscriptions", move || subscriptions::Keeper::new(&followed)));
+    let followed = Followed(subscriptions.clone());
+    root.actor(Actor::new("subscriptions", move || subscriptions::Keeper::new(&followed.0)));
     subscriptions
+}
+
+/// Whoever starts the actor holds this, so it goes when the actor cannot be started any more.
+#[cfg(feature = "cache")]
+struct Followed(Subscriptions);
+
+#[cfg(feature = "cache")]
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// The first server is there before the tree is: nobody finds Redis away who only came early.

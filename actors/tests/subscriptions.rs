@@ -363,6 +363,25 @@ async fn a_subscription_ends_with_the_tree_after_what_waits_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_ends_with_a_tree_that_was_dropped_or_that_nobody_follows_in() {
+    let server = Server::start(&[]).await;
+    let tree = at(server.url()).await;
+    let cache = tree.subscriptions().clone();
+    let mut news = cache.subscribe("news").await.unwrap();
+    drop(tree);
+    assert!(timeout(LONG, news.next()).await.unwrap().is_none());
+    assert_eq!(cache.subscribe("news").await.unwrap_err(), Error::Closed);
+
+    let tree = at(server.url()).await;
+    let mut news = tree.subscriptions().subscribe("news").await.unwrap();
+    tree.system().remove("subscriptions").unwrap();
+    let is_gone = async || connections(&server).await == 0;
+    eventually("the connection is closed", is_gone).await;
+    tree.shutdown(LONG).await;
+    assert!(timeout(LONG, news.next()).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_that_was_asked_for_loses_no_subscription() {
     let server = Server::start(&[]).await;
     let tree = at(server.url()).await;
