@@ -255,6 +255,21 @@ async fn a_replaced_generation_is_followed_with_a_gap() {
     assert!(is_silent(&mut news).await);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_that_was_replaced_while_connecting_is_followed_too() {
+    let server = Server::start(&[]).await;
+    let tree = at(server.url()).await;
+    server.freeze();
+    let cache = tree.subscriptions().clone();
+    let subscribing = tokio::spawn(async move { cache.subscribe("news").await });
+    eventually("it connects", async || fact(&tree, "subscriptions") == 1).await;
+    eventually("some are replaced", async || tree.ask(RebuildPool).await.unwrap() > 4).await;
+    server.thaw();
+    let mut news = subscribing.await.unwrap().unwrap();
+    goes_on(&mut news, &server, "news").await;
+    assert!(is_silent(&mut news).await);
+}
+
 // redis R6
 #[tokio::test(flavor = "multi_thread")]
 async fn no_subscription_begins_while_redis_is_away() {
