@@ -21,6 +21,8 @@ mod outage;
 mod readiness;
 #[cfg(feature = "cache")]
 mod shutdown;
+#[cfg(feature = "cache")]
+mod subscriptions;
 #[cfg(all(feature = "cache", feature = "chaos"))]
 mod supervision;
 #[cfg(feature = "tls")]

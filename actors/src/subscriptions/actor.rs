@@ -157,7 +157,7 @@ impl Keeper {
                 Err(Failed::Refused(error)) => {
                     for (_, name) in self.registry.with(|state| state.refused(step, error)) {
                         tracing::warn!(
-                            endpoint = self.endpoint.name(), channel = %name, %error,
+                            endpoint = self.endpoint.name(), channel = ?name, %error,
                             "redis no longer permits a subscription; check the user's permissions"
                         );
                     }
