@@ -201,6 +201,25 @@ async fn a_connection_that_fell_silent_is_noticed_and_replaced() {
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_takes_long_to_arrive_is_no_silence() {
+    const LARGE: usize = 16 << 20;
+    for arguments in [&[][..], RESP2] {
+        let server = Server::start(arguments).await;
+        let relay = Relay::start_slow(&server);
+        let tree = at(relay.url.clone()).await;
+        let mut news = tree.subscriptions().subscribe("news").await.unwrap();
+        let begun = Instant::now();
+        publish(&server, "news", &"x".repeat(LARGE)).await;
+        assert_eq!(text(&mut news).await.len(), LARGE);
+        // A heartbeat and the limit of a command.
+        assert!(begun.elapsed() > Duration::from_millis(1500), "{:?}", begun.elapsed());
+        publish(&server, "news", "small").await;
+        assert_eq!(text(&mut news).await, "small");
+        assert_eq!(fact(&tree, "gaps"), 0);
+    }
+}
+
 // redis R2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_server_leaves_a_gap_and_costs_no_restart() {
@@ -260,12 +279,13 @@ async fn a_generation_that_was_replaced_while_connecting_is_followed_too() {
     let server = Server::start(&[]).await;
     let tree = at(server.url()).await;
     server.freeze();
-    let cache = tree.subscriptions().clone();
-    let subscribing = tokio::spawn(async move { cache.subscribe("news").await });
-    eventually("it connects", async || fact(&tree, "subscriptions") == 1).await;
-    eventually("some are replaced", async || tree.ask(RebuildPool).await.unwrap() > 4).await;
-    server.thaw();
-    let mut news = subscribing.await.unwrap().unwrap();
+    let replaced = async {
+        eventually("it connects", async || fact(&tree, "subscriptions") == 1).await;
+        eventually("some are replaced", async || tree.ask(RebuildPool).await.unwrap() > 4).await;
+        server.thaw();
+    };
+    let (news, ()) = tokio::join!(tree.subscriptions().subscribe("news"), replaced);
+    let mut news = news.unwrap();
     goes_on(&mut news, &server, "news").await;
     assert!(is_silent(&mut news).await);
 }

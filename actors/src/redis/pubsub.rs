@@ -1,12 +1,16 @@
 use std::fmt;
 use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ::redis::aio::{PubSubSink, PubSubStream};
 use ::redis::{Msg, PushKind, RedisConnectionInfo, RedisError, Value, cmd};
 use futures_util::StreamExt;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -15,6 +19,7 @@ use super::connect::{Connector, Purpose, in_resp3};
 use super::connection::Open;
 use super::ending::Ending;
 use super::error::Error;
+use super::stream::Stream;
 use super::wire::{Pushed, Wire};
 
 /// Takes what is published. It is called where the wire is read, so it must not block.
@@ -32,7 +37,7 @@ pub(crate) enum Kind {
 pub(crate) struct PubSub {
     answers: Answers,
     limit: Duration,
-    /// Messages that have arrived.
+    /// Bytes that have arrived.
     heard: Arc<AtomicU64>,
     is_new: Arc<AtomicBool>,
     connector: Arc<Connector>,
@@ -75,12 +80,7 @@ impl PubSub {
     ) -> Result<(Self, Incoming), Cause> {
         connector.pace().await?;
         let heard = Arc::new(AtomicU64::new(0));
-        let messages = Arc::clone(&heard);
-        let counted: Deliver = Arc::new(move |message| {
-            messages.fetch_add(1, Ordering::Relaxed);
-            deliver(message);
-        });
-        let handshake = handshake(connector, counted);
+        let handshake = handshake(connector, deliver, &heard);
         let (answers, source) = connector.once(Purpose::Subscription, handshake).await?;
         let (drops, dropped) = oneshot::channel();
         let pubsub = Self {
@@ -136,7 +136,7 @@ impl PubSub {
         .await
     }
 
-    /// An answer stands in line behind what is published, so one that is late while messages arrive is waited for.
+    /// An answer stands in line behind what is published, so one that is late while something arrives is waited for.
     async fn answered(
         &self,
         answer: impl Future<Output = Result<(), RedisError>>,
@@ -194,18 +194,23 @@ impl Failed {
 
 /// On RESP3 the connection is as any other. A RESP2 connection that has subscribed answers in another way, which the
 /// redis crate keeps to a type that cannot give itself a name.
-async fn handshake(connector: &Connector, deliver: Deliver) -> Result<(Answers, Source), Cause> {
+async fn handshake(
+    connector: &Connector,
+    deliver: Deliver,
+    heard: &Arc<AtomicU64>,
+) -> Result<(Answers, Source), Cause> {
     let login = connector.login().await?;
     if !connector.speaks_resp2() {
         let ending = Arc::new(Ending::default());
-        let opened = open_resp3(connector, &login, &deliver, &ending).await;
+        let opened = open_resp3(connector, &login, &deliver, heard, &ending).await;
         if !connector.falls_back(&opened) {
             let mut wire = opened.map_err(|error| Cause::of_handshake(&error))?;
             connector.name(&mut wire, Purpose::Subscription).await?;
             return Ok((Answers::Resp3(wire), Source::Resp3(ending)));
         }
     }
-    let opened = async { ::redis::aio::PubSub::new(&login, connector.stream().await?).await }.await;
+    let opened =
+        async { ::redis::aio::PubSub::new(&login, listened(connector, heard).await?).await }.await;
     let (sink, stream) = opened.map_err(|error| Cause::of_handshake(&error))?.split();
     Ok((Answers::Resp2(sink), Source::Resp2 { stream, deliver }))
 }
@@ -214,6 +219,7 @@ async fn open_resp3(
     connector: &Connector,
     login: &RedisConnectionInfo,
     deliver: &Deliver,
+    heard: &Arc<AtomicU64>,
     ending: &Arc<Ending>,
 ) -> Result<Wire, RedisError> {
     let deliver = Arc::clone(deliver);
@@ -224,7 +230,50 @@ async fn open_resp3(
             deliver(message);
         }
     });
-    Wire::open(connector.stream().await?, &in_resp3(login), false, Some(pushed), ending).await
+    let stream = listened(connector, heard).await?;
+    Wire::open(stream, &in_resp3(login), false, Some(pushed), ending).await
+}
+
+async fn listened(connector: &Connector, heard: &Arc<AtomicU64>) -> Result<Stream, RedisError> {
+    Ok(Box::new(Listened { stream: connector.stream().await?, heard: Arc::clone(heard) }))
+}
+
+/// Counts what arrives: a large message takes its time, and is a sign of life before it is whole.
+struct Listened {
+    stream: Stream,
+    heard: Arc<AtomicU64>,
+}
+
+impl AsyncRead for Listened {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let len_bytes = buffer.filled().len().saturating_sub(before);
+        self.heard.fetch_add(u64::try_from(len_bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        read
+    }
+}
+
+impl AsyncWrite for Listened {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 impl fmt::Debug for PubSub {
@@ -239,5 +288,5 @@ impl fmt::Debug for Incoming {
     }
 }
 
-/// How often a late answer is waited for while messages arrive.
+/// How often a late answer is waited for while something arrives.
 const PATIENCE: u32 = 10;
