@@ -308,7 +308,11 @@ impl Tree {
     pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
         #[cfg(feature = "cache")]
         self.every_redis().for_each(|redis| redis.subscriptions.close());
-        self.system.shutdown(budget).await
+        let report = self.system.shutdown(budget).await;
+        // An actor that had been given up, or was cut off, ends none.
+        #[cfg(feature = "cache")]
+        self.every_redis().for_each(|redis| redis.subscriptions.end());
+        report
     }
 
     #[cfg(feature = "cache")]
@@ -388,8 +392,19 @@ fn add_subscriptions(root: &mut Supervisor, redis: &Redis, endpoints: &BTreeMap<
     let default = ("subscriptions".to_owned(), redis);
     let named = endpoints.iter().map(|(name, redis)| (format!("subscriptions:{name}"), redis));
     for (id, redis) in std::iter::once(default).chain(named) {
-        let followed = redis.subscriptions.clone();
-        root.actor(Actor::new(id, move || subscriptions::Keeper::new(&followed)));
+        let followed = Followed(redis.subscriptions.clone());
+        root.actor(Actor::new(id, move || subscriptions::Keeper::new(&followed.0)));
+    }
+}
+
+/// Whoever starts the actor holds this, so it goes when the actor cannot be started any more.
+#[cfg(feature = "cache")]
+struct Followed(Subscriptions);
+
+#[cfg(feature = "cache")]
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

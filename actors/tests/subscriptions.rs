@@ -201,6 +201,25 @@ async fn a_connection_that_fell_silent_is_noticed_and_replaced() {
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_takes_long_to_arrive_is_no_silence() {
+    const LARGE: usize = 16 << 20;
+    for arguments in [&[][..], RESP2] {
+        let server = Server::start(arguments).await;
+        let relay = Relay::start_slow(&server);
+        let tree = at(relay.url.clone()).await;
+        let mut news = tree.subscriptions().subscribe("news").await.unwrap();
+        let begun = Instant::now();
+        publish(&server, "news", &"x".repeat(LARGE)).await;
+        assert_eq!(text(&mut news).await.len(), LARGE);
+        // A heartbeat and the limit of a command.
+        assert!(begun.elapsed() > Duration::from_millis(1500), "{:?}", begun.elapsed());
+        publish(&server, "news", "small").await;
+        assert_eq!(text(&mut news).await, "small");
+        assert_eq!(fact(&tree, "gaps"), 0);
+    }
+}
+
 // redis R2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_server_leaves_a_gap_and_costs_no_restart() {
@@ -251,6 +270,22 @@ async fn a_replaced_generation_is_followed_with_a_gap() {
     let tree = at(server.url()).await;
     let mut news = tree.subscriptions().subscribe("news").await.unwrap();
     tree.ask(RebuildPool).await.unwrap();
+    goes_on(&mut news, &server, "news").await;
+    assert!(is_silent(&mut news).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_that_was_replaced_while_connecting_is_followed_too() {
+    let server = Server::start(&[]).await;
+    let tree = at(server.url()).await;
+    server.freeze();
+    let replaced = async {
+        eventually("it connects", async || fact(&tree, "subscriptions") == 1).await;
+        eventually("some are replaced", async || tree.ask(RebuildPool).await.unwrap() > 4).await;
+        server.thaw();
+    };
+    let (news, ()) = tokio::join!(tree.subscriptions().subscribe("news"), replaced);
+    let mut news = news.unwrap();
     goes_on(&mut news, &server, "news").await;
     assert!(is_silent(&mut news).await);
 }
@@ -360,6 +395,25 @@ async fn a_subscription_ends_with_the_tree_after_what_waits_in_it() {
     assert!(news.next().await.is_none());
     assert_eq!(tree.subscriptions().subscribe("news").await.unwrap_err(), Error::Closed);
     eventually("the connection is closed", async || connections(&server).await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_ends_with_a_tree_that_was_dropped_or_that_nobody_follows_in() {
+    let server = Server::start(&[]).await;
+    let tree = at(server.url()).await;
+    let cache = tree.subscriptions().clone();
+    let mut news = cache.subscribe("news").await.unwrap();
+    drop(tree);
+    assert!(timeout(LONG, news.next()).await.unwrap().is_none());
+    assert_eq!(cache.subscribe("news").await.unwrap_err(), Error::Closed);
+
+    let tree = at(server.url()).await;
+    let mut news = tree.subscriptions().subscribe("news").await.unwrap();
+    tree.system().remove("subscriptions").unwrap();
+    let is_gone = async || connections(&server).await == 0;
+    eventually("the connection is closed", is_gone).await;
+    tree.shutdown(LONG).await;
+    assert!(timeout(LONG, news.next()).await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -81,6 +81,12 @@ impl Cache {
 /// The everyday commands are methods of [the type it derefs to](redis::CacheConn), and so are
 /// `transaction` and `pin`. With `use redis::AsyncCommands` every other command is one too; pipelines
 /// and scripts take `&mut *conn`.
+///
+/// Take one for each piece of work, which costs nothing, rather than one for good. While it shares a
+/// connection it goes on over another one when that is lost; but after a write whose reply never came
+/// everything may fail with [`OutcomeUnknown`](redis::Error::OutcomeUnknown) until another one is
+/// taken, and a connection that it has to itself is not replaced when it is lost: then everything
+/// fails with [`Unavailable`](redis::Error::Unavailable), also when Redis is back.
 // It is no `ConnectionLike` itself: then the trait's `get` would come before the method of this
 // name.
 #[derive(Debug)]

@@ -27,6 +27,8 @@ mod readiness;
 mod redis_page;
 #[cfg(feature = "cache")]
 mod shutdown;
+#[cfg(feature = "cache")]
+mod subscriptions;
 #[cfg(all(feature = "cache", feature = "chaos"))]
 mod supervision;
 #[cfg(feature = "tls")]

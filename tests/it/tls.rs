@@ -131,11 +131,23 @@ async fn without_its_authority_a_redis_is_not_trusted_and_ready_says_what_to_che
 
 #[tokio::test]
 async fn a_certificate_that_proves_nothing_is_refused() {
-    for certify in
-        [Authority::certify_another, Authority::certify_the_past as fn(&Authority, &Path)]
-    {
+    let log = Log::here();
+    for (certify, wanted, said) in [
+        (
+            Authority::certify_another as fn(&Authority, &Path),
+            "names the host of the url (as subjectAltName)",
+            "not valid for name",
+        ),
+        (Authority::certify_the_past, "is valid", "expired"),
+        (Authority::certify_an_authority, "is no authority's own (CA:TRUE)", "CaUsedAsEndEntity"),
+    ] {
+        log.clear();
         let secured = Secured::start_with(certify, None).await;
-        assert_eq!(cause(secured.redis()).await, Cause::Tls);
+        let cause = cause(secured.redis()).await;
+        assert_eq!(cause, Cause::Tls);
+        assert!(cause.to_string().contains(wanted), "{cause}");
+        let lines = log.lines(Level::DEBUG);
+        assert!(lines.iter().any(|line| line.contains(said)), "{lines:?}");
     }
     let (secured, other) = (Secured::start().await, Secured::start().await);
     assert_eq!(cause(Config { tls: other.redis().tls, ..secured.redis() }).await, Cause::Tls);

@@ -19,7 +19,7 @@ pub enum Cause {
     Dns,
     /// The encrypted session could not be established.
     #[error(
-        "tls failed; check that the server's certificate is valid, names the host of the url and comes from an authority of tls.ca_file, and whether the server wants a certificate of ours (tls.cert_file)"
+        "tls failed; check that the server's certificate is valid, names the host of the url (as subjectAltName), is no authority's own (CA:TRUE) and comes from an authority of tls.ca_file, and whether the server wants a certificate of ours (tls.cert_file)"
     )]
     Tls,
     /// What answers there does not speak TLS.

@@ -19,7 +19,9 @@ use super::ttl::Ttl;
 /// It is a place on a connection that all callers share, for as long as its commands can be shared; the first one that
 /// needs a connection to itself leases one, to the end of this one's life. Commands are carried out in the order in
 /// which they were sent here. After a write without a reply, that order can sometimes not be promised any more: then
-/// what follows fails with [`Error::OutcomeUnknown`] until the connection is dropped and another one taken.
+/// what follows fails with [`Error::OutcomeUnknown`] until the connection is dropped and another one taken. A leased
+/// connection that is lost is not replaced either: what follows fails with [`Error::Unavailable`], also when Redis is
+/// back, until another one is taken.
 ///
 /// The everyday commands are methods with our own errors. For every other one there is the redis crate: with
 /// `use redis::AsyncCommands` all its commands are methods too, and pipelines and scripts take `&mut *conn`.

@@ -14,8 +14,8 @@ use crate::Outcome;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Redis is away or not fit to serve. Nothing was changed: the command was never sent, or it only read. Of a pipeline
-    /// that is no transaction, other commands may have been carried out.
+    /// Redis is away or not fit to serve. Nothing was changed: the command was never sent, or it only read. Where the
+    /// server itself said so amid a pipeline or a script, what came before that may have been carried out.
     #[error("redis is unavailable")]
     Unavailable {
         /// What stands in the way.
@@ -57,8 +57,8 @@ pub enum Error {
         #[source]
         cause: Cause,
     },
-    /// The server answered with an error. The command was not carried out; others of its pipeline may have been, and so
-    /// may a script have been up to its error.
+    /// The server answered with an error. The command was not carried out; of a pipeline or a script, what came before
+    /// may have been.
     #[error("redis refused the command with {code}")]
     Server {
         /// The first word of the server's answer, such as `WRONGTYPE`.

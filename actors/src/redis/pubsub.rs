@@ -32,7 +32,7 @@ pub(crate) enum Kind {
 pub(crate) struct PubSub {
     answers: Answers,
     limit: Duration,
-    /// Messages that have arrived.
+    /// Bytes that have arrived.
     heard: Arc<AtomicU64>,
     is_new: Arc<AtomicBool>,
     connector: Arc<Connector>,
@@ -75,13 +75,8 @@ impl PubSub {
     ) -> Result<(Self, Incoming), Cause> {
         connector.pace().await?;
         let heard = Arc::new(AtomicU64::new(0));
-        let messages = Arc::clone(&heard);
-        let counted: Deliver = Arc::new(move |message| {
-            messages.fetch_add(1, Ordering::Relaxed);
-            deliver(message);
-        });
         let place = connector.place(Purpose::Subscription).await;
-        let handshake = handshake(connector, place, counted);
+        let handshake = handshake(connector, place, deliver, &heard);
         let (answers, source) = connector.once(Purpose::Subscription, handshake).await?;
         let (drops, dropped) = oneshot::channel();
         let pubsub = Self {
@@ -137,7 +132,7 @@ impl PubSub {
         .await
     }
 
-    /// An answer stands in line behind what is published, so one that is late while messages arrive is waited for.
+    /// An answer stands in line behind what is published, so one that is late while something arrives is waited for.
     async fn answered(
         &self,
         answer: impl Future<Output = Result<(), RedisError>>,
@@ -199,11 +194,12 @@ async fn handshake(
     connector: &Connector,
     mut place: Place,
     deliver: Deliver,
+    heard: &Arc<AtomicU64>,
 ) -> Result<(Answers, Source), Cause> {
     let login = connector.login().await?;
     if !connector.speaks_resp2() {
         let ending = Arc::new(Ending::default());
-        let opened = open_resp3(connector, place, &login, &deliver, &ending).await;
+        let opened = open_resp3(connector, place, &login, &deliver, heard, &ending).await;
         if !connector.falls_back(&opened) {
             let mut wire = opened.map_err(|error| Cause::of_handshake(&error))?;
             connector.name(&mut wire, Purpose::Subscription).await?;
@@ -211,7 +207,10 @@ async fn handshake(
         }
         place = connector.place(Purpose::Subscription).await;
     }
-    let opened = async { ::redis::aio::PubSub::new(&login, connector.socket(place).await?).await };
+    let opened = async {
+        let socket = connector.socket(place).await?.heard_by(heard);
+        ::redis::aio::PubSub::new(&login, socket).await
+    };
     let opened = opened.await;
     let (sink, stream) = opened.map_err(|error| Cause::of_handshake(&error))?.split();
     Ok((Answers::Resp2(sink), Source::Resp2 { stream, deliver }))
@@ -222,6 +221,7 @@ async fn open_resp3(
     place: Place,
     login: &RedisConnectionInfo,
     deliver: &Deliver,
+    heard: &Arc<AtomicU64>,
     ending: &Arc<Ending>,
 ) -> Result<Wire, RedisError> {
     let deliver = Arc::clone(deliver);
@@ -232,7 +232,8 @@ async fn open_resp3(
             deliver(message);
         }
     });
-    Wire::open(connector.socket(place).await?, &in_resp3(login), false, Some(pushed), ending).await
+    let socket = connector.socket(place).await?.heard_by(heard);
+    Wire::open(socket, &in_resp3(login), false, Some(pushed), ending).await
 }
 
 impl fmt::Debug for PubSub {
@@ -247,5 +248,5 @@ impl fmt::Debug for Incoming {
     }
 }
 
-/// How often a late answer is waited for while messages arrive.
+/// How often a late answer is waited for while something arrives.
 const PATIENCE: u32 = 10;

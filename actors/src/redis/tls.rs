@@ -98,8 +98,12 @@ mod rustls_side {
     ) -> Result<Stream, Cause> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| Cause::Dns)?;
         let connector = TlsConnector::from(Arc::new(tls.read().await?));
-        let session = connector.connect(name, stream).await;
-        Ok(Box::new(session.map_err(|error| Cause::of_io(&error))?))
+        let session = connector.connect(name, stream).await.map_err(|error| {
+            // Which of all that a cause names to check: rustls tells what a certificate says, and nothing secret.
+            tracing::debug!(host, %error, "tls failed");
+            Cause::of_io(&error)
+        });
+        Ok(Box::new(session?))
     }
 
     impl Tls {

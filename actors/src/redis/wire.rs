@@ -1,6 +1,6 @@
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -136,12 +136,19 @@ pub(super) struct Socket {
     stream: Stream,
     in_flight: Arc<AtomicUsize>,
     has_waited: bool,
+    /// Bytes that have arrived, where somebody wants to know.
+    heard: Option<Arc<AtomicU64>>,
     _place: Place,
 }
 
 impl Socket {
     pub(super) fn new(stream: Stream, place: Place) -> Self {
-        Self { stream, in_flight: Arc::default(), has_waited: false, _place: place }
+        Self { stream, in_flight: Arc::default(), has_waited: false, heard: None, _place: place }
+    }
+
+    /// The same, with `heard` counting the bytes that arrive.
+    pub(super) fn heard_by(self, heard: &Arc<AtomicU64>) -> Self {
+        Self { heard: Some(Arc::clone(heard)), ..self }
     }
 }
 
@@ -176,7 +183,13 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if let Some(heard) = &self.heard {
+            let len_bytes = buffer.filled().len().saturating_sub(before);
+            heard.fetch_add(u64::try_from(len_bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+        read
     }
 }
 

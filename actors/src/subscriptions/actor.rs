@@ -95,9 +95,15 @@ impl Keeper {
         let endpoint = Arc::clone(&self.endpoint);
         let connect = async move {
             sleep(pause).await;
-            endpoint.pubsub_connection(deliver).await
+            // What replaces this one while it connects may be there because of another server.
+            let generation = endpoint.generation().map(|generation| generation.number());
+            (generation, endpoint.pubsub_connection(deliver).await)
         };
-        cx.task("connect", connect, move |made| Mail::Connected { epoch, made });
+        cx.task("connect", connect, move |(generation, made)| Mail::Connected {
+            epoch,
+            generation,
+            made,
+        });
     }
 
     /// Begins again with a new connection, at once where the one before it has worked.
@@ -151,7 +157,7 @@ impl Keeper {
                 Err(Failed::Refused(error)) => {
                     for (_, name) in self.registry.with(|state| state.refused(step, error)) {
                         tracing::warn!(
-                            endpoint = self.endpoint.name(), channel = %name, %error,
+                            endpoint = self.endpoint.name(), channel = ?name, %error,
                             "redis no longer permits a subscription; check the user's permissions"
                         );
                     }
@@ -201,15 +207,14 @@ impl Server for Keeper {
                 self.beat(cx, line);
                 self.work(cx, line);
             }
-            Mail::Connected { epoch, made: Ok((pubsub, incoming)) } => {
+            Mail::Connected { epoch, generation, made: Ok((pubsub, incoming)) } => {
                 line.is_connecting = false;
-                let generation = self.endpoint.generation().map(|generation| generation.number());
                 line.wire = Some(Wire { pubsub, epoch, generation });
                 cx.task("follow", incoming.follow(), move |()| Mail::Closed { epoch });
                 self.registry.with(State::connected);
                 self.work(cx, line);
             }
-            Mail::Connected { epoch: _, made: Err(cause) } => {
+            Mail::Connected { epoch: _, generation: _, made: Err(cause) } => {
                 line.is_connecting = false;
                 line.failures += 1;
                 line.trouble = Some(cause);

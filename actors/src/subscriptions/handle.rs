@@ -123,6 +123,14 @@ impl Subscriptions {
         self.registry.with(State::close);
     }
 
+    /// Nothing will ever follow this again, whoever did so before or did not.
+    pub(crate) fn end(&self) {
+        self.registry.with(|state| {
+            state.close();
+            state.end();
+        });
+    }
+
     async fn begin(&self, kind: Kind, topics: Topics) -> Result<Subscription, Error> {
         let Self { endpoint, registry } = self;
         let begun = Instant::now();

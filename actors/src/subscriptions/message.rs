@@ -8,8 +8,8 @@ pub(crate) enum Mail {
     Changed,
     /// It is time to look after the connection.
     Tick,
-    /// An attempt to connect has ended.
-    Connected { epoch: u64, made: Result<(PubSub, Incoming), Cause> },
+    /// An attempt to connect has ended, which began when this generation was in use.
+    Connected { epoch: u64, generation: Option<u64>, made: Result<(PubSub, Incoming), Cause> },
     /// The other side has closed the connection.
     Closed { epoch: u64 },
     /// The server has answered what it was told, or not.

@@ -1,10 +1,13 @@
 //! Stands between a tree and its server, and can fall silent.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::Server;
 
@@ -24,6 +27,15 @@ impl Relay {
         let (silences, watching) = watch::channel(());
         let accepting = tokio::spawn(accept(listener, server.socket(), watching));
         Self { url: format!("unix://{}", socket.display()), silences, accepting }
+    }
+
+    /// What the server sends comes at no more than 64 KiB in 8 ms.
+    pub(crate) fn start_slow(server: &Server) -> Self {
+        let socket = server.path("slow.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let accepting = tokio::spawn(accept_slow(listener, server.socket()));
+        let url = format!("unix://{}", socket.display());
+        Self { url, silences: watch::channel(()).0, accepting }
     }
 
     /// Every connection that stands stays open, and neither side hears of the other any more.
@@ -52,5 +64,36 @@ async fn accept(listener: UnixListener, upstream: PathBuf, watching: watch::Rece
                 _ = copy_bidirectional(&mut client, &mut server) => {}
             }
         });
+    }
+}
+
+async fn accept_slow(listener: UnixListener, upstream: PathBuf) {
+    let mut clients = tokio::task::JoinSet::new();
+    loop {
+        let (client, _) = listener.accept().await.unwrap();
+        let upstream = upstream.clone();
+        clients.spawn(async move {
+            let Ok(server) = UnixStream::connect(upstream).await else { return };
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::select! {
+                _ = copy(&mut from_client, &mut to_server) => {}
+                _ = trickle(&mut from_server, &mut to_client) => {}
+            }
+        });
+    }
+}
+
+async fn trickle(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) -> std::io::Result<()> {
+    let mut bytes = vec![0; 64 * 1024];
+    loop {
+        let len_bytes = from.read(&mut bytes).await?;
+        if len_bytes == 0 {
+            return Ok(());
+        }
+        to.write_all(&bytes[..len_bytes]).await?;
+        if len_bytes == bytes.len() {
+            sleep(Duration::from_millis(8)).await;
+        }
     }
 }

@@ -45,6 +45,13 @@ impl Authority {
         self.sign(&params, files);
     }
 
+    /// The same for this machine, as an authority, which `openssl req -x509` makes of a server.
+    pub(crate) fn certify_an_authority(&self, files: &Path) {
+        let mut params = CertificateParams::new(["localhost".into(), "127.0.0.1".into()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        self.sign(&params, files);
+    }
+
     fn sign(&self, params: &CertificateParams, files: &Path) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
