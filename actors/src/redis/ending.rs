@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
@@ -6,7 +6,6 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(super) struct Ending {
     reason: AtomicU8,
-    is_closed: AtomicBool,
     told: Notify,
 }
 
@@ -35,23 +34,6 @@ impl Ending {
             self.reason.compare_exchange(0, reason as u8 + 1, Ordering::AcqRel, Ordering::Acquire);
         if first.is_ok() {
             self.told.notify_waiters();
-        }
-    }
-
-    /// Tells that nothing more goes over it.
-    pub(super) fn close(&self) {
-        self.tell(Loss::Closed);
-        self.is_closed.store(true, Ordering::Release);
-        self.told.notify_waiters();
-    }
-
-    pub(super) async fn closed(&self) {
-        loop {
-            let told = self.told.notified();
-            if self.is_closed.load(Ordering::Acquire) {
-                return;
-            }
-            told.await;
         }
     }
 

@@ -240,8 +240,7 @@ impl Endpoint {
         let load = self.lanes.load_of(place);
         let (new, loss) = match self.lanes.place(place).load_full() {
             Some(lane) => {
-                let (mut new, loss) = self.succeed(place, &lane, load).await;
-                new.follow(&lane, self.config().command_timeout);
+                let (new, loss) = self.succeed(place, &lane, load).await;
                 (new, Some(loss))
             }
             None => (self.connect_lane(load).await, None),
@@ -356,14 +355,10 @@ impl Endpoint {
         if loss.is_sudden() {
             give_up(loss);
             self.connector.wait_turn().await;
-            lane.predecessor_closed().await;
             return (self.connect_lane(load).await, loss);
         }
         // It is still in use for as long as there is no other, so it may still fail.
-        let mut connecting = pin!(async {
-            lane.predecessor_closed().await;
-            self.connect_lane(load).await
-        });
+        let mut connecting = pin!(self.connect_lane(load));
         tokio::select! {
             biased;
             new = &mut connecting => (new, loss),

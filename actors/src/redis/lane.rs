@@ -7,8 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-use tokio::task::AbortHandle;
-use tokio::time::{Instant, interval_at, sleep_until, timeout_at};
+use tokio::time::{Instant, interval_at, sleep_until};
 
 use super::cause::Cause;
 use super::connection::Line;
@@ -23,21 +22,12 @@ pub(super) struct Lane {
     /// none, and a caller who holds a lane for long holds no connection open.
     line: ArcSwapOption<Line>,
     ending: Arc<Ending>,
-    cutter: AbortHandle,
-    predecessor: Option<Leaving>,
     lifecycle: Arc<Lifecycle>,
     expires: Instant,
     /// Since the last beat.
     has_replied: AtomicBool,
     /// Since the last reply.
     timeouts: AtomicU32,
-}
-
-/// A lane that nobody new gets, until those who were on it are done.
-struct Leaving {
-    ending: Arc<Ending>,
-    cutter: AbortHandle,
-    until: Instant,
 }
 
 /// The places where lanes are published, and replaced while in use.
@@ -60,28 +50,11 @@ impl Lane {
     pub(super) fn new(line: Line, lifecycle: Arc<Lifecycle>, lifetime: Duration) -> Self {
         Self {
             ending: Arc::clone(&line.ending),
-            cutter: line.wire.cutter(),
-            predecessor: None,
             line: ArcSwapOption::from_pointee(line),
             lifecycle,
             expires: Instant::now() + lifetime,
             has_replied: AtomicBool::new(true),
             timeouts: AtomicU32::new(0),
-        }
-    }
-
-    /// Takes the place of `old`, whose callers are given `limit` to end.
-    pub(super) fn follow(&mut self, old: &Self, limit: Duration) {
-        let (ending, cutter) = (Arc::clone(&old.ending), old.cutter.clone());
-        self.predecessor = Some(Leaving { ending, cutter, until: Instant::now() + limit });
-    }
-
-    /// Ends when the lane before this one is closed, so that there are never three in one place.
-    pub(super) async fn predecessor_closed(&self) {
-        if let Some(Leaving { ending, cutter, until }) = &self.predecessor
-            && timeout_at(*until, ending.closed()).await.is_err()
-        {
-            cutter.abort();
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::connect::Place;
 use super::connection::Open;
-use super::ending::Ending;
+use super::ending::{Ending, Loss};
 use super::request::Request;
 use super::stream::Stream;
 
@@ -86,11 +86,6 @@ impl Wire {
         self.mux.clone()
     }
 
-    /// What closes it, whoever is on it.
-    pub(super) fn cutter(&self) -> AbortHandle {
-        self.driver.task.clone()
-    }
-
     /// How many requests wait for their replies.
     pub(super) fn in_flight(&self) -> usize {
         self.driver.in_flight.load(Ordering::Relaxed)
@@ -123,7 +118,7 @@ struct Told(Arc<Ending>);
 
 impl Drop for Told {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.tell(Loss::Closed);
     }
 }
 
