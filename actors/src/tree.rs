@@ -308,7 +308,11 @@ impl Tree {
     pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
         #[cfg(feature = "cache")]
         self.every_redis().for_each(|redis| redis.subscriptions.close());
-        self.system.shutdown(budget).await
+        let report = self.system.shutdown(budget).await;
+        // A pool manager that fell for good has closed nothing.
+        #[cfg(feature = "cache")]
+        self.every_redis().for_each(|redis| redis.cache.close());
+        report
     }
 
     #[cfg(feature = "cache")]
