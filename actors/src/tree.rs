@@ -309,9 +309,12 @@ impl Tree {
         #[cfg(feature = "cache")]
         self.every_redis().for_each(|redis| redis.subscriptions.close());
         let report = self.system.shutdown(budget).await;
-        // An actor that had been given up, or was cut off, ends none.
+        // An actor that fell for good, or was cut off, has ended nothing.
         #[cfg(feature = "cache")]
-        self.every_redis().for_each(|redis| redis.subscriptions.end());
+        for redis in self.every_redis() {
+            redis.subscriptions.end();
+            redis.cache.close();
+        }
         report
     }
 

@@ -46,6 +46,13 @@ impl Cache {
     pub fn status(&self) -> PoolStatus {
         self.endpoint.status()
     }
+
+    /// Takes every connection out of use, for good.
+    pub(crate) fn close(&self) {
+        if let Some(generation) = self.endpoint.close() {
+            generation.cut();
+        }
+    }
 }
 
 impl From<PoolStatus> for PoolStats {
