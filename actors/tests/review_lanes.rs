@@ -108,9 +108,9 @@ async fn many_lanes_that_are_lost_at_once_do_not_hold_up_the_first_to_come_back(
 // redis R12
 #[tokio::test]
 async fn a_wait_for_a_server_that_loads_does_not_outlast_the_deadline_and_says_why() {
-    let slowly = ["--key-load-delay", "100", "--loading-process-events-interval-bytes", "1024"];
+    let slowly = ["--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"];
     let mut server = Server::start(&slowly).await;
-    let fill = "for number = 1, 40000 do redis.call('SET', 'key:' .. number, number) end";
+    let fill = "for number = 1, 10000 do redis.call('SET', 'key:' .. number, number) end";
     let _: () = server.ask(&["EVAL", fill, "0"]).await;
     let _: () = server.ask(&["SAVE"]).await;
     server.kill();
