@@ -9,6 +9,7 @@
 )]
 mod support;
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mainstay_actors::pool::RebuildPool;
@@ -183,6 +184,104 @@ async fn a_server_that_was_killed_is_subscribed_to_again_with_one_gap() {
     assert!(is_silent(&mut news).await && is_silent(&mut patterns).await);
     for child in &tree.snapshot().children {
         assert_eq!(child.restarts, 0, "{}", child.path);
+    }
+}
+
+/// Publishes one number after the other until it is told to stop, and notes the last that was answered; `last` is the
+/// last of all, from before it is sent.
+async fn count(url: String, answered: &AtomicU64, stop: &AtomicBool, last: &AtomicU64) {
+    let client = redis::Client::open(url).unwrap();
+    let mut number = 0;
+    loop {
+        let Ok(mut publisher) = client.get_multiplexed_async_connection().await else { continue };
+        loop {
+            number += 1;
+            let is_last = stop.load(Ordering::SeqCst);
+            if is_last {
+                last.store(number, Ordering::SeqCst);
+            }
+            let mut publish = redis::cmd("PUBLISH");
+            let sent = publish.arg("numbers").arg(number).query_async::<u64>(&mut publisher).await;
+            if sent.is_err() {
+                break;
+            }
+            answered.store(number, Ordering::SeqCst);
+            if is_last {
+                return;
+            }
+        }
+    }
+}
+
+/// Reads until `last`, and asserts that no number is missing but in a gap, as many as that says, and none that came
+/// after the gap was read. Returns how often the connection was made anew.
+async fn follow(mut numbers: Subscription, answered: &AtomicU64, last: &AtomicU64) -> u64 {
+    let (mut seen, mut dropped, mut reconnected, mut gaps) = (0, 0, None, 0);
+    let is_last = |number| (1..=number).contains(&last.load(Ordering::SeqCst));
+    while !is_last(seen + dropped) {
+        match next(&mut numbers).await {
+            Event::Gap(gap) => {
+                dropped += gap.dropped;
+                if gap.reconnected {
+                    reconnected = Some(answered.load(Ordering::SeqCst));
+                    gaps += 1;
+                }
+            }
+            Event::Message(message) => {
+                let number: u64 = message.get().unwrap();
+                match reconnected.take() {
+                    // One may be on its way while the gap is read.
+                    Some(answered) => assert!(seen + dropped < number && number <= answered + 2),
+                    None if seen == 0 => {}
+                    None => assert_eq!(number, seen + dropped + 1),
+                }
+                (seen, dropped) = (number, 0);
+            }
+        }
+    }
+    gaps
+}
+
+// redis R14
+#[tokio::test(flavor = "multi_thread")]
+async fn every_message_is_seen_or_lies_in_a_gap_whatever_becomes_of_the_connection() {
+    const ROUNDS: u64 = 8;
+    for arguments in [&[][..], RESP2] {
+        let mut server = Server::start(arguments).await;
+        let tree = at(server.url()).await;
+        let numbers = tree.subscriptions().subscribe("numbers").await.unwrap();
+        let patterns = tree.subscriptions().psubscribe("num*").await.unwrap();
+        let (answered, last) = (AtomicU64::new(0), AtomicU64::new(0));
+        let stop = AtomicBool::new(false);
+        let url = server.url();
+        let weather = async {
+            for round in 0..ROUNDS {
+                let gaps = 2 * (round + 1);
+                match round % 4 {
+                    0 => {
+                        server.kill();
+                        server.restart().await;
+                    }
+                    1 => drop(server.ask::<u64>(&["CLIENT", "KILL", "TYPE", "pubsub"]).await),
+                    2 => drop(tree.ask(RebuildPool).await.unwrap()),
+                    _ => tree.system().restart("subscriptions").unwrap(),
+                }
+                eventually("both go on", async || fact(&tree, "gaps") == gaps).await;
+                let begun = answered.load(Ordering::SeqCst);
+                let goes_on = async || answered.load(Ordering::SeqCst) > begun + 50;
+                eventually("more is published", goes_on).await;
+            }
+            stop.store(true, Ordering::SeqCst);
+        };
+        let ((), (), of_channel, of_pattern) = tokio::join!(
+            weather,
+            count(url, &answered, &stop, &last),
+            follow(numbers, &answered, &last),
+            follow(patterns, &answered, &last)
+        );
+        // Those between which a slow reader has no place for a message are one.
+        assert!((1..=ROUNDS).contains(&of_channel), "{of_channel}");
+        assert!((1..=ROUNDS).contains(&of_pattern), "{of_pattern}");
     }
 }
 
