@@ -14,7 +14,7 @@ use super::address::Address;
 use super::cause::Cause;
 use super::config::Config;
 use super::conn::CacheConn;
-use super::connect::{Connector, Failure, Purpose};
+use super::connect::Connector;
 use super::ending::Loss;
 use super::error::Error;
 use super::gate::ConnectGate;
@@ -24,9 +24,11 @@ use super::lane::{Lane, Lanes, Load};
 use super::lease::{Lease, Leases, Waiting, most_waiting};
 use super::link::Link;
 use super::manager::jittered;
+use super::place::Purpose;
 use super::probe::{Probe, ping};
 use super::pubsub::{Deliver, Incoming, PubSub};
 use super::script::Scripts;
+use super::trouble::Failure;
 use super::verdict::Health;
 use crate::deadline;
 
@@ -151,7 +153,7 @@ impl Endpoint {
     /// Why connecting fails at present, where it does: from the first failed attempt until a new connection has
     /// answered. Connections made before may work all the while. Answers from memory.
     pub fn trouble(&self) -> Option<Cause> {
-        self.connector.trouble()
+        self.connector.trouble().cause()
     }
 
     /// The next generation, not yet in use. Does no IO, and needs a runtime around it.
@@ -258,11 +260,11 @@ impl Endpoint {
     pub fn status(&self) -> PoolStatus {
         PoolStatus {
             max_size: usize::try_from(self.config().max_connections).unwrap_or(usize::MAX),
-            size: self.connector.open_leases(),
+            size: self.connector.places().leases.open(),
             available: self.leases.available(),
             waiting: self.leases.waiting(),
-            lanes: self.connector.open_lanes(),
-            control: self.connector.open_control(),
+            lanes: self.connector.places().lanes.open(),
+            control: self.connector.places().control.open(),
             generation: self.current.load().as_ref().map_or(0, |generation| generation.number()),
             rebuilds: self.rebuilds.load(Ordering::Relaxed),
             large_values: self.large_values.load(Ordering::Relaxed),
@@ -388,31 +390,31 @@ impl Endpoint {
             };
             match ping(&mut line.wire, config.command_timeout).await {
                 Ok(()) | Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down) => {
-                    self.connector.answered();
+                    self.connector.trouble().answered();
                     let lifetime = jittered(config.recycle_timeout, fastrand::f64());
                     return Lane::new(line, lifecycle, lifetime);
                 }
-                Err(cause) => self.connector.failed(cause, Failure::Unanswered),
+                Err(cause) => self.connector.trouble().failed(cause, Failure::Unanswered),
             }
         }
     }
 
     pub(super) fn standing_trouble(&self) -> Option<Cause> {
-        self.connector.standing_trouble()
+        self.connector.trouble().standing()
     }
 
     /// Why a caller without a lease cannot expect one soon: leases are out that wait for a connection themselves.
     pub(super) fn shortage(&self) -> Option<Cause> {
-        let is_short = self.connector.open_leases() < self.status().max_size;
-        self.connector.standing_trouble().filter(|_| is_short)
+        let is_short = self.connector.places().leases.open() < self.status().max_size;
+        self.connector.trouble().standing().filter(|_| is_short)
     }
 
     pub(super) fn answered(&self) {
-        self.connector.answered();
+        self.connector.trouble().answered();
     }
 
     pub(super) fn lost_unanswered(&self, cause: Cause) {
-        self.connector.failed(cause, Failure::Unanswered);
+        self.connector.trouble().failed(cause, Failure::Unanswered);
     }
 
     pub(super) fn saw_read_only(&self) {

@@ -4,10 +4,12 @@ use std::time::Duration;
 use bb8_redis::bb8::ManageConnection;
 
 use super::cause::Cause;
-use super::connect::{Connector, Failure, Purpose};
+use super::connect::Connector;
 use super::connection::{Connection, Node};
 use super::error::Error;
 use super::generation::Lifecycle;
+use super::place::Purpose;
+use super::trouble::Failure;
 
 /// Makes and judges the connections of one generation's pool.
 pub(super) struct Manager {
@@ -23,7 +25,7 @@ impl Manager {
     /// Whoever learns that a connection is spent drops it, so that each one is noted once.
     fn is_spent(&self, node: &Node) -> bool {
         if node.is_stillborn() {
-            self.connector.failed(Cause::Closed, Failure::Unanswered);
+            self.connector.trouble().failed(Cause::Closed, Failure::Unanswered);
         }
         node.is_spent()
     }

@@ -37,7 +37,7 @@ impl Probe {
         let begun = Instant::now();
         ping(&mut self.line.wire, self.limit).await?;
         if std::mem::take(&mut self.is_new) {
-            self.connector.probe_answered();
+            self.connector.trouble().probe_answered();
         }
         Ok(begun.elapsed())
     }

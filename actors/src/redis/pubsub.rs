@@ -11,10 +11,11 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::cause::Cause;
-use super::connect::{Connector, Place, Purpose, in_resp3};
+use super::connect::{Connector, in_resp3};
 use super::connection::Open;
 use super::ending::Ending;
 use super::error::Error;
+use super::place::{Place, Purpose};
 use super::wire::{Pushed, Wire};
 
 /// Takes what is published. It is called where the wire is read, so it must not block.
@@ -75,7 +76,7 @@ impl PubSub {
     ) -> Result<(Self, Incoming), Cause> {
         connector.pace().await?;
         let heard = Arc::new(AtomicU64::new(0));
-        let place = connector.place(Purpose::Subscription).await;
+        let place = connector.places().of(Purpose::Subscription).take().await;
         let handshake = handshake(connector, place, deliver, &heard);
         let (answers, source) = connector.once(Purpose::Subscription, handshake).await?;
         let (drops, dropped) = oneshot::channel();
@@ -86,7 +87,7 @@ impl PubSub {
             is_new: Arc::new(AtomicBool::new(true)),
             connector: Arc::clone(connector),
             _dropped: Arc::new(drops),
-            _open: Arc::new(connector.count(Purpose::Subscription)),
+            _open: Arc::new(connector.places().of(Purpose::Subscription).count()),
         };
         Ok((pubsub, Incoming { source, dropped }))
     }
@@ -149,7 +150,7 @@ impl PubSub {
             let answered = answered.map_err(|error| Failed::of(&error));
             let serves = !matches!(answered, Err(Failed::Lost(_)));
             if serves && self.is_new.swap(false, Ordering::Relaxed) {
-                self.connector.probe_answered();
+                self.connector.trouble().probe_answered();
             }
             return answered;
         }
@@ -205,7 +206,7 @@ async fn handshake(
             connector.name(&mut wire, Purpose::Subscription).await?;
             return Ok((Answers::Resp3(wire), Source::Resp3(ending)));
         }
-        place = connector.place(Purpose::Subscription).await;
+        place = connector.places().of(Purpose::Subscription).take().await;
     }
     let opened = async {
         let socket = connector.socket(place).await?.heard_by(heard);

@@ -6,8 +6,10 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::cause::Cause;
-use super::connect::{Connector, Failure, Purpose, pause};
+use super::connect::Connector;
 use super::manager::jittered;
+use super::place::Purpose;
+use super::trouble::{Failure, pause};
 use super::{Address, Breaker, Config, ConnectGate, Endpoint, Error, Health, Tls, Ttl, Verdict};
 use crate::Outcome;
 
@@ -440,41 +442,41 @@ mod attempts {
                 let connector = &connector;
                 threads.spawn(move || {
                     for _ in 0..EACH {
-                        connector.failed(Cause::Closed, failure);
+                        connector.trouble().failed(Cause::Closed, failure);
                     }
                 });
             }
         });
-        assert_eq!(connector.failures(), 4 * EACH);
+        assert_eq!(connector.trouble().failures(), 4 * EACH);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_probes_answer_does_not_hide_that_leases_are_lost() {
         let connector = connector();
-        connector.failed(Cause::Refused, Failure::Connect(Purpose::Lease));
-        connector.probe_answered();
-        assert_eq!(connector.trouble(), None);
-        connector.failed(Cause::Closed, Failure::Unanswered);
-        connector.probe_answered();
-        assert_eq!(connector.trouble(), Some(Cause::Closed));
+        connector.trouble().failed(Cause::Refused, Failure::Connect(Purpose::Lease));
+        connector.trouble().probe_answered();
+        assert_eq!(connector.trouble().cause(), None);
+        connector.trouble().failed(Cause::Closed, Failure::Unanswered);
+        connector.trouble().probe_answered();
+        assert_eq!(connector.trouble().cause(), Some(Cause::Closed));
         tokio::time::advance(Duration::from_secs(2)).await;
-        connector.probe_answered();
-        assert_eq!(connector.trouble(), None);
-        connector.failed(Cause::Closed, Failure::Unanswered);
-        connector.answered();
-        assert_eq!(connector.trouble(), None);
+        connector.trouble().probe_answered();
+        assert_eq!(connector.trouble().cause(), None);
+        connector.trouble().failed(Cause::Closed, Failure::Unanswered);
+        connector.trouble().answered();
+        assert_eq!(connector.trouble().cause(), None);
     }
 
     #[test]
     fn trouble_stands_from_the_second_failure_on_or_from_the_first_failed_login() {
         let connector = connector();
-        connector.failed(Cause::Refused, Failure::Connect(Purpose::Lease));
-        assert_eq!(connector.standing_trouble(), None);
-        connector.failed(Cause::Timeout, Failure::Connect(Purpose::Lease));
-        assert_eq!(connector.standing_trouble(), Some(Cause::Timeout));
-        connector.answered();
-        connector.failed(Cause::Auth, Failure::Connect(Purpose::Probe));
-        assert_eq!(connector.standing_trouble(), Some(Cause::Auth));
+        connector.trouble().failed(Cause::Refused, Failure::Connect(Purpose::Lease));
+        assert_eq!(connector.trouble().standing(), None);
+        connector.trouble().failed(Cause::Timeout, Failure::Connect(Purpose::Lease));
+        assert_eq!(connector.trouble().standing(), Some(Cause::Timeout));
+        connector.trouble().answered();
+        connector.trouble().failed(Cause::Auth, Failure::Connect(Purpose::Probe));
+        assert_eq!(connector.trouble().standing(), Some(Cause::Auth));
     }
 }
 

@@ -9,9 +9,9 @@ use ::redis::{AsyncConnectionConfig, PushInfo, RedisConnectionInfo, RedisResult}
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::AbortHandle;
 
-use super::connect::Place;
 use super::connection::Open;
 use super::ending::{Ending, Loss};
+use super::place::Place;
 use super::request::Request;
 use super::stream::Stream;
 
