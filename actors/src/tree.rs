@@ -395,19 +395,8 @@ fn add_subscriptions(root: &mut Supervisor, redis: &Redis, endpoints: &BTreeMap<
     let default = ("subscriptions".to_owned(), redis);
     let named = endpoints.iter().map(|(name, redis)| (format!("subscriptions:{name}"), redis));
     for (id, redis) in std::iter::once(default).chain(named) {
-        let followed = Followed(redis.subscriptions.clone());
-        root.actor(Actor::new(id, move || subscriptions::Keeper::new(&followed.0)));
-    }
-}
-
-/// Whoever starts the actor holds this, so it goes when the actor cannot be started any more.
-#[cfg(feature = "cache")]
-struct Followed(Subscriptions);
-
-#[cfg(feature = "cache")]
-impl Drop for Followed {
-    fn drop(&mut self) {
-        self.0.end();
+        let followed = redis.subscriptions.followed();
+        root.actor(Actor::new(id, move || subscriptions::Keeper::new(&followed)));
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use mainstay_actors::deadline;
 use mainstay_actors::redis::{Breaker, CacheConn, Cause, Config, Endpoint, Error, Script, Verdict};
+use mainstay_actors::{Outcome, deadline};
 use redis::AsyncCommands;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -634,4 +634,39 @@ async fn a_caller_who_tries_again_and_again_lets_others_have_the_thread() {
     while !other.is_finished() {
         endpoint.connection().await.unwrap_err();
     }
+}
+
+// redis R10
+#[tokio::test]
+async fn a_pipeline_of_which_a_part_was_carried_out_must_not_be_repeated() {
+    let server = Server::start(&["--maxmemory", "1"]).await;
+    let (endpoint, _keeper) = lanes(&server, patient()).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let mut pipeline = redis::pipe();
+    pipeline.del("n").set("n", 1);
+    let error = Error::from(pipeline.exec_async(&mut *conn).await.unwrap_err());
+    assert_eq!(error, Error::Partial { code: "OOM".into() });
+    assert_eq!(error.outcome(), Outcome::OutcomeUnknown);
+    let whole = Error::from(pipeline.atomic().exec_async(&mut *conn).await.unwrap_err());
+    assert!(matches!(whole.outcome(), Outcome::Overloaded { .. }), "nothing was done: {whole:?}");
+}
+
+// redis R12
+#[tokio::test]
+async fn a_script_that_says_loading_itself_runs_once() {
+    let server = Server::start(&[]).await;
+    let (endpoint, _keeper) = lanes(&server, patient()).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let script =
+        Script::new("redis.call('INCR', KEYS[1]) return redis.error_reply('LOADING of a kind')");
+    script.key("runs").invoke::<()>(&mut conn).await.unwrap_err();
+    assert_eq!(conn.get::<_, u64>("runs").await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_lane_that_nobody_uses_speaks_for_its_server_too() {
+    let server = Server::start(&[]).await;
+    let (endpoint, _keeper) = lanes(&server, patient()).await;
+    let mark = endpoint.health().mark();
+    eventually("a heartbeat was answered", async || endpoint.health().succeeded_since(mark)).await;
 }

@@ -80,8 +80,13 @@ pub enum Cause {
     #[error("no answer in time; check the server's load and the network")]
     Timeout,
     /// The connection was closed under way.
-    #[error("the connection was closed by the other side")]
+    #[error("the connection was closed by the other side; where one is kept, take another one")]
     Closed,
+    /// An earlier command on this connection had no reply, so that nobody knows what would come before or after it.
+    #[error(
+        "an earlier command on this connection had no reply and may still be carried out; drop the connection and take another one"
+    )]
+    InDoubt,
     /// The connection was closed before it was ready. A server that is full does this, one that expects TLS, and one
     /// that expects a certificate of ours.
     #[error(

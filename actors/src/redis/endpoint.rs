@@ -353,7 +353,7 @@ impl Endpoint {
             self.lanes.place(place).store(None);
             lane.retire(loss);
         };
-        let loss = lane.watch(limit).await;
+        let loss = lane.watch(limit, &self.health).await;
         if loss.is_sudden() {
             give_up(loss);
             self.connector.wait_turn().await;
@@ -364,7 +364,7 @@ impl Endpoint {
         tokio::select! {
             biased;
             new = &mut connecting => (new, loss),
-            loss = lane.fails(limit) => {
+            loss = lane.fails(limit, &self.health) => {
                 give_up(loss);
                 (connecting.await, loss)
             }

@@ -64,6 +64,13 @@ pub enum Error {
         /// The first word of the server's answer, such as `WRONGTYPE`.
         code: Box<str>,
     },
+    /// A part of a pipeline was carried out, and then the server refused a command with an answer that says "not now".
+    /// The pipeline must not be sent again as it is.
+    #[error("redis carried out a part of the pipeline and then refused a command with {code}")]
+    Partial {
+        /// The first word of the server's answer, such as `OOM`.
+        code: Box<str>,
+    },
     /// The command was carried out, and its reply has another type than was asked for.
     #[error("the reply has another type than was asked for")]
     Value,
@@ -117,7 +124,7 @@ impl Error {
                 Outcome::Overloaded { retry_after: RETRY_AFTER }
             }
             Self::Deadline { .. } => Outcome::Deadline,
-            Self::OutcomeUnknown { .. } => Outcome::OutcomeUnknown,
+            Self::OutcomeUnknown { .. } | Self::Partial { .. } => Outcome::OutcomeUnknown,
             Self::Server { code } => match &**code {
                 "NOPERM" => Outcome::Refused,
                 // Nothing was written, and it passes: no memory, no disk, too few replicas (redis.conf).
@@ -174,17 +181,26 @@ impl From<RedisError> for Error {
         if let Some(typed) = typed(&error) {
             return typed.clone();
         }
-        let code = match error.clone().into_server_errors() {
-            Some(errors) if !errors.is_empty() => {
-                errors.first().map(|(_, error)| error.code().to_owned())
-            }
-            _ => error.code().map(str::to_owned),
+        let is_aborted = error.code() == Some("EXECABORT");
+        let refused = error.clone().into_server_errors();
+        let (place, code) = match refused.as_deref() {
+            Some([(place, first), ..]) => (*place, Some(first.code())),
+            _ => (0, error.code()),
         };
         if let Some(code) = code {
-            return match Cause::of_code(&code) {
+            let refused = match Cause::of_code(code) {
                 Some(cause) => Self::unavailable(cause),
-                None => Self::Server { code: presentable(&code).into() },
+                None => Self::Server { code: presentable(code).into() },
             };
+            let may_be_repeated = matches!(
+                refused.outcome(),
+                Outcome::Unavailable { .. } | Outcome::Overloaded { .. }
+            );
+            // What stands before it in a pipeline was carried out.
+            if place > 0 && !is_aborted && may_be_repeated {
+                return Self::Partial { code: presentable(code).into() };
+            }
+            return refused;
         }
         match error.kind() {
             // Such an error is not one of ours, so nothing is known of what was sent.

@@ -7,13 +7,14 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-use tokio::time::{Instant, interval_at, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::cause::Cause;
 use super::connection::Line;
 use super::ending::{Ending, Loss};
 use super::generation::Lifecycle;
 use super::probe::ping;
+use super::verdict::Health;
 use super::wire::Wire;
 
 /// A connection that callers share: their commands go out together, and each gets its own reply.
@@ -109,10 +110,10 @@ impl Lane {
 
     /// Ends when the lane is to be replaced, and says why.
     // redis R24
-    pub(super) async fn watch(&self, limit: Duration) -> Loss {
+    pub(super) async fn watch(&self, limit: Duration, health: &Health) -> Loss {
         tokio::select! {
             biased;
-            loss = self.fails(limit) => loss,
+            loss = self.fails(limit, health) => loss,
             () = self.lifecycle.closed() => Loss::Replaced,
             () = sleep_until(self.expires) => Loss::Aged,
         }
@@ -121,8 +122,9 @@ impl Lane {
     /// Ends when nothing more is expected of the lane, and says why. A lane that has had no reply for a second is asked
     /// for one.
     // redis R2, R3
-    pub(super) async fn fails(&self, limit: Duration) -> Loss {
+    pub(super) async fn fails(&self, limit: Duration, health: &Health) -> Loss {
         let mut beat = interval_at(Instant::now() + BEAT, BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -140,7 +142,11 @@ impl Lane {
                     Err(Cause::Timeout) => self.lost(Loss::Silent),
                     Err(Cause::Closed | Cause::Protocol) => self.lost(Loss::Closed),
                     Err(Cause::Auth) => self.lost(Loss::Unauthenticated),
-                    _ => self.replied(),
+                    Err(_) => self.replied(),
+                    Ok(()) => {
+                        self.replied();
+                        health.succeeded();
+                    }
                 },
             }
         }

@@ -7,6 +7,7 @@ use ::redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep};
 
+use super::cause::Cause;
 use super::command::{Plan, Reading};
 use super::endpoint::Endpoint;
 use super::error::Error;
@@ -58,7 +59,7 @@ impl Link {
         request: &R,
     ) -> RedisResult<R::Reply> {
         match self.ask_once(plan, request).await {
-            Ok(reply) if reply.is_too_early() => {
+            Ok(reply) if is_too_early(&reply, request) => {
                 Box::pin(self.ask_later(plan, request, reply)).await
             }
             Ok(reply) => Ok(reply),
@@ -153,12 +154,17 @@ impl Link {
         mut reply: R::Reply,
     ) -> RedisResult<R::Reply> {
         let until = deadline::at_most(self.endpoint.config().command_timeout);
-        while reply.is_too_early() && Instant::now() + LOADING_PAUSE < until {
+        while is_too_early(&reply, request) && Instant::now() + LOADING_PAUSE < until {
             sleep(LOADING_PAUSE).await;
             reply = self.ask_once(plan, request).await?;
         }
         Ok(reply)
     }
+}
+
+/// Whether the server did nothing because it still loads its data.
+fn is_too_early<R: Request>(reply: &R::Reply, request: &R) -> bool {
+    reply.objection() == Some(Cause::Loading) && request.may_come_early()
 }
 
 impl ConnectionLike for Link {

@@ -79,7 +79,10 @@ impl Pinned {
         if let Some(error) = endpoint.health().opened() {
             return Err(error);
         }
-        if self.is_lost || self.node().line.is_dead() {
+        if self.is_lost {
+            return Err(Error::unavailable(Cause::InDoubt));
+        }
+        if self.node().line.is_dead() {
             return Err(Error::unavailable(Cause::Closed));
         }
         if self.node().generation.is_cut() {

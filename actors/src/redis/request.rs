@@ -1,7 +1,7 @@
 use std::future::Future;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{Cmd, Pipeline, RedisResult, Value};
+use ::redis::{Arg, Cmd, Pipeline, RedisResult, Value};
 
 use super::cause::Cause;
 use super::command::reply_len_bytes;
@@ -16,14 +16,15 @@ pub(super) trait Request: Sync {
         &self,
         wire: &mut MultiplexedConnection,
     ) -> impl Future<Output = RedisResult<Self::Reply>> + Send;
+
+    /// Whether nothing was done if the server says that it still loads its data. A script may say so itself, at its
+    /// end, and of a pipeline some commands may have come early and others not.
+    fn may_come_early(&self) -> bool;
 }
 
 /// What comes back, looked through for the errors it holds.
 pub(super) trait Reply: Send {
     fn values(&self) -> impl Iterator<Item = &Value>;
-
-    /// Whether the server did nothing because it still loads its data.
-    fn is_too_early(&self) -> bool;
 
     fn len_bytes(&self) -> usize {
         self.values().map(reply_len_bytes).sum()
@@ -65,6 +66,11 @@ impl Request for Cmd {
     ) -> impl Future<Output = RedisResult<Value>> + Send {
         wire.send_packed_command(self)
     }
+
+    fn may_come_early(&self) -> bool {
+        let name = self.args_iter().next();
+        !matches!(name, Some(Arg::Simple(name)) if SCRIPTS.iter().any(|one| name.eq_ignore_ascii_case(one)))
+    }
 }
 
 impl Request for Batch<'_> {
@@ -80,15 +86,15 @@ impl Request for Batch<'_> {
     ) -> impl Future<Output = RedisResult<Vec<Value>>> + Send {
         wire.send_packed_commands(self.pipeline, self.offset, self.count)
     }
+
+    fn may_come_early(&self) -> bool {
+        false
+    }
 }
 
 impl Reply for Value {
     fn values(&self) -> impl Iterator<Item = &Value> {
         std::iter::once(self)
-    }
-
-    fn is_too_early(&self) -> bool {
-        self.objection() == Some(Cause::Loading)
     }
 }
 
@@ -100,9 +106,6 @@ impl Reply for Vec<Value> {
             other => std::slice::from_ref(other).iter(),
         })
     }
-
-    /// Some of its commands may have come early, and others not.
-    fn is_too_early(&self) -> bool {
-        false
-    }
 }
+
+const SCRIPTS: [&[u8]; 6] = [b"EVAL", b"EVALSHA", b"EVALSHA_RO", b"EVAL_RO", b"FCALL", b"FCALL_RO"];

@@ -94,12 +94,11 @@ impl Riding {
             return Ok(());
         }
         let unknown = |cause| Error::OutcomeUnknown { cause };
-        let mut wire = self.lane.last_wire().ok_or(unknown(Cause::Closed))?;
+        let mut wire = self.lane.last_wire().ok_or(unknown(Cause::InDoubt))?;
         let until = deadline::at_most(endpoint.config().command_timeout);
         match timeout_at(until, ping(&mut wire, endpoint.config().command_timeout)).await {
             Ok(Ok(()) | Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down)) => {}
-            Ok(Err(cause)) => return Err(unknown(cause)),
-            Err(_) => return Err(unknown(Cause::Timeout)),
+            Ok(Err(_)) | Err(_) => return Err(unknown(Cause::InDoubt)),
         }
         self.in_doubt = false;
         Ok(())
@@ -108,8 +107,13 @@ impl Riding {
     /// Its lane serves no more: goes over to one that does.
     async fn move_on(&mut self, endpoint: &Endpoint) -> Result<Wire, Error> {
         self.settle(endpoint).await?;
-        self.lane = endpoint.lane(self.load).await?;
-        self.lane.wire().ok_or(Error::unavailable(Cause::Closed))
+        for _ in 0..LANES_TRIED {
+            self.lane = endpoint.lane(self.load).await?;
+            if let Some(wire) = self.lane.wire() {
+                return Ok(wire);
+            }
+        }
+        Err(Error::unavailable(Cause::Closed))
     }
 
     fn answered(&mut self, endpoint: &Endpoint, objection: Option<Cause>) {
@@ -150,6 +154,8 @@ impl Riding {
     }
 }
 
+/// A lane may be lost between being found and being used.
+const LANES_TRIED: usize = 3;
 /// A server that keeps up has fewer than these to answer at a time.
 const MOST_IN_FLIGHT: usize = 16_384;
 /// What takes longer to carry than to answer, so that small values should not have to wait behind it.

@@ -1,9 +1,10 @@
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::event::{Event, Gap, Message};
-use super::{BUFFER_BYTES, BUFFER_MESSAGES};
+use super::{BUFFER_BYTES, BUFFER_MESSAGES, BUFFERS_BYTES};
 
 /// What waits for one subscriber. Never holds up whoever fills it.
 #[derive(Debug, Default)]
@@ -24,9 +25,18 @@ pub(super) struct Queue {
     events: VecDeque<Event>,
     messages: usize,
     len_bytes: usize,
+    /// The bytes that wait in all queues of the endpoint.
+    together: Arc<AtomicUsize>,
 }
 
 impl Buffer {
+    /// One that counts what waits in it to what waits `together` with others.
+    pub(super) fn beside(together: &Arc<AtomicUsize>) -> Self {
+        let mut inner = Inner::default();
+        inner.queue.together = Arc::clone(together);
+        Self { inner: Mutex::new(inner) }
+    }
+
     /// `false` says that there was no room for it.
     pub(super) fn push(&self, message: Message) -> bool {
         self.change(|inner| inner.queue.push(message))
@@ -73,14 +83,15 @@ impl Buffer {
 impl Queue {
     pub(super) fn push(&mut self, message: Message) -> bool {
         let len_bytes = self.len_bytes.saturating_add(message.len_bytes());
-        let is_full =
-            self.messages >= BUFFER_MESSAGES || (self.messages > 0 && len_bytes > BUFFER_BYTES);
-        if is_full {
+        let together = self.together.load(Ordering::Relaxed).saturating_add(message.len_bytes());
+        let is_large = len_bytes > BUFFER_BYTES || together > BUFFERS_BYTES;
+        if self.messages >= BUFFER_MESSAGES || (self.messages > 0 && is_large) {
             self.gap(|gap| gap.dropped += 1);
             return false;
         }
         self.messages += 1;
         self.len_bytes = len_bytes;
+        self.together.fetch_add(message.len_bytes(), Ordering::Relaxed);
         self.events.push_back(Event::Message(message));
         true
     }
@@ -99,11 +110,18 @@ impl Queue {
         if let Event::Message(message) = &event {
             self.messages -= 1;
             self.len_bytes -= message.len_bytes();
+            self.together.fetch_sub(message.len_bytes(), Ordering::Relaxed);
         }
         if self.events.is_empty() && self.events.capacity() > KEPT {
             self.events = VecDeque::new();
         }
         Some(event)
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.together.fetch_sub(self.len_bytes, Ordering::Relaxed);
     }
 }
 

@@ -27,7 +27,8 @@ use crate::redis::{self, Endpoint, Kind};
 /// read everything works again, so whoever keeps a copy of something reads it anew then, and misses nothing. A
 /// generation that was replaced, because the server turned read-only or on request, is such a gap too.
 ///
-/// At most 1 024 messages wait for a slow reader, at most 8 MiB together (one that is larger waits alone). What does
+/// At most 1 024 messages wait for a slow reader, at most 8 MiB together (one that is larger waits alone), and at most
+/// 64 MiB for all slow readers of an endpoint. What does
 /// not fit is dropped and counted, and what was waiting is followed by an [`Event::Gap`] with that count. Nobody else
 /// is held up.
 ///
@@ -45,6 +46,10 @@ pub struct Subscriptions {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) registry: Arc<Registry>,
 }
+
+/// Held by whoever starts the actor, so that all subscriptions end when it cannot be started any more.
+#[derive(Debug)]
+pub(crate) struct Followed(Subscriptions);
 
 /// Names of channels, or patterns: one, or many.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +121,10 @@ impl Subscriptions {
     /// As there. *Cancel safety*: may be dropped.
     pub async fn psubscribe(&self, patterns: impl Into<Topics>) -> Result<Subscription, Error> {
         self.begin(Kind::Pattern, patterns.into()).await
+    }
+
+    pub(crate) fn followed(&self) -> Followed {
+        Followed(self.clone())
     }
 
     /// The service ends: there are no more subscriptions, and those that stand end with the actor.
@@ -218,5 +227,19 @@ impl<T: Into<Arc<str>>> From<Vec<T>> for Topics {
 impl<T: Into<Arc<str>>> FromIterator<T> for Topics {
     fn from_iter<I: IntoIterator<Item = T>>(names: I) -> Self {
         Self(names.into_iter().map(Into::into).collect())
+    }
+}
+
+impl std::ops::Deref for Followed {
+    type Target = Subscriptions;
+
+    fn deref(&self) -> &Subscriptions {
+        &self.0
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }

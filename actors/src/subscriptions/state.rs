@@ -2,6 +2,7 @@
 use std::collections::HashSet;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use mainstay_supervision::Reply;
 
@@ -32,6 +33,8 @@ pub(super) struct State {
     is_closed: bool,
     gaps: u64,
     dropped: u64,
+    /// What waits in all buffers.
+    waiting_bytes: Arc<AtomicUsize>,
 }
 
 /// A topic's name.
@@ -133,7 +136,7 @@ impl State {
                 self.touch(name);
             }
         }
-        let buffer = Arc::new(Buffer::default());
+        let buffer = Arc::new(Buffer::beside(&self.waiting_bytes));
         let mut member = Member { names, buffer: Arc::clone(&buffer), missing, begin: Some(begin) };
         if missing == 0 {
             member.run();

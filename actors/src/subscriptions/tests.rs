@@ -104,6 +104,20 @@ mod queue {
     }
 
     #[test]
+    fn many_slow_readers_hold_no_more_together_than_is_said() {
+        let together = Arc::default();
+        let buffers: Vec<_> = (0..12).map(|_| Buffer::beside(&together)).collect();
+        let piece = message("c", None, &vec![0; BUFFER_BYTES / 2 - 1]);
+        let taken = buffers
+            .iter()
+            .flat_map(|buffer| [buffer.push(piece.clone()), buffer.push(piece.clone())]);
+        let held = taken.filter(|is_taken| *is_taken).count();
+        assert_eq!(held, 20, "of 64 MiB each of twelve has one of 4 MiB, and eight a second one");
+        drop(buffers);
+        assert_eq!(together.load(std::sync::atomic::Ordering::Relaxed), 0);
+    }
+
+    #[test]
     fn large_messages_wait_in_bounded_space_and_one_always_can() {
         let mut queue = Queue::default();
         let large = message("c", None, &vec![0; BUFFER_BYTES * 2]);
