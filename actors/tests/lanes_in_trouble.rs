@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use mainstay_actors::deadline;
 use mainstay_actors::redis::{CacheConn, Cause, Config, Endpoint, Error, Reason};
-use tokio::time::{Instant, timeout};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
 
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod support;
-use support::{Keeper, Server, endpoint, eventually};
+use support::{Keeper, Relay, Server, endpoint, eventually};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -145,4 +146,81 @@ async fn a_command_that_fails_in_a_commit_undoes_no_other() {
         .await;
     assert_eq!(result.unwrap_err(), Error::Server { code: "WRONGTYPE".into() });
     assert_eq!(conn.get::<_, Option<u32>>("key").await.unwrap(), Some(1));
+}
+
+async fn connections_at(server: &Server) -> usize {
+    let list: String = server.ask(&["CLIENT", "LIST"]).await;
+    list.split_whitespace().filter(|word| word.starts_with("name=mainstay")).count()
+}
+
+#[tokio::test]
+async fn generations_in_quick_succession_keep_within_the_most_connections() {
+    let server = Server::start(&[]).await;
+    let config = Config {
+        url: server.url(),
+        lanes: Some(1),
+        max_connections: 1,
+        command_timeout: Duration::from_secs(1),
+        ..Config::default()
+    };
+    let most = config.most_connections();
+    let endpoint = endpoint(config);
+    let _keeper = Keeper::of(&endpoint);
+    eventually("there are lanes", async || endpoint.status().lanes == 2).await;
+    let _: () = server.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]).await;
+    let mut writes = JoinSet::new();
+    for number in 0..10_usize {
+        let mut conn = endpoint.connection().await.unwrap();
+        let mut bulk = endpoint.connection().await.unwrap().bulk().await.unwrap();
+        writes.spawn(async move { conn.set("key", number).await });
+        writes.spawn(async move { bulk.set("key", number).await });
+        endpoint.publish(endpoint.build_generation(Reason::Requested));
+        for _look in 0..10 {
+            let found = connections_at(&server).await;
+            assert!(found <= most, "{found} connections, at most {most} were promised");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let _: () = server.ask(&["CLIENT", "UNPAUSE"]).await;
+    eventually("all others are closed", async || connections_at(&server).await == 2).await;
+}
+
+// redis R3, R24
+#[tokio::test]
+async fn a_lane_past_its_age_that_falls_silent_is_given_up_though_there_is_no_other() {
+    let server = Server::start(&[]).await;
+    let relay = Relay::start(&server);
+    let endpoint = endpoint(Config {
+        url: relay.url.clone(),
+        lanes: Some(1),
+        recycle_timeout: Duration::from_millis(300),
+        ..Config::default()
+    });
+    let _keeper = Keeper::of(&endpoint);
+    eventually("there are lanes", async || endpoint.status().lanes == 2).await;
+    let _: () = server.ask(&["CONFIG", "SET", "requirepass", "changed"]).await;
+    eventually("no lane can be replaced", async || endpoint.trouble() == Some(Cause::Auth)).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    conn.set("key", 1).await.unwrap();
+
+    relay.silence();
+    eventually("the lane is given up", async || {
+        endpoint.connection().await.is_err_and(|error| error.cause() == Some(Cause::Auth))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_generation_that_was_closed_and_not_replaced_gets_no_lanes_and_holds_up_nothing() {
+    let server = Server::start(&[]).await;
+    let config = Config { url: server.url(), lanes: Some(1), ..Config::default() };
+    let endpoint = endpoint(config);
+    let _keeper = Keeper::of(&endpoint);
+    eventually("there are lanes", async || endpoint.status().lanes == 2).await;
+
+    endpoint.generation().unwrap().close();
+    tokio::task::yield_now().await;
+    endpoint.publish(endpoint.build_generation(Reason::Requested));
+    eventually("there are lanes again", async || endpoint.status().lanes == 2).await;
+    endpoint.connection().await.unwrap().set("key", 1).await.unwrap();
 }
