@@ -28,7 +28,7 @@ const SLACK: Duration = Duration::from_secs(1);
 async fn lanes(server: &Server, config: Config) -> (Arc<Endpoint>, Keeper) {
     let endpoint = endpoint(Config { url: server.url(), ..config });
     let keeper = Keeper::of(&endpoint);
-    let all = endpoint.lane_count();
+    let all = endpoint.lane_places();
     eventually("every lane is there", async || endpoint.status().lanes == all).await;
     (endpoint, keeper)
 }
@@ -40,7 +40,7 @@ fn patient() -> Config {
 /// A connection on each ordinary lane. Lanes are chosen by thread.
 async fn on_each_lane(endpoint: &Arc<Endpoint>) -> Vec<CacheConn> {
     let (mut conns, mut met) = (Vec::new(), Vec::new());
-    while conns.len() < endpoint.lane_count() - 1 {
+    while conns.len() < endpoint.lane_places() - 1 {
         let (endpoint, runtime) = (Arc::clone(endpoint), tokio::runtime::Handle::current());
         let elsewhere = std::thread::spawn(move || runtime.block_on(endpoint.connection()));
         let mut conn = elsewhere.join().unwrap().unwrap();
@@ -134,7 +134,7 @@ async fn a_lane_that_is_killed_loses_what_is_under_way_on_it_and_nothing_else() 
     let (count,): (u64,) = kill.query_async(&mut direct).await.unwrap();
     assert_eq!(count, 1);
     eventually("there are two lanes again", async || {
-        endpoint.status().lanes == endpoint.lane_count()
+        endpoint.status().lanes == endpoint.lane_places()
     })
     .await;
     let sent = calls(&server, "set").await;

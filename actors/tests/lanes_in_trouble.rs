@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_secs(5);
 async fn lanes(server: &Server, config: Config) -> (Arc<Endpoint>, Keeper) {
     let endpoint = endpoint(Config { url: server.url(), ..config });
     let keeper = Keeper::of(&endpoint);
-    let all = endpoint.lane_count();
+    let all = endpoint.lane_places();
     eventually("every lane is there", async || endpoint.status().lanes == all).await;
     (endpoint, keeper)
 }

@@ -101,7 +101,7 @@ impl Server for Manager {
             tracing::info!(
                 endpoint = endpoint.name(), address = %endpoint.address(),
                 max_connections = endpoint.config().max_connections,
-                lanes = endpoint.lane_count(), most_connections = endpoint.config().most_connections(),
+                lanes = endpoint.config().lane_count(), most_connections = endpoint.config().most_connections(),
                 "pool started"
             );
             cx.publish("last_rebuild_reason", None::<String>);
@@ -109,7 +109,7 @@ impl Server for Manager {
         }
         self.publish(cx);
         self.watch_read_only(cx);
-        for place in 0..endpoint.lane_count() {
+        for place in 0..endpoint.lane_places() {
             self.keep_lane(cx, place);
         }
         Ok(state)

@@ -230,11 +230,11 @@ impl Endpoint {
     }
 
     /// How many lanes are to be kept, each by its own [`keep_lane`](Self::keep_lane). Answers from memory.
-    pub fn lane_count(&self) -> usize {
+    pub fn lane_places(&self) -> usize {
         self.lanes.count()
     }
 
-    /// Watches over the lane at `place`, below [`lane_count`](Self::lane_count), until it has been replaced, and says
+    /// Watches over the lane at `place`, below [`lane_places`](Self::lane_places), until it has been replaced, and says
     /// why it was; `None` where there was none. One that is lost is given up at once, any other when its successor is
     /// there. Goes to Redis. *Cancel safety*: may be dropped; the lane stays in use, unwatched.
     // redis R3, R4, R24

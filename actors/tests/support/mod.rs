@@ -204,7 +204,7 @@ pub(crate) struct Keeper {
 impl Keeper {
     pub(crate) fn of(endpoint: &Arc<Endpoint>) -> Self {
         let mut kept = tokio::task::JoinSet::new();
-        for place in 0..endpoint.lane_count() {
+        for place in 0..endpoint.lane_places() {
             let endpoint = Arc::clone(endpoint);
             kept.spawn(async move {
                 loop {
