@@ -35,7 +35,8 @@ pub(crate) fn moved_name() -> Option<Duration> {
 
 /// Prints the time in milliseconds. One server stands for both: it says at which of its addresses a client is.
 pub(crate) async fn inner(table: &Path) {
-    let server = Server::start_with(Port::reserve(), &["--bind", "127.0.0.1", "127.0.0.2"]).await;
+    let server =
+        Server::start_configured(Port::reserve(), &["--bind", "127.0.0.1", "127.0.0.2"]).await;
     let url = format!("redis://{NAME}:{}", server.address().port());
     let tree = tree::healthy(url, |config| config.recycle_timeout = AGE).await;
     let cache = tree.cache();
