@@ -111,7 +111,9 @@ async fn main() -> ExitCode {
     }
     let Some((scale, soaks)) = wanted(&arguments) else {
         eprintln!("soak: nothing is called {arguments:?}; redis has:");
-        redis::ALL.iter().for_each(|soak| eprintln!("  {}", soak.name));
+        for soak in redis::ALL {
+            eprintln!("  {}", soak.name);
+        }
         return ExitCode::from(2);
     };
     let mut is_good = true;
