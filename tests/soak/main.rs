@@ -120,15 +120,13 @@ async fn main() -> ExitCode {
     for soak in soaks {
         let begun = Instant::now();
         // One that fails does not keep the others from running.
-        match std::panic::AssertUnwindSafe((soak.run)(scale)).catch_unwind().await {
-            Ok(figures) => {
-                figures.iter().for_each(Figure::print);
-                is_good &= figures.iter().all(Figure::is_in_bounds);
-            }
-            Err(_) => {
-                println!("soak {} FAILED", soak.name);
-                is_good = false;
-            }
+        let run = std::panic::AssertUnwindSafe((soak.run)(scale)).catch_unwind();
+        if let Ok(figures) = run.await {
+            figures.iter().for_each(Figure::print);
+            is_good &= figures.iter().all(Figure::is_in_bounds);
+        } else {
+            println!("soak {} FAILED", soak.name);
+            is_good = false;
         }
         eprintln!("soak: {} took {:.0?}", soak.name, begun.elapsed());
     }
