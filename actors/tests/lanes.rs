@@ -18,20 +18,12 @@ use tokio::time::{Instant, timeout};
 
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod support;
-use support::{Keeper, Server, endpoint, eventually, id};
+use support::{Server, eventually, id, lanes};
 
 const SOON: Duration = Duration::from_secs(5);
 
 /// What a machine that is busy with other tests may add to a bound.
 const SLACK: Duration = Duration::from_secs(1);
-
-async fn lanes(server: &Server, config: Config) -> (Arc<Endpoint>, Keeper) {
-    let endpoint = endpoint(Config { url: server.url(), ..config });
-    let keeper = Keeper::of(&endpoint);
-    let all = endpoint.lane_places();
-    eventually("every lane is there", async || endpoint.status().lanes == all).await;
-    (endpoint, keeper)
-}
 
 fn patient() -> Config {
     Config { lanes: Some(2), command_timeout: SOON, ..Config::default() }

@@ -6,27 +6,18 @@
 )]
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_actors::deadline;
-use mainstay_actors::redis::{CacheConn, Cause, Config, Endpoint, Error, Reason};
+use mainstay_actors::redis::{CacheConn, Cause, Config, Error, Reason};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod support;
-use support::{Keeper, Relay, Server, endpoint, eventually};
+use support::{Keeper, Relay, Server, endpoint, eventually, lanes};
 
 const SOON: Duration = Duration::from_secs(5);
-
-async fn lanes(server: &Server, config: Config) -> (Arc<Endpoint>, Keeper) {
-    let endpoint = endpoint(Config { url: server.url(), ..config });
-    let keeper = Keeper::of(&endpoint);
-    let all = endpoint.lane_places();
-    eventually("every lane is there", async || endpoint.status().lanes == all).await;
-    (endpoint, keeper)
-}
 
 /// How many lanes the server has.
 async fn lanes_at(server: &Server) -> usize {

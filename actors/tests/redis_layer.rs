@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 mod support;
-use support::{Drops, Keeper, Proxy, Server, absent, endpoint, eventually, id};
+use support::{Drops, Keeper, Proxy, Server, absent, endpoint, eventually, id, lanes};
 
 // redis R7
 #[tokio::test]
@@ -793,8 +793,7 @@ mod the_samples_of_the_page {
 
     async fn cache() -> (Server, Cache, Keeper) {
         let server = Server::start(&[]).await;
-        let endpoint = endpoint(Config { url: server.url(), ..Config::default() });
-        let keeper = Keeper::of(&endpoint);
+        let (endpoint, keeper) = lanes(&server, Config::default()).await;
         (server, Cache::new(endpoint), keeper)
     }
 

@@ -3,10 +3,11 @@ use std::time::Duration;
 
 use ::redis::{ErrorKind, RedisError};
 use proptest::prelude::*;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::cause::Cause;
 use super::connect::Connector;
+use super::lane::Load;
 use super::manager::jittered;
 use super::place::Purpose;
 use super::trouble::{Failure, pause};
@@ -427,6 +428,8 @@ mod verdicts {
 mod attempts {
     use super::*;
 
+    const LANE: Purpose = Purpose::Lane(Load::Ordinary);
+
     fn connector() -> Connector {
         let gate = Arc::new(ConnectGate::new());
         let config = Arc::new(Config::default());
@@ -448,6 +451,37 @@ mod attempts {
             }
         });
         assert_eq!(connector.trouble().failures(), 4 * EACH);
+    }
+
+    // redis R26
+    #[tokio::test]
+    async fn a_panic_while_connecting_is_an_attempt_that_failed_and_leaves_its_place() {
+        let connector = connector();
+        let lanes = connector.config().connections()[1];
+        for _ in 0..=lanes {
+            let place = connector.places().of(LANE).take().await;
+            let panics = async move {
+                let _place = place;
+                panic!("on purpose");
+            };
+            assert_eq!(connector.once::<()>(LANE, panics).await, Err(Cause::Defect));
+        }
+        assert_eq!(connector.trouble().cause(), Some(Cause::Defect));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_sockets_are_opened_than_there_are_places() {
+        let connector = connector();
+        let most = connector.config().connections()[1];
+        let mut held = Vec::new();
+        for _ in 0..most {
+            held.push(connector.places().of(LANE).take().await);
+        }
+        let mut next = std::pin::pin!(connector.places().of(LANE).take());
+        assert!(timeout(Duration::from_secs(60), &mut next).await.is_err());
+        held.pop();
+        drop(next.await);
+        drop(connector.places().of(Purpose::Lease).take().await);
     }
 
     #[tokio::test(start_paused = true)]

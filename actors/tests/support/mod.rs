@@ -216,6 +216,15 @@ impl Keeper {
     }
 }
 
+/// An endpoint at `server` with every lane in use.
+pub(crate) async fn lanes(server: &Server, config: Config) -> (Arc<Endpoint>, Keeper) {
+    let endpoint = endpoint(Config { url: server.url(), ..config });
+    let keeper = Keeper::of(&endpoint);
+    let all = endpoint.lane_places();
+    eventually("every lane is there", async || endpoint.status().lanes == all).await;
+    (endpoint, keeper)
+}
+
 /// An endpoint at a socket that nothing listens on.
 pub(crate) fn absent(config: Config) -> (Arc<Endpoint>, tempfile::TempDir) {
     let home = tempfile::tempdir().unwrap();

@@ -65,13 +65,7 @@ impl Census {
 
 /// How many connections to `port` are open at their near end, the census's own not counted. A server that is busy
 /// lists one that was closed for a while longer, so its own list would show too many when pools are rebuilt in haste.
-/// The kernel's table is no snapshot: one that is closed and its successor may both be in it. Of three looks in a row
-/// the least is nearest to what was open at once.
 fn open_to(port: u16) -> usize {
-    (0..3).map(|_| listed(port)).min().unwrap()
-}
-
-fn listed(port: u16) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let port = format!(":{port:04X}");
     let open = table.lines().skip(1).filter(|line| {
@@ -101,7 +95,7 @@ fn callers(cache: &Cache) -> JoinSet<()> {
             let kind = random.u8(..4);
             // What is killed under way fails, and that is all the same here.
             timeout(limit, used(&cache, kind)).await.ok();
-            sleep(Duration::from_millis(random.u64(0..3))).await;
+            sleep(Duration::from_millis(random.u64(1..10))).await;
         }
     };
     (0..24).map(|number| caller(cache.clone(), number)).collect()
@@ -128,7 +122,7 @@ fn rebuilds(tree: &Tree, rebuilt: &Arc<AtomicUsize>) -> JoinSet<()> {
         loop {
             tree.ask(RebuildPool).await.unwrap();
             rebuilt.fetch_add(1, Ordering::Relaxed);
-            sleep(Duration::from_millis(10)).await;
+            sleep(Duration::from_millis(50)).await;
         }
     };
     std::iter::once(rebuilds).collect()
