@@ -40,6 +40,7 @@ mod web;
 pub mod actor;
 pub mod cache;
 pub mod config;
+pub mod middleware;
 pub mod prelude;
 
 pub use cache::Cache;
@@ -47,7 +48,7 @@ pub use cache::Cache;
 pub use cache::{CacheConn, PoolStats};
 pub use config::Config;
 pub use recipient::Recipient;
-pub use service::{Bound, Service, ServiceBuilder};
+pub use service::{Bound, Listener, Service, ServiceBuilder};
 pub use state::AppState;
 pub use versioning::{ApiVersion, VersionedApiBuilder};
 pub use web::{Error, RequestId, Result};

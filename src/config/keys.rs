@@ -106,7 +106,7 @@ const MOST_RESTARTS: u32 = 1000;
 const MOST_MESSAGES: u32 = 1 << 20;
 const LARGEST_BODY_BYTES: u64 = 1 << 30;
 
-static SERVICE: [Key; 9] = keys! { service:
+static SERVICE: [Key; 14] = keys! { service:
     name = Name "What the service is called in `/ready`, in its keys in Redis and in its telemetry."
     bind = Address "The address to listen on."
     port = Port "The port to listen on; 0 takes any free one."
@@ -115,7 +115,12 @@ static SERVICE: [Key; 9] = keys! { service:
     request_timeout = Time(Least::Millisecond) "How long a request may take until its answer begins."
     shutdown_timeout = Time(Least::Millisecond) "The whole time from the signal to the exit of the process."
     drain_delay = Time(Least::Zero) "How long the service still accepts while it is no longer ready. Shorter than `shutdown_timeout`."
-    body_limit = Size(LARGEST_BODY_BYTES) "The largest request body that is read."
+    body_limit = Size(LARGEST_BODY_BYTES) "The largest request body that an extractor reads. A route may set its own by axum's `DefaultBodyLimit`."
+    request_id = Switch "Whether each request has an id, in `x-request-id`, in log lines and in problem details."
+    panic_guard = Switch "Whether a handler that panics is answered 500; without, its connection is cut."
+    compression = Switch "Whether responses are compressed by gzip for clients that take it."
+    cors = Origins "The origins whose pages may call the service, with any method and header and without cookies."
+    access_log = Switch "Whether each request is a line of the log, at `info`, target `mainstay::access`. `/health` and `/ready` are not."
 };
 
 #[cfg(feature = "cache")]

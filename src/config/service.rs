@@ -5,6 +5,7 @@ use std::time::Duration;
 
 /// The section `[service]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Config {
     /// What the service is called: in its keys in Redis, in `/ready` and in its telemetry. Default when loaded: the
     /// program's file name.
@@ -25,6 +26,18 @@ pub struct Config {
     pub drain_delay: Duration,
     /// The largest request body that is read, in bytes. Default 2 MiB.
     pub body_limit: usize,
+    /// Whether each request has an id: `x-request-id` of its response, of log lines and of problem details. Default
+    /// true.
+    pub request_id: bool,
+    /// Whether a handler that panics is answered 500; without, its connection is cut. Default true.
+    pub panic_guard: bool,
+    /// Whether responses are compressed by gzip for clients that take it. Default false.
+    pub compression: bool,
+    /// The origins whose pages may call the service: `off`, `*`, or a list as in
+    /// `https://a.example, https://b.example`. Default "off".
+    pub cors: String,
+    /// Whether each request is a line of the log, at `info` and of the target `mainstay::access`. Default false.
+    pub access_log: bool,
 }
 
 impl Config {
@@ -49,6 +62,11 @@ impl Default for Config {
             shutdown_timeout: Duration::from_secs(25),
             drain_delay: Duration::ZERO,
             body_limit: 2 * 1024 * 1024,
+            request_id: true,
+            panic_guard: true,
+            compression: false,
+            cors: "off".to_owned(),
+            access_log: false,
         }
     }
 }

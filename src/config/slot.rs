@@ -23,6 +23,7 @@ pub(super) enum Slot {
     Name(Field<String>),
     Url(Field<String>),
     Levels(Field<String>),
+    Origins(Field<String>),
     File(Field<Option<PathBuf>>),
     Address(Field<IpAddr>),
     Port(Field<u16>),
@@ -64,6 +65,9 @@ impl Slot {
             Self::Name(field) => put(config, field, name(given)),
             Self::Levels(field) => {
                 put(config, field, given.text().filter(|text| are_levels(text)).map(str::to_owned))
+            }
+            Self::Origins(field) => {
+                put(config, field, given.text().filter(|text| are_origins(text)).map(str::to_owned))
             }
             Self::Url(field) => {
                 given.text().map(check_url).transpose()?;
@@ -119,7 +123,7 @@ impl Slot {
     /// The field as it would be written in a file; `None` if it holds nothing.
     pub(super) fn get(self, config: &mut Config) -> Option<Given> {
         Some(match self {
-            Self::Name(field) | Self::Url(field) | Self::Levels(field) => {
+            Self::Name(field) | Self::Url(field) | Self::Levels(field) | Self::Origins(field) => {
                 Given::Text(field(config).clone())
             }
             Self::File(field) => {
@@ -149,6 +153,7 @@ impl Slot {
             Self::Name(_) => "a name",
             Self::Url(_) => "a URL",
             Self::Levels(_) => "a log level",
+            Self::Origins(_) => "a list of origins",
             Self::File(_) => "a path",
             Self::Address(_) => "an IP address",
             Self::Port(_) => "a port",
@@ -168,6 +173,10 @@ impl Slot {
                 "redis://, rediss://, valkey://, valkeys://, unix:// or embedded".to_owned()
             }
             Self::Levels(_) => "trace, debug, info, warn, error, off, or a list".to_owned(),
+            Self::Origins(_) => {
+                "`off`, `*`, or origins as in `https://a.example, https://b.example:8443`"
+                    .to_owned()
+            }
             Self::File(_) => "not empty".to_owned(),
             Self::Address(_) => "IPv4 or IPv6".to_owned(),
             Self::Port(_) => "0 to 65535".to_owned(),
@@ -246,4 +255,18 @@ fn are_levels(text: &str) -> bool {
         Some((target, level)) => !target.is_empty() && is_level(level),
         None => is_level(part),
     })
+}
+
+/// Each part is an origin as a browser sends it (RFC 6454, 6.2): scheme, host and port, and nothing behind them.
+fn are_origins(text: &str) -> bool {
+    let is_origin = |origin: &str| {
+        let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        rest.is_some_and(|rest| {
+            !rest.is_empty()
+                && rest.bytes().all(|byte| {
+                    matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b':' | b'[' | b']')
+                })
+        })
+    };
+    matches!(text, "off" | "*") || text.split(',').map(str::trim).all(is_origin)
 }

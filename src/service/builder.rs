@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use mainstay_actors::supervision::{Actor, Server};
 use mainstay_actors::tree::add_actor;
 
+use super::listener::Listener;
 use super::run::{Plan, Service};
 use crate::{AppState, Config};
 
@@ -116,6 +117,14 @@ impl<S: Clone + Send + Sync + 'static> ServiceBuilder<S> {
     #[must_use]
     pub fn with_actor<A: Server>(mut self, actor: Actor<A>) -> Self {
         self.plan.actors.push(add_actor(actor));
+        self
+    }
+
+    /// Listens on a socket that is bound already, by the test or by whoever started the process. The
+    /// configured address is not used.
+    #[must_use]
+    pub fn with_listener(mut self, listener: impl Into<Listener>) -> Self {
+        self.plan.listener = Some(listener.into());
         self
     }
 

@@ -2,6 +2,7 @@
 
 mod builder;
 mod connections;
+mod listener;
 mod logging;
 mod run;
 mod stop;
@@ -10,4 +11,5 @@ mod stop;
 mod tests;
 
 pub use builder::ServiceBuilder;
+pub use listener::Listener;
 pub use run::{Bound, Service};

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 
 use super::connections::Connections;
+use super::listener::Listener;
 use super::logging;
 use super::stop::Stop;
 use crate::config::{Process, Surroundings, supervision};
@@ -31,6 +32,7 @@ pub(super) struct Plan {
     pub(super) version: Option<String>,
     pub(super) config: Option<Config>,
     pub(super) actors: Vec<AddActor>,
+    pub(super) listener: Option<Listener>,
     pub(super) shutdown: Option<BoxFuture<'static, ()>>,
 }
 
@@ -67,18 +69,18 @@ impl Service {
     pub async fn bind(self) -> Result<Bound> {
         let Self { mut plan, assemble } = self;
         let (config, surroundings) = configure(&mut plan)?;
-        let address = SocketAddr::new(config.service.bind, config.service.port);
-        let listen = |source| Error::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let (listener, address) = match plan.listener.take() {
+            Some(listener) => listener.into_tokio()?,
+            None => listen(SocketAddr::new(config.service.bind, config.service.port)).await?,
+        };
         let stop = Stop::new(plan.shutdown.take())?;
         let state = start(plan, config, surroundings).await?;
-        let router = web::guarded(assemble(state.clone()), state.clone());
+        let router = web::edged(assemble(state.clone()), state.clone());
         Ok(Bound { listener, address, router, state, stop })
     }
 
     /// Starts the actors and leaves the HTTP to the caller, who ends them with
-    /// [`AppState::shutdown`].
+    /// [`AppState::shutdown`]. The router is the whole service, with `/health` and `/ready`.
     ///
     /// # Errors
     /// [`Error::Config`] or [`Error::Start`].
@@ -89,8 +91,51 @@ impl Service {
         let Self { mut plan, assemble } = self;
         let (config, surroundings) = configure(&mut plan)?;
         let state = start(plan, config, surroundings).await?;
-        Ok((web::guarded(assemble(state.clone()), state.clone()), state))
+        Ok((web::edged(assemble(state.clone()), state.clone()), state))
     }
+}
+
+impl AppState {
+    /// Starts the actors of a service by `config`, for an axum app that has no
+    /// [`ServiceBuilder`](crate::ServiceBuilder). Redis need not be there.
+    ///
+    /// What a `ServiceBuilder` would add is at hand one by one: [`health_routes`](Self::health_routes),
+    /// and what each request passes first as [`GuardLayer`](crate::middleware::GuardLayer). The caller
+    /// serves, and ends the actors with [`shutdown`](Self::shutdown). No log is set up.
+    ///
+    /// ```no_run
+    /// use mainstay::middleware::GuardLayer;
+    /// use mainstay::prelude::*;
+    ///
+    /// # async fn whole() -> Result<()> {
+    /// let state = AppState::start(mainstay::Config::load()?).await?;
+    /// let app = Router::new()
+    ///     .route("/greetings/{name}", get(greeting))
+    ///     .layer(GuardLayer::new(&state))
+    ///     .merge(state.health_routes())
+    ///     .with_state(state.clone());
+    ///
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    /// mainstay::axum::serve(listener, app).await?;
+    /// state.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(())
+    /// # }
+    /// # async fn greeting() {}
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Config`] with all faults, or [`Error::Start`].
+    pub async fn start(config: Config) -> Result<Self> {
+        config.validate()?;
+        start(Plan::default(), config, Surroundings::of(&Process)).await
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let failed = |source| Error::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 fn configure(plan: &mut Plan) -> Result<(Config, Surroundings)> {

@@ -234,3 +234,54 @@ async fn two_services_live_in_one_process() {
     first.unwrap();
     second.unwrap();
 }
+
+#[tokio::test]
+async fn a_service_listens_on_the_socket_it_was_given() {
+    let standard = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let tokio = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addresses = [standard.local_addr().unwrap(), tokio.local_addr().unwrap()];
+    let services = [service().with_listener(standard), service().with_listener(tokio)];
+    for (service, address) in services.into_iter().zip(addresses) {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let service = service.with_shutdown(async { drop(stopped.await) }).build();
+        let bound = service.bind().await.unwrap();
+        assert_eq!(bound.local_addr(), address);
+        let client = async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            send(&mut stream, "/health").await;
+            assert!(receive(&mut stream, "}").await.starts_with("HTTP/1.1 200"));
+            stop.send(()).unwrap();
+        };
+        let (served, ()) =
+            timeout(SOON, async { tokio::join!(bound.serve(), client) }).await.unwrap();
+        served.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_handler_panics_unguarded_is_cut_and_no_other() {
+    async fn panics() {
+        panic!("unguarded");
+    }
+    let mut config = config();
+    config.service.panic_guard = false;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let service = service()
+        .with_config(config)
+        .with_routes(Router::new().route("/panics", get(panics)))
+        .with_shutdown(async { drop(stopped.await) })
+        .build();
+    let bound = service.bind().await.unwrap();
+    let address = bound.local_addr();
+    let client = async {
+        let mut other = TcpStream::connect(address).await.unwrap();
+        let mut panicked = TcpStream::connect(address).await.unwrap();
+        send(&mut panicked, "/panics").await;
+        assert_eq!(timeout(SOON, panicked.read(&mut [0])).await.unwrap().unwrap(), 0);
+        send(&mut other, "/health").await;
+        assert!(receive(&mut other, "}").await.starts_with("HTTP/1.1 200"));
+        stop.send(()).unwrap();
+    };
+    let (served, ()) = timeout(SOON, async { tokio::join!(bound.serve(), client) }).await.unwrap();
+    served.unwrap();
+}

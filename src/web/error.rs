@@ -73,6 +73,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The socket that the program gave to listen on cannot be used.
+    #[error("cannot use the listener of with_listener; check that it is a TCP socket that listens")]
+    Listener(#[source] io::Error),
     /// The supervisor of the service's actors gave up, and the service with it.
     #[error("the service ended, because its actors could not be kept running")]
     GaveUp(#[source] Arc<Cause>),
@@ -153,6 +156,7 @@ impl Error {
             | Self::Config(_)
             | Self::Start(_)
             | Self::Listen { .. }
+            | Self::Listener(_)
             | Self::GaveUp(_)
             | Self::Interrupted => Some(Outcome::Bug),
         }

@@ -1,43 +1,104 @@
 //! What every request of a service passes first: it gets an id, a deadline and the service's state,
 //! and its failure is answered.
 
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::task::{Context, Poll};
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, Method};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::body::HttpBody;
+use axum::extract::Request;
+use axum::http::Method;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use mainstay_actors::{Outcome, deadline};
 use tokio::time::timeout_at;
+use tower::{Layer, Service};
 
+use super::access::Access;
 use super::error::problem_of;
-use super::health;
+use super::problem::Problem;
 use super::request_id::{self, RequestId};
 use crate::AppState;
 
-/// The service's own routes around `routes`: nothing that these are wrapped in can touch `/health`
-/// and `/ready`.
-pub(crate) fn guarded(routes: Router, app: AppState) -> Router {
-    let body_limit = DefaultBodyLimit::max(app.config().service.body_limit);
-    let routes = routes.layer(body_limit).layer(from_fn_with_state(app.clone(), guard));
-    // As a fallback they may define the same paths without a conflict; the service's own come
-    // first.
-    health::routes(app).fallback_service(routes)
+/// Gives each request an id, the deadline `service.request_timeout` and the [`AppState`] as an
+/// extension, and answers for a handler that panics, or is late, or says nothing but a status.
+///
+/// [`ServiceBuilder`](crate::ServiceBuilder) puts it around its routes. It is for an axum app that
+/// has none: `router.layer(GuardLayer::new(&state))`, outside of every other layer. The switches
+/// `request_id`, `panic_guard` and `access_log` of `[service]` are its own.
+#[derive(Debug, Clone)]
+pub struct GuardLayer {
+    app: AppState,
 }
 
-async fn guard(State(app): State<AppState>, mut request: Request, next: Next) -> Response {
-    let id = RequestId::of(request.headers());
-    let deadline = deadline::at_most(app.config().service.request_timeout);
-    let late = outcome_of_a_cut(request.method());
-    request.extensions_mut().insert(app);
-    request.extensions_mut().insert(id.clone());
+impl GuardLayer {
+    /// For requests to the service of this state.
+    pub fn new(state: &AppState) -> Self {
+        Self { app: state.clone() }
+    }
+}
 
+impl<S> Layer<S> for GuardLayer {
+    type Service = Guard<S>;
+
+    fn layer(&self, inner: S) -> Guard<S> {
+        Guard { app: self.app.clone(), inner }
+    }
+}
+
+/// What [`GuardLayer`] makes of a service.
+#[derive(Debug, Clone)]
+pub struct Guard<S> {
+    app: AppState,
+    inner: S,
+}
+
+impl<S> Service<Request> for Guard<S>
+where
+    S: Service<Request, Error = Infallible> + Clone + Send + 'static,
+    S::Response: IntoResponse,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        // The one that has been polled ready is the one to be called.
+        let next = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, next);
+        guard(self.app.clone(), ready, request).map(Ok).boxed()
+    }
+}
+
+async fn guard<S>(app: AppState, mut inner: S, mut request: Request) -> Response
+where
+    S: Service<Request, Error = Infallible>,
+    S::Response: IntoResponse,
+{
+    let config = &app.config().service;
+    let id = config.request_id.then(|| RequestId::of(request.headers()));
+    let mut access = config.access_log.then(|| Access::begins(&request, id.clone()));
+    if let Some(id) = id.clone() {
+        request.extensions_mut().insert(id);
+    }
+    request.extensions_mut().insert(app.clone());
+
+    let deadline = deadline::at_most(config.request_timeout);
+    let late = outcome_of_a_cut(request.method());
     let work = async {
-        let handled = deadline::scope(deadline, AssertUnwindSafe(next.run(request)).catch_unwind());
+        let handled = AssertUnwindSafe(async { inner.call(request).await });
+        let handled = deadline::scope(deadline, async {
+            if config.panic_guard { handled.catch_unwind().await } else { Ok(handled.await) }
+        });
         match timeout_at(deadline, handled).await {
-            Ok(Ok(response)) => response,
+            Ok(Ok(Ok(response))) => explained(response.into_response()),
             Ok(Err(_panic)) => {
                 // The panic hook has shown what it said.
                 let request_id = RequestId::current();
@@ -50,9 +111,18 @@ async fn guard(State(app): State<AppState>, mut request: Request, next: Next) ->
             Err(_elapsed) => problem_of(late).into_response(),
         }
     };
-    let header: HeaderValue = id.to_header();
-    let mut response = id.scope(work).await;
-    response.headers_mut().insert(request_id::HEADER, header);
+    let response = match id {
+        Some(id) => {
+            let header = id.to_header();
+            let mut response = id.scope(work).await;
+            response.headers_mut().insert(request_id::HEADER, header);
+            response
+        }
+        None => work.await,
+    };
+    if let Some(access) = &mut access {
+        access.is_answered(response.status());
+    }
     response
 }
 
@@ -60,4 +130,22 @@ async fn guard(State(app): State<AppState>, mut request: Request, next: Next) ->
 /// nothing (RFC 9110, 9.2.1) may be repeated blindly.
 fn outcome_of_a_cut(method: &Method) -> Outcome {
     if method.is_safe() { Outcome::Deadline } else { Outcome::OutcomeUnknown }
+}
+
+/// An error that is nothing but a status, as of a router that has no such path, with a body that
+/// says so like every other error's.
+fn explained(response: Response) -> Response {
+    let status = response.status();
+    let is_bare = (status.is_client_error() || status.is_server_error())
+        && !response.headers().contains_key(CONTENT_TYPE)
+        && response.body().size_hint().exact() == Some(0);
+    if !is_bare {
+        return response;
+    }
+    let (mut bare, _empty) = response.into_parts();
+    bare.headers.remove(CONTENT_LENGTH);
+    let mut explained = Problem::of(status).into_response();
+    explained.headers_mut().extend(bare.headers);
+    *explained.extensions_mut() = bare.extensions;
+    explained
 }

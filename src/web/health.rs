@@ -33,7 +33,7 @@ struct Seen {
     message: String,
 }
 
-pub(super) fn routes(app: AppState) -> Router {
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>(app: AppState) -> Router<S> {
     Router::new().route("/health", get(health)).route("/ready", get(ready)).with_state(app)
 }
 

@@ -1,6 +1,8 @@
 //! What a service says over HTTP: which status for which failure, how long a request may take,
 //! whether the service is ready.
 
+mod access;
+mod edge;
 mod error;
 mod extract;
 mod guard;
@@ -11,6 +13,8 @@ mod request_id;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use edge::edged;
 pub use error::{Error, Result};
-pub(crate) use guard::guarded;
+pub use guard::{Guard, GuardLayer};
+pub(crate) use health::routes as health_routes;
 pub use request_id::RequestId;

@@ -29,12 +29,27 @@ struct Body<'a> {
     kind: &'a str,
     title: &'a str,
     status: u16,
+    #[serde(skip_serializing_if = "str::is_empty")]
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
 }
 
 impl Problem {
+    /// What there is to say of a status alone.
+    pub(super) fn of(status: StatusCode) -> Self {
+        Self::plain(
+            status,
+            match status {
+                StatusCode::NOT_FOUND => "There is nothing here by this path.",
+                StatusCode::METHOD_NOT_ALLOWED => {
+                    "This path does not take this method. The header Allow lists those that it takes."
+                }
+                _ => "",
+            },
+        )
+    }
+
     /// A problem that needs no type of its own.
     pub(super) fn plain(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error").into();

@@ -49,6 +49,9 @@ fn value(key: &'static Key) -> BoxedStrategy<Given> {
         Slot::Levels(_) => {
             select(vec!["trace", "off", "info,redis=debug"]).prop_map(quoted).boxed()
         }
+        Slot::Origins(_) => {
+            select(vec!["*", "https://a.example, http://[::1]:8080"]).prop_map(quoted).boxed()
+        }
         Slot::File(_) => "/[a-z]{1,8}/[a-z]{1,8}".prop_map(Given::Text).boxed(),
         Slot::Address(_) => {
             any::<std::net::IpAddr>().prop_map(|ip| Given::Text(ip.to_string())).boxed()

@@ -251,3 +251,12 @@ fn a_configuration_made_in_code_is_held_to_the_same_bounds() {
         ]
     );
 }
+
+#[test]
+fn an_origin_that_no_browser_sends_is_refused() {
+    for given in ["", "a.example", "https://a.example/", "https://A.example", "ftp://a", "*, *"] {
+        let faults = World::new().with("ACTON_SERVICE_CORS", given).faults();
+        let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["service.cors"], "{given}");
+    }
+}

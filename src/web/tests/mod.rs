@@ -1,5 +1,8 @@
 //! What a request meets on its way to a handler, without a socket and without a Redis.
 
+mod app;
+mod edge;
+
 use std::future::pending;
 use std::time::Duration;
 
