@@ -60,6 +60,7 @@ pub use redis;
 
 #[cfg(all(doctest, feature = "cache"))]
 #[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/actors.md")]
 #[doc = include_str!("../docs/redis.md")]
 #[doc = include_str!("../docs/supervision.md")]
 struct Prose;

@@ -13,6 +13,8 @@ mod architecture;
 mod addresses;
 #[cfg(feature = "cache")]
 mod bounds;
+#[cfg(feature = "tls")]
+mod deployment_page;
 #[cfg(feature = "cache")]
 mod endpoints;
 #[cfg(feature = "cache")]
