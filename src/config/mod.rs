@@ -65,25 +65,35 @@ pub struct Loaded {
     pub surroundings: Surroundings,
 }
 
+impl Loaded {
+    /// The configuration alone, and the notes in the log.
+    pub(crate) fn logged(self) -> Config {
+        for note in self.notes {
+            tracing::info!("{note}");
+        }
+        self.config
+    }
+}
+
 impl Config {
     /// Loads the configuration of the service that the environment names, else of the running program.
     ///
-    /// Reads variables and files.
+    /// Reads variables and files, and logs which at `info`; so set up a log first.
     ///
     /// # Errors
     /// Every fault at once, if there is one.
     pub fn load() -> Result<Self, Error> {
-        Self::load_from(&Process, None).map(|loaded| loaded.config)
+        Self::load_from(&Process, None).map(Loaded::logged)
     }
 
     /// Loads the configuration of the service called `name`.
     ///
-    /// Reads variables and files.
+    /// Reads variables and files, and logs which at `info`; so set up a log first.
     ///
     /// # Errors
     /// Every fault at once, if there is one.
     pub fn load_for_service(name: &str) -> Result<Self, Error> {
-        Self::load_from(&Process, Some(name)).map(|loaded| loaded.config)
+        Self::load_from(&Process, Some(name)).map(Loaded::logged)
     }
 
     /// Loads the configuration out of `environment`, for the service called `name` or, without one, for the service

@@ -68,13 +68,13 @@ impl Service {
     /// If two routes of the service conflict.
     pub async fn bind(self) -> Result<Bound> {
         let Self { mut plan, assemble } = self;
-        let (config, surroundings) = configure(&mut plan)?;
+        let config = configure(&mut plan)?;
         let (listener, address) = match plan.listener.take() {
             Some(listener) => listener.into_tokio()?,
             None => listen(SocketAddr::new(config.service.bind, config.service.port)).await?,
         };
         let stop = Stop::new(plan.shutdown.take())?;
-        let state = start(plan, config, surroundings).await?;
+        let state = start(plan, config).await?;
         let router = web::edged(assemble(state.clone()), state.clone());
         Ok(Bound { listener, address, router, state, stop })
     }
@@ -89,8 +89,8 @@ impl Service {
     /// If two routes of the service conflict.
     pub async fn into_router(self) -> Result<(Router, AppState)> {
         let Self { mut plan, assemble } = self;
-        let (config, surroundings) = configure(&mut plan)?;
-        let state = start(plan, config, surroundings).await?;
+        let config = configure(&mut plan)?;
+        let state = start(plan, config).await?;
         Ok((web::edged(assemble(state.clone()), state.clone()), state))
     }
 }
@@ -127,7 +127,7 @@ impl AppState {
     /// [`Error::Config`] with all faults, or [`Error::Start`].
     pub async fn start(config: Config) -> Result<Self> {
         config.validate()?;
-        start(Plan::default(), config, Surroundings::of(&Process)).await
+        start(Plan::default(), config).await
     }
 }
 
@@ -138,26 +138,23 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-fn configure(plan: &mut Plan) -> Result<(Config, Surroundings)> {
+fn configure(plan: &mut Plan) -> Result<Config> {
     let name = plan.name.take();
-    let (config, surroundings, notes) = if let Some(mut config) = plan.config.take() {
-        if let Some(name) = name {
-            config.service.name = name;
-        }
-        config.validate()?;
-        (config, Surroundings::of(&Process), Vec::new())
-    } else {
+    let Some(mut config) = plan.config.take() else {
         let loaded = Config::load_from(&Process, name.as_deref())?;
-        (loaded.config, loaded.surroundings, loaded.notes)
+        logging::install(&loaded.config.service.log_level);
+        return Ok(loaded.logged());
     };
-    logging::install(&config.service.log_level);
-    for note in notes {
-        tracing::info!("{note}");
+    if let Some(name) = name {
+        config.service.name = name;
     }
-    Ok((config, surroundings))
+    config.validate()?;
+    logging::install(&config.service.log_level);
+    Ok(config)
 }
 
-async fn start(plan: Plan, config: Config, surroundings: Surroundings) -> Result<AppState> {
+async fn start(plan: Plan, config: Config) -> Result<AppState> {
+    let surroundings = Surroundings::of(&Process);
     let mut setup = Setup::new(&config.service.name);
     #[cfg(feature = "cache")]
     {
