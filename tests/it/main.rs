@@ -12,6 +12,7 @@ mod support;
 
 mod architecture;
 mod prelude;
+mod readme;
 
 #[cfg(feature = "cache")]
 mod addresses;
