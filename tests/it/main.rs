@@ -5,9 +5,14 @@
 )]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+/// As acton-service's users name it.
+extern crate mainstay as acton_service;
+
 mod support;
 
 mod architecture;
+mod prelude;
+mod readme;
 
 #[cfg(feature = "cache")]
 mod addresses;
@@ -23,6 +28,8 @@ mod faults;
 mod messages;
 #[cfg(feature = "cache")]
 mod outage;
+#[cfg(feature = "cache")]
+mod page;
 #[cfg(feature = "cache")]
 mod readiness;
 #[cfg(feature = "cache")]
