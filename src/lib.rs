@@ -32,6 +32,7 @@
 //! [`config`].
 
 mod recipient;
+mod resources;
 mod service;
 mod state;
 mod versioning;
@@ -48,6 +49,7 @@ pub use cache::Cache;
 pub use cache::{CacheConn, PoolStats};
 pub use config::Config;
 pub use recipient::Recipient;
+pub use resources::Resources;
 pub use service::{Bound, Listener, Service, ServiceBuilder};
 pub use state::AppState;
 pub use versioning::{ApiVersion, VersionedApiBuilder};

@@ -8,7 +8,7 @@ use mainstay_actors::supervision::{Notice, Nursery, Request, ShutdownReport, Sta
 use mainstay_actors::tree::Dependency;
 use mainstay_actors::{AskError, Tree};
 
-use crate::{Cache, Config, Recipient, Result};
+use crate::{Cache, Config, Recipient, Resources, Result};
 
 /// What every handler of a service shares: the way to Redis, to the actors, and to the
 /// configuration.
@@ -22,15 +22,20 @@ pub struct AppState {
 
 struct Inner {
     tree: Tree,
-    config: Config,
+    resources: Resources,
     version: Option<String>,
     is_draining: AtomicBool,
 }
 
 impl AppState {
-    pub(crate) fn new(tree: Tree, config: Config, version: Option<String>) -> Self {
+    pub(crate) fn new(tree: Tree, config: &Arc<Config>, version: Option<String>) -> Self {
         Self {
-            inner: Arc::new(Inner { tree, config, version, is_draining: AtomicBool::new(false) }),
+            inner: Arc::new(Inner {
+                resources: Resources::new(tree.ways(), config),
+                tree,
+                version,
+                is_draining: AtomicBool::new(false),
+            }),
         }
     }
 
@@ -39,48 +44,29 @@ impl AppState {
     /// # Errors
     /// [`Error::FeatureOff`](crate::Error::FeatureOff) in a service that was built without the
     /// feature `cache`.
-    #[cfg(feature = "cache")]
     pub fn cache(&self) -> Result<Cache> {
-        Ok(Cache::new(self.inner.tree.redis()))
-    }
-
-    /// The way to Redis. Answers from memory.
-    ///
-    /// # Errors
-    /// [`Error::FeatureOff`](crate::Error::FeatureOff): this service was built without the feature
-    /// `cache`.
-    #[cfg(not(feature = "cache"))]
-    pub fn cache(&self) -> Result<Cache> {
-        Err(crate::Error::FeatureOff { feature: "cache" })
+        self.inner.resources.cache()
     }
 
     /// The way to the endpoint of the section `[redis.endpoints.<name>]`, also while it is away.
     /// Answers from memory.
     ///
     /// ```
+    /// # #[cfg(feature = "cache")]
+    /// # mod service {
     /// # use mainstay::prelude::*;
     /// async fn attempts(State(state): State<AppState>, Path(user): Path<String>) -> Result<String> {
     ///     let mut conn = state.cache_of("limits")?.get().await?;
     ///     let attempts: u64 = conn.incr(format!("attempts:{user}"), 1).await?;
     ///     Ok(attempts.to_string())
     /// }
+    /// # }
     /// ```
     ///
     /// # Errors
-    /// [`Error::NoEndpoint`](crate::Error::NoEndpoint) with the names that there are.
-    #[cfg(feature = "cache")]
+    /// `Error::NoEndpoint` with the names that there are, and as [`cache`](Self::cache).
     pub fn cache_of(&self, name: &str) -> Result<Cache> {
-        Ok(Cache::new(self.inner.tree.redis_of(name)?))
-    }
-
-    /// The way to a named Redis endpoint. Answers from memory.
-    ///
-    /// # Errors
-    /// [`Error::FeatureOff`](crate::Error::FeatureOff): this service was built without the feature
-    /// `cache`.
-    #[cfg(not(feature = "cache"))]
-    pub fn cache_of(&self, _name: &str) -> Result<Cache> {
-        Err(crate::Error::FeatureOff { feature: "cache" })
+        self.inner.resources.cache_of(name)
     }
 
     /// The same as [`cache`](Self::cache).
@@ -121,7 +107,7 @@ impl AppState {
     /// # Errors
     /// [`AskError::NoTaker`] names the message.
     pub fn recipient<M: 'static>(&self) -> Result<Recipient<M>, AskError> {
-        Ok(Recipient::new(self.inner.tree.recipient()?, self.inner.config.supervision.ask_timeout))
+        Ok(Recipient::new(self.inner.tree.recipient()?, self.config().supervision.ask_timeout))
     }
 
     /// The whole tree of actors as it is now. Answers from memory.
@@ -131,7 +117,7 @@ impl AppState {
 
     /// What the service runs with.
     pub fn config(&self) -> &Config {
-        &self.inner.config
+        self.inner.resources.config()
     }
 
     /// The home of work that a request starts and that outlives it.
@@ -188,7 +174,7 @@ impl AppState {
 impl fmt::Debug for AppState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AppState")
-            .field("service", &self.inner.config.service.name)
+            .field("service", &self.config().service.name)
             .finish_non_exhaustive()
     }
 }

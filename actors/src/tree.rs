@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_supervision::{
-    Actor, Cause, Defaults, Intensity, NoTaker, Notice, Nursery, Recipient, Request, Server,
-    ShutdownReport, StartError as SystemError, Supervisor, System, TreeSnapshot,
+    Actor, BoxError, Cause, Defaults, Intensity, NoTaker, Notice, Nursery, Recipient, Request,
+    Server, ShutdownReport, StartError as SystemError, Supervisor, System, TreeSnapshot,
 };
 
 #[cfg(feature = "embedded")]
@@ -63,12 +63,15 @@ pub struct Setup {
 }
 
 /// Adds one of the service's own actors to its supervisor.
-pub type AddActor = Box<dyn FnOnce(&mut Supervisor) + Send>;
+pub type AddActor = Box<dyn FnOnce(&mut Supervisor, &Ways) -> Result<(), BoxError> + Send>;
 
-/// How to add `actor`, once there is a supervisor to add it to.
-pub fn add_actor<A: Server>(actor: Actor<A>) -> AddActor {
-    Box::new(move |supervisor| {
-        supervisor.actor(actor);
+/// How to add the actor that `make` makes, once there are a supervisor to add it to and ways that it may need.
+pub fn add_actor<A: Server, E: Into<BoxError>>(
+    make: impl FnOnce(&Ways) -> Result<Actor<A>, E> + Send + 'static,
+) -> AddActor {
+    Box::new(move |supervisor, ways| {
+        supervisor.actor(make(ways).map_err(Into::into)?);
+        Ok(())
     })
 }
 
@@ -141,6 +144,9 @@ pub enum StartError {
          redis that runs"
     )]
     EmbeddedNotBuilt,
+    /// One of the service's own actors could not be made.
+    #[error("an actor of the service's own cannot be made")]
+    Actor(#[source] BoxError),
     /// The actors do not fit together, or one did not come up.
     #[error(transparent)]
     Actors(#[from] SystemError),
@@ -170,17 +176,45 @@ pub struct Redis {
     pub subscriptions: Subscriptions,
 }
 
+/// The ways to every Redis endpoint. There are such before any actor is started. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Ways {
+    #[cfg(feature = "cache")]
+    redis: Redis,
+    /// The endpoints beside the default one.
+    #[cfg(feature = "cache")]
+    endpoints: Arc<BTreeMap<String, Redis>>,
+}
+
+#[cfg(feature = "cache")]
+impl Ways {
+    /// Those to the default endpoint. Answers from memory.
+    pub fn redis(&self) -> &Redis {
+        &self.redis
+    }
+
+    /// Those to the endpoint called `name`, one of [`Setup::endpoints`]. Answers from memory.
+    ///
+    /// # Errors
+    /// [`NoEndpoint`] with the names that there are.
+    pub fn redis_of(&self, name: &str) -> Result<&Redis, NoEndpoint> {
+        let known = || self.endpoints.keys().cloned().collect();
+        let missing = || NoEndpoint { name: name.to_owned(), known: known() };
+        self.endpoints.get(name).ok_or_else(missing)
+    }
+
+    fn every_redis(&self) -> impl Iterator<Item = &Redis> {
+        std::iter::once(&self.redis).chain(self.endpoints.values())
+    }
+}
+
 /// The running tree. Cheap to clone; the tree ends with the last clone.
 #[derive(Debug, Clone)]
 pub struct Tree {
     system: System,
     nursery: Nursery,
     ask_timeout: Duration,
-    #[cfg(feature = "cache")]
-    redis: Redis,
-    /// The endpoints beside the default one.
-    #[cfg(feature = "cache")]
-    endpoints: Arc<BTreeMap<String, Redis>>,
+    ways: Ways,
 }
 
 impl Tree {
@@ -193,57 +227,39 @@ impl Tree {
         let mut root = Supervisor::new("mainstay").intensity(intensity).defaults(actors);
 
         #[cfg(feature = "cache")]
-        let (redis, endpoints) = add_redis(&mut root, &setup).await?;
+        let ways = add_redis(&mut root, &setup).await?;
+        #[cfg(not(feature = "cache"))]
+        let ways = Ways {};
         let nursery = Nursery::add_to(&mut root, "nursery", NURSERY_CAPACITY);
         #[cfg(feature = "cache")]
-        add_subscriptions(&mut root, &redis, &endpoints);
+        add_subscriptions(&mut root, &ways);
         // Its giving up is the service's end: what the service itself is made of is broken.
         let mut application =
             Supervisor::new("application").intensity(intensity).defaults(actors).significant();
         for add in setup.application {
-            add(&mut application);
+            add(&mut application, &ways).map_err(StartError::Actor)?;
         }
         root.supervisor(application);
 
         let system = System::start(root).await?;
-        Ok(Self {
-            system,
-            nursery,
-            ask_timeout,
-            #[cfg(feature = "cache")]
-            redis,
-            #[cfg(feature = "cache")]
-            endpoints: Arc::new(endpoints),
-        })
+        Ok(Self { system, nursery, ask_timeout, ways })
     }
 
-    /// The ways to the default endpoint. Answers from memory.
-    #[cfg(feature = "cache")]
-    pub fn redis(&self) -> &Redis {
-        &self.redis
-    }
-
-    /// The ways to the endpoint called `name`, one of [`Setup::endpoints`]. Answers from memory.
-    ///
-    /// # Errors
-    /// [`NoEndpoint`] with the names that there are.
-    #[cfg(feature = "cache")]
-    pub fn redis_of(&self, name: &str) -> Result<&Redis, NoEndpoint> {
-        let known = || self.endpoints.keys().cloned().collect();
-        let missing = || NoEndpoint { name: name.to_owned(), known: known() };
-        self.endpoints.get(name).ok_or_else(missing)
+    /// The ways to every Redis endpoint. Answers from memory.
+    pub fn ways(&self) -> &Ways {
+        &self.ways
     }
 
     /// The way to what the default endpoint keeps. Answers from memory.
     #[cfg(feature = "cache")]
     pub fn cache(&self) -> Cache {
-        self.redis.cache.clone()
+        self.ways.redis.cache.clone()
     }
 
     /// The way to what others publish at the default endpoint. Answers from memory.
     #[cfg(feature = "cache")]
     pub fn subscriptions(&self) -> &Subscriptions {
-        &self.redis.subscriptions
+        &self.ways.redis.subscriptions
     }
 
     /// Whoever takes messages of type `M`. Answers from memory.
@@ -277,7 +293,7 @@ impl Tree {
     pub fn dependencies(&self) -> Vec<Dependency> {
         #[cfg(feature = "cache")]
         {
-            self.every_redis().map(|redis| dependency(redis.cache.endpoint())).collect()
+            self.ways.every_redis().map(|redis| dependency(redis.cache.endpoint())).collect()
         }
         #[cfg(not(feature = "cache"))]
         Vec::new()
@@ -307,29 +323,20 @@ impl Tree {
     /// Ends every actor in reverse start order within `budget`.
     pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
         #[cfg(feature = "cache")]
-        self.every_redis().for_each(|redis| redis.subscriptions.close());
+        self.ways.every_redis().for_each(|redis| redis.subscriptions.close());
         let report = self.system.shutdown(budget).await;
         // An actor that fell for good, or was cut off, has ended nothing.
         #[cfg(feature = "cache")]
-        for redis in self.every_redis() {
+        for redis in self.ways.every_redis() {
             redis.subscriptions.end();
             redis.cache.close();
         }
         report
     }
-
-    #[cfg(feature = "cache")]
-    fn every_redis(&self) -> impl Iterator<Item = &Redis> {
-        std::iter::once(&self.redis).chain(self.endpoints.values())
-    }
 }
 
-/// The ways to the default endpoint, and to the others by their names.
 #[cfg(feature = "cache")]
-async fn add_redis(
-    root: &mut Supervisor,
-    setup: &Setup,
-) -> Result<(Redis, BTreeMap<String, Redis>), StartError> {
+async fn add_redis(root: &mut Supervisor, setup: &Setup) -> Result<Ways, StartError> {
     let given = setup.endpoints.len();
     if given > MOST_ENDPOINTS {
         let wanted = format!("at most {MOST_ENDPOINTS}");
@@ -350,7 +357,7 @@ async fn add_redis(
         let redis = add_endpoint(root, setup, Some(name), config, &gate).await.map_err(wrong)?;
         endpoints.insert(name.clone(), redis);
     }
-    Ok((redis, endpoints))
+    Ok(Ways { redis, endpoints: Arc::new(endpoints) })
 }
 
 /// What belongs to one endpoint, the default one where it has no `name`. Only the actors of that one take messages by
@@ -391,9 +398,9 @@ async fn add_endpoint(
 }
 
 #[cfg(feature = "cache")]
-fn add_subscriptions(root: &mut Supervisor, redis: &Redis, endpoints: &BTreeMap<String, Redis>) {
-    let default = ("subscriptions".to_owned(), redis);
-    let named = endpoints.iter().map(|(name, redis)| (format!("subscriptions:{name}"), redis));
+fn add_subscriptions(root: &mut Supervisor, ways: &Ways) {
+    let default = ("subscriptions".to_owned(), &ways.redis);
+    let named = ways.endpoints.iter().map(|(name, redis)| (format!("subscriptions:{name}"), redis));
     for (id, redis) in std::iter::once(default).chain(named) {
         let followed = redis.subscriptions.followed();
         root.actor(Actor::new(id, move || subscriptions::Keeper::new(&followed)));

@@ -8,7 +8,7 @@ use mainstay_actors::tree::add_actor;
 
 use super::listener::Listener;
 use super::run::{Plan, Service};
-use crate::{AppState, Config};
+use crate::{AppState, Config, Resources, Result};
 
 /// Describes a service: its routes, its state, what they are wrapped in, its actors. The order of
 /// the calls makes no difference, except that `with_middleware` called later wraps what was called
@@ -115,8 +115,46 @@ impl<S: Clone + Send + Sync + 'static> ServiceBuilder<S> {
 
     /// Adds an actor of the service's own, supervised under `application`.
     #[must_use]
-    pub fn with_actor<A: Server>(mut self, actor: Actor<A>) -> Self {
-        self.plan.actors.push(add_actor(actor));
+    pub fn with_actor<A: Server>(self, actor: Actor<A>) -> Self {
+        self.with_actor_using(|_| Ok(actor))
+    }
+
+    /// Adds an actor that needs Redis or the configuration: `make` is called once, before any actor
+    /// is started.
+    ///
+    /// ```
+    /// # #[cfg(feature = "cache")]
+    /// # mod service {
+    /// # use mainstay::actor::{Actor, BoxError, Cx, Server};
+    /// # use mainstay::prelude::*;
+    /// struct Reads {
+    ///     cache: mainstay::Cache,
+    /// }
+    /// # impl Server for Reads {
+    /// #     type Message = ();
+    /// #     type State = ();
+    /// #     async fn init(&self, _: &Cx<()>) -> Result<(), BoxError> { Ok(()) }
+    /// #     async fn handle(&self, _: &Cx<()>, (): (), (): &mut ()) -> Result<(), BoxError> { Ok(()) }
+    /// # }
+    ///
+    /// # fn service() -> ServiceBuilder {
+    /// ServiceBuilder::new().with_actor_using(|resources| {
+    ///     let cache = resources.cache()?;
+    ///     Ok(Actor::new("reads", move || Reads { cache: cache.clone() }))
+    /// })
+    /// # }
+    /// # }
+    /// ```
+    ///
+    /// An error of `make` comes out of [`Service::bind`].
+    #[must_use]
+    pub fn with_actor_using<A: Server>(
+        mut self,
+        make: impl FnOnce(&Resources) -> Result<Actor<A>> + Send + 'static,
+    ) -> Self {
+        self.plan
+            .actors
+            .push(Box::new(|config| add_actor(move |ways| make(&Resources::new(ways, &config)))));
         self
     }
 

@@ -25,13 +25,15 @@ pub struct Service {
 
 type Assemble = Box<dyn FnOnce(AppState) -> Router + Send>;
 
+type MakeActor = Box<dyn FnOnce(Arc<Config>) -> AddActor + Send>;
+
 /// What a service is besides its routes.
 #[derive(Default)]
 pub(super) struct Plan {
     pub(super) name: Option<String>,
     pub(super) version: Option<String>,
     pub(super) config: Option<Config>,
-    pub(super) actors: Vec<AddActor>,
+    pub(super) actors: Vec<MakeActor>,
     pub(super) listener: Option<Listener>,
     pub(super) shutdown: Option<BoxFuture<'static, ()>>,
 }
@@ -166,9 +168,11 @@ async fn start(plan: Plan, config: Config) -> Result<AppState> {
     }
     setup.temp_dir = surroundings.temporary_directory;
     setup.limits = limits(&config.supervision);
-    setup.application = plan.actors;
+    let config = Arc::new(config);
+    let add = |make: MakeActor| make(Arc::clone(&config));
+    setup.application = plan.actors.into_iter().map(add).collect();
     let tree = Tree::start(setup).await?;
-    Ok(AppState::new(tree, config, plan.version))
+    Ok(AppState::new(tree, &config, plan.version))
 }
 
 fn limits(config: &supervision::Config) -> Limits {

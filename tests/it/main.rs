@@ -29,6 +29,8 @@ mod messages;
 #[cfg(feature = "cache")]
 mod outage;
 #[cfg(feature = "cache")]
+mod own_actors;
+#[cfg(feature = "cache")]
 mod page;
 #[cfg(feature = "cache")]
 mod readiness;
