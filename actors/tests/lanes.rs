@@ -706,3 +706,16 @@ async fn a_transaction_whose_end_is_refused_did_nothing_and_says_why() {
     assert_eq!(Error::from(error), Error::Server { code: "NOPERM".into() });
     assert_eq!(conn.get::<_, Option<u32>>("n").await, Ok(None));
 }
+
+#[tokio::test]
+async fn a_transaction_whose_begin_is_refused_is_done_command_by_command_and_unknown() {
+    let server = Server::start(&[]).await;
+    let (endpoint, _keeper) = lanes(&server, patient()).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let _: () = server.ask(&["ACL", "SETUSER", "default", "-multi"]).await;
+    let mut pipeline = redis::pipe();
+    let error = pipeline.atomic().incr("n", 1).exec_async(&mut *conn).await.unwrap_err();
+    assert_eq!(Error::from(error).outcome(), Outcome::OutcomeUnknown);
+    let n: u32 = server.ask(&["GET", "n"]).await;
+    assert_eq!(n, 1, "it was done");
+}

@@ -65,7 +65,8 @@ pub enum Error {
         code: Box<str>,
     },
     /// The server refused a command of a pipeline with an answer that says "not now" or "not you", and may have carried
-    /// out any other, whatever stands before or after it. The pipeline must not be sent again as it is.
+    /// out any other, whatever stands before or after it. The pipeline must not be sent again as it is. The same where
+    /// it refused `MULTI` alone, so that the commands of an `atomic()` one were carried out each for itself.
     #[error(
         "redis refused a command of a pipeline with {code} and may have carried out the others"
     )]
@@ -213,7 +214,7 @@ impl Error {
             Outcome::Deadline | Outcome::OutcomeUnknown | Outcome::Bug => false,
         };
         // A connection that is not let in is refused everything.
-        let is_shut_out = matches!(cause, Some(Cause::Auth | Cause::Denied)) && place == 0;
+        let is_shut_out = matches!(cause, Some(Cause::Auth | Cause::Denied)) && !is_amid(place);
         if says_that_nothing_was_done && !is_shut_out && leaves_others(error) {
             return Some(Self::Partial { code: code.into() });
         }
@@ -226,10 +227,27 @@ impl Error {
 fn leaves_others(error: &RedisError) -> bool {
     match ServerError::try_from(error.clone()) {
         Ok(_) => false,
-        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ExecAbort) => false,
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ExecAbort) => {
+            refused_multi(&error)
+        }
         Err(error) => error.into_server_errors().is_some(),
     }
 }
+
+/// Whether the server refused `MULTI`, so that it took what followed for commands like any other, and still watches
+/// what it watched.
+pub(super) fn refused_multi(error: &RedisError) -> bool {
+    let errors = error.clone().into_server_errors();
+    errors.is_some_and(|errors| errors.iter().any(|(place, _)| *place == MULTI))
+}
+
+fn is_amid(place: usize) -> bool {
+    place != 0 && place != MULTI
+}
+
+/// Where the redis crate counts `MULTI` in a transaction: before the first command, which is 0 (1.8.1; where overflow
+/// is checked it panics instead, and the connection is lost).
+const MULTI: usize = 0_usize.wrapping_sub(1);
 
 /// A script may answer with any text; only what looks like a code is one.
 fn presentable(code: &str) -> &str {
