@@ -277,6 +277,18 @@ impl Endpoint {
         self.read_only.notified().await;
     }
 
+    /// Whether a lane serves that has been answered within the last two seconds. Answers from memory.
+    pub(crate) fn is_answered_on_a_lane(&self) -> bool {
+        self.lanes.any(Lane::is_answered)
+    }
+
+    /// Whether anyone has a connection: a lane that serves, or a lease. One that was replaced serves nobody who comes, and
+    /// one that is idle may be dead. Answers from memory.
+    pub(crate) fn has_users(&self) -> bool {
+        let is_leased = || self.current.load().as_ref().is_some_and(|now| now.leased() > 0);
+        self.lanes.any(Lane::is_serving) || is_leased()
+    }
+
     pub(super) fn saw_large_value(&self) {
         if self.large_values.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(
@@ -388,11 +400,12 @@ impl Endpoint {
             else {
                 continue;
             };
-            match ping(&mut line.wire, config.command_timeout).await {
+            let found = ping(&mut line.wire, config.command_timeout).await;
+            match found {
                 Ok(()) | Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down) => {
                     self.connector.trouble().answered();
                     let lifetime = jittered(config.recycle_timeout, fastrand::f64());
-                    return Lane::new(line, lifecycle, lifetime);
+                    return Lane::new(line, lifecycle, lifetime, found.err());
                 }
                 Err(cause) => self.connector.trouble().failed(cause, Failure::Unanswered),
             }
