@@ -135,8 +135,13 @@ impl Connector {
     // redis R4, R5
     pub(super) async fn connect_probe(&self) -> Result<Line, Cause> {
         self.pace().await?;
-        let place = self.places.of(Purpose::Probe).take().await;
+        let place = self.place(Purpose::Probe).await?;
         self.connect_once(Purpose::Probe, place).await
+    }
+
+    /// A place for an attempt that nobody repeats by itself: whoever asks for it does something else meanwhile.
+    pub(super) async fn place(&self, purpose: Purpose) -> Result<Place, Cause> {
+        self.places.of(purpose).take_within(self.config.connect_timeout).await
     }
 
     /// Waits for the turn of an attempt that is for no lease; fails at once while none is due.

@@ -189,7 +189,8 @@ impl Endpoint {
     /// it answers from memory with that failure.
     ///
     /// # Errors
-    /// The cause, at most `connect_timeout` after its turn, which comes within 100 ms for each attempt before it.
+    /// The cause, at most `connect_timeout` after its turn, which comes within 100 ms for each attempt before it, and
+    /// as much later while every place for such a connection is taken.
     pub async fn probe_connection(&self) -> Result<Probe, Cause> {
         let line = self.connector.connect_probe().await?;
         Ok(Probe::new(line, &self.connector))
