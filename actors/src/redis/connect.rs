@@ -19,6 +19,7 @@ use super::error::Error;
 use super::file;
 use super::gate::ConnectGate;
 use super::lack::{Lack, Lacks, is_refusal};
+use super::lane::Load;
 use super::place::{Place, Places, Purpose};
 use super::request::Batch;
 use super::script::Scripts;
@@ -158,9 +159,13 @@ impl Connector {
 
     /// Waits for the turn of one whose connection was lost, so that many that are lost at once do not come back at once.
     // redis R4
-    pub(super) async fn wait_turn(&self) {
-        // One at a time: a row of moments taken in advance would hold up the first attempt that can succeed.
-        let _turn = self.turn.acquire().await.ok();
+    pub(super) async fn wait_turn(&self, load: Load) {
+        // One at a time: a row of moments taken in advance would hold up the first attempt that can succeed. The lane
+        // for large values stands in no row behind the others, which cannot serve for it.
+        let _turn = match load {
+            Load::Ordinary => self.turn.acquire().await.ok(),
+            Load::Bulk => None,
+        };
         if !self.trouble.is_there() {
             self.gate.pace().await;
         }

@@ -369,7 +369,7 @@ impl Endpoint {
         let loss = lane.watch(limit, &self.health).await;
         if loss.is_sudden() {
             give_up(loss);
-            self.connector.wait_turn().await;
+            self.connector.wait_turn(load).await;
             return (self.connect_lane(load).await, loss);
         }
         // It is still in use for as long as there is no other, so it may still fail.
