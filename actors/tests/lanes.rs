@@ -718,4 +718,22 @@ async fn a_transaction_whose_begin_is_refused_is_done_command_by_command_and_unk
     assert_eq!(Error::from(error).outcome(), Outcome::OutcomeUnknown);
     let n: u32 = server.ask(&["GET", "n"]).await;
     assert_eq!(n, 1, "it was done");
+
+    let mut conn = endpoint.lease().await.unwrap();
+    let result: Result<(), Error> = conn
+        .transaction("n", |tx| {
+            Box::pin(async move {
+                tx.queue().incr("n", 1);
+                tx.commit().await
+            })
+        })
+        .await;
+    assert_eq!(result.unwrap_err().outcome(), Outcome::OutcomeUnknown);
+    drop(conn);
+    eventually("nothing is watched any more", async || {
+        let clients: String = server.ask(&["CLIENT", "LIST"]).await;
+        let was_released = |line: &str| !line.contains(":lease:") || line.contains("cmd=unwatch");
+        clients.lines().all(was_released)
+    })
+    .await;
 }
