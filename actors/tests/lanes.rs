@@ -662,3 +662,78 @@ async fn a_lane_that_nobody_uses_speaks_for_its_server_too() {
     let mark = endpoint.health().mark();
     eventually("a heartbeat was answered", async || endpoint.health().succeeded_since(mark)).await;
 }
+
+// redis R10
+#[tokio::test]
+async fn a_pipeline_whose_first_command_is_refused_may_have_done_the_others() {
+    let server = Server::start(&[]).await;
+    let (endpoint, _keeper) = lanes(&server, patient()).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let _: () = conn.rpush("jobs", "first").await.unwrap();
+    let _: () = server.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let mut pipeline = redis::pipe();
+    pipeline.rpush("taken", "first").lpop("jobs", None);
+    let error = Error::from(pipeline.exec_async(&mut *conn).await.unwrap_err());
+    assert_eq!(error, Error::Partial { code: "OOM".into() });
+    assert_eq!(error.outcome(), Outcome::OutcomeUnknown);
+    assert_eq!(conn.llen::<_, usize>("jobs").await, Ok(0), "it was done");
+
+    let alone = conn.rpush::<_, _, ()>("taken", "first").await.unwrap_err();
+    assert!(matches!(Error::from(alone).outcome(), Outcome::Overloaded { .. }));
+}
+
+// redis R10
+#[tokio::test]
+async fn a_pipeline_that_a_replica_refuses_may_have_published_already() {
+    let server = Server::start(&["--replicaof", "127.0.0.1", "1"]).await;
+    let (endpoint, _keeper) = lanes(&server, patient()).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let mut pipeline = redis::pipe();
+    pipeline.set("key", 1).publish("news", 1);
+    let error = Error::from(pipeline.exec_async(&mut *conn).await.unwrap_err());
+    assert_eq!(error, Error::Partial { code: "READONLY".into() });
+    assert_eq!(calls(&server, "publish").await, 1);
+}
+
+#[tokio::test]
+async fn a_transaction_whose_end_is_refused_did_nothing_and_says_why() {
+    let server = Server::start(&[]).await;
+    let (endpoint, _keeper) = lanes(&server, patient()).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let _: () = server.ask(&["ACL", "SETUSER", "default", "-exec"]).await;
+    let mut pipeline = redis::pipe();
+    let error = pipeline.atomic().incr("n", 1).exec_async(&mut *conn).await.unwrap_err();
+    assert_eq!(Error::from(error), Error::Server { code: "NOPERM".into() });
+    assert_eq!(conn.get::<_, Option<u32>>("n").await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_transaction_whose_begin_is_refused_is_done_command_by_command_and_unknown() {
+    let server = Server::start(&[]).await;
+    let (endpoint, _keeper) = lanes(&server, patient()).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let _: () = server.ask(&["ACL", "SETUSER", "default", "-multi"]).await;
+    let mut pipeline = redis::pipe();
+    let error = pipeline.atomic().incr("n", 1).exec_async(&mut *conn).await.unwrap_err();
+    assert_eq!(Error::from(error).outcome(), Outcome::OutcomeUnknown);
+    let n: u32 = server.ask(&["GET", "n"]).await;
+    assert_eq!(n, 1, "it was done");
+
+    let mut conn = endpoint.lease().await.unwrap();
+    let result: Result<(), Error> = conn
+        .transaction("n", |tx| {
+            Box::pin(async move {
+                tx.queue().incr("n", 1);
+                tx.commit().await
+            })
+        })
+        .await;
+    assert_eq!(result.unwrap_err().outcome(), Outcome::OutcomeUnknown);
+    drop(conn);
+    eventually("nothing is watched any more", async || {
+        let clients: String = server.ask(&["CLIENT", "LIST"]).await;
+        let was_released = |line: &str| !line.contains(":lease:") || line.contains("cmd=unwatch");
+        clients.lines().all(was_released)
+    })
+    .await;
+}

@@ -6,10 +6,11 @@
 )]
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_actors::deadline;
-use mainstay_actors::redis::{CacheConn, Cause, Config, Error, Reason};
+use mainstay_actors::redis::{CacheConn, Cause, Config, Endpoint, Error, Reason};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -95,6 +96,25 @@ async fn many_lanes_that_are_lost_at_once_do_not_hold_up_the_first_to_come_back(
     while !is_answered(endpoint.connection().await).await {
         assert!(listening.elapsed() < Duration::from_secs(2), "no lane came back");
     }
+}
+
+// redis R4
+#[tokio::test]
+async fn the_lane_for_large_values_does_not_come_back_after_all_others() {
+    let server = Server::start(&[]).await;
+    let config = Config { lanes: Some(64), command_timeout: SOON, ..Config::default() };
+    let (endpoint, _keeper) = lanes(&server, config).await;
+    let _: u32 = server.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    eventually("the lanes are lost", async || endpoint.status().lanes < 32).await;
+
+    let lost = Instant::now();
+    while !is_answered(bulk(&endpoint).await).await {
+        assert!(lost.elapsed() < Duration::from_secs(2), "it did not come back");
+    }
+}
+
+async fn bulk(endpoint: &Arc<Endpoint>) -> Result<CacheConn, Error> {
+    endpoint.connection().await?.bulk().await
 }
 
 // redis R12

@@ -130,6 +130,72 @@ async fn a_server_that_takes_no_more_connections_is_not_healthy_for_those_it_has
     eventually("it is healthy again", async || is_healthy(&tree).then_some(())).await;
 }
 
+/// The number that the server has given to a connection of that name.
+fn id_of(clients: &str, name: &str) -> Option<String> {
+    let line = clients.lines().find(|line| line.contains(name))?;
+    Some(line.strip_prefix("id=")?.split(' ').next()?.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_serve_on_while_a_full_server_has_no_room_for_the_probe() {
+    let server = support::Server::start(&[]).await;
+    let probe_interval = Duration::from_millis(50);
+    let tree = at(server.url(), |redis| redis.probe_interval = probe_interval).await;
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut control = client.get_multiplexed_async_connection().await.unwrap();
+    let full = ["SET", "maxclients", "1"];
+    let () = redis::cmd("CONFIG").arg(&full).query_async(&mut control).await.unwrap();
+    let clients: String = redis::cmd("CLIENT").arg("LIST").query_async(&mut control).await.unwrap();
+    let probe = id_of(&clients, ":probe:").unwrap();
+    let () =
+        redis::cmd("CLIENT").arg(&["KILL", "ID", &probe]).query_async(&mut control).await.unwrap();
+    eventually("it is not healthy", async || (!is_healthy(&tree)).then_some(())).await;
+
+    // Nobody sends a command in the first half, so that lanes are heard of once a second.
+    let begun = Instant::now();
+    while begun.elapsed() < 60 * probe_interval {
+        let report = tree.ask(GetHealth).await.unwrap();
+        assert!(!report.breaker_open, "after {:?}: {report:?}", begun.elapsed());
+        if begun.elapsed() > 30 * probe_interval {
+            assert!(set_works(&tree).await.is_some(), "after {:?}", begun.elapsed());
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!is_healthy(&tree), "it was full all the while");
+
+    server.freeze();
+    let open = async || tree.ask(GetHealth).await.unwrap().breaker_open.then_some(());
+    eventually("the breaker opens once no lane is answered", open).await;
+    server.thaw();
+    let roomy = ["SET", "maxclients", "100"];
+    let () = redis::cmd("CONFIG").arg(&roomy).query_async(&mut control).await.unwrap();
+    eventually("a value is stored again", async || set_works(&tree).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_that_leaves_us_the_probe_alone_is_not_waited_for() {
+    let server = support::Server::start(&[]).await;
+    let tree = at(server.url(), |_| ()).await;
+    let mut pinned = tree.cache().get().await.unwrap();
+    pinned.pin().await.unwrap();
+    drop(pinned);
+    assert_eq!(tree.cache().status().size, 1, "it is idle");
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut control = client.get_multiplexed_async_connection().await.unwrap();
+    let full = ["SET", "maxclients", "1"];
+    let () = redis::cmd("CONFIG").arg(&full).query_async(&mut control).await.unwrap();
+    for name in [":lane:", ":bulk:", ":lease:"] {
+        let clients: String =
+            redis::cmd("CLIENT").arg("LIST").query_async(&mut control).await.unwrap();
+        for client in clients.lines().filter(|line| line.contains(name)) {
+            let kill = ["KILL", "ID", &id_of(client, name).unwrap()];
+            let () = redis::cmd("CLIENT").arg(&kill).query_async(&mut control).await.unwrap();
+        }
+    }
+    let open = async || tree.ask(GetHealth).await.unwrap().breaker_open.then_some(());
+    eventually("the breaker opens", open).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_was_changed_shows_before_anyone_needs_a_connection() {
     let server = support::Server::start(&["--requirepass", "one"]).await;

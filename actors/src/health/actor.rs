@@ -4,8 +4,8 @@ use std::time::Duration;
 use mainstay_supervision::{BoxError, Cx, Server};
 use tokio::time::Instant;
 
-use super::message::{Connection, Message, Probed, Report};
-use super::state::{Beat, Decision, State, Transition};
+use super::message::{Connection, Message, Miss, Probed, Report};
+use super::state::{Beat, Decision, Signs, State, Transition};
 use crate::redis::{Cause, Endpoint, Mark, Verdict};
 
 /// Watches over one endpoint.
@@ -32,11 +32,21 @@ impl Monitor {
     }
 
     fn tick(&self, cx: &Cx<Message>, watch: &mut Watch) {
-        let vetoed = self.endpoint.health().succeeded_since(watch.sent);
-        match watch.state.tick(Instant::now(), vetoed) {
+        let signs = self.signs(watch);
+        if let Some(verdict) = watch.state.reconsidered(signs) {
+            self.publish(cx, verdict);
+        }
+        match watch.state.tick(Instant::now(), signs) {
             Beat::Probe => self.probe(cx, watch),
             Beat::Renew(verdict) => self.publish(cx, verdict),
             Beat::Wait => {}
+        }
+    }
+
+    fn signs(&self, watch: &Watch) -> Signs {
+        Signs {
+            since_probe: self.endpoint.health().succeeded_since(watch.sent),
+            on_a_lane: self.endpoint.is_answered_on_a_lane(),
         }
     }
 
@@ -94,9 +104,9 @@ impl Server for Monitor {
             Message::Tick => self.tick(cx, watch),
             Message::Probed(Probed { connection, found }) => {
                 watch.connection = connection;
-                let vetoed = self.endpoint.health().succeeded_since(watch.sent);
+                let signs = self.signs(watch);
                 let Decision { verdict, again, transition, replies } =
-                    watch.state.probed(now, found, vetoed);
+                    watch.state.probed(now, found, signs);
                 self.publish(cx, verdict);
                 for reply in replies {
                     reply.send(watch.state.report(now));
@@ -125,13 +135,12 @@ async fn probe(endpoint: Arc<Endpoint>, connection: Option<Connection>) -> Probe
 }
 
 /// The connection, if it may be used again, and how long its answer took.
-type Asked = (Option<Connection>, Result<Duration, Cause>);
+type Asked = (Option<Connection>, Result<Duration, Miss>);
 
 async fn asked_both(endpoint: &Endpoint, connection: Connection) -> Asked {
     let (connection, found) = pinged(connection).await;
     let Some(connection) = connection else { return (None, found) };
-    let open = endpoint.status();
-    if open.size + open.lanes > 0 {
+    if endpoint.has_users() {
         // What follows may fail and still must not cut off those who have a connection: theirs is as good as this one.
         endpoint.health().succeeded();
     }
@@ -151,13 +160,14 @@ async fn asked_both(endpoint: &Endpoint, connection: Connection) -> Asked {
 async fn connected(endpoint: &Endpoint) -> Asked {
     match endpoint.probe_connection().await {
         Ok(probe) => pinged(Connection { probe, born: Instant::now() }).await,
-        Err(cause) => (None, Err(cause)),
+        Err(cause) => (None, Err(Miss::Unconnected(cause))),
     }
 }
 
 async fn pinged(mut connection: Connection) -> Asked {
     match connection.probe.ping().await {
         Ok(latency) => (Some(connection), Ok(latency)),
-        Err(cause) => (None, Err(cause)),
+        Err(Cause::Closed) => (None, Err(Miss::Unconnected(Cause::Closed))),
+        Err(cause) => (None, Err(Miss::Unanswered(cause))),
     }
 }

@@ -67,7 +67,24 @@ pub(crate) enum Message {
 pub(crate) struct Probed {
     /// The connection, if it may be used again.
     pub(crate) connection: Option<Connection>,
-    pub(crate) found: Result<Duration, Cause>,
+    pub(crate) found: Result<Duration, Miss>,
+}
+
+/// How a probe failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Miss {
+    /// It had no connection: one could not be made, or was closed. Others may have theirs.
+    Unconnected(Cause),
+    /// It had one, and no answer, or one that says "not now".
+    Unanswered(Cause),
+}
+
+impl Miss {
+    pub(crate) fn cause(self) -> Cause {
+        match self {
+            Self::Unconnected(cause) | Self::Unanswered(cause) => cause,
+        }
+    }
 }
 
 /// The monitor's own connection.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use mainstay_supervision::Reply;
 use tokio::time::Instant;
 
-use super::message::Report;
+use super::message::{Miss, Report};
 use crate::redis::{Breaker, Cause, Verdict};
 
 /// How long a caller whom the breaker refused should wait.
@@ -19,6 +19,8 @@ pub(crate) struct State {
     probe_timeout: Duration,
     /// Failed probes since one was answered.
     failures: u32,
+    /// Whether a connection that stood was not answered in this row of failures, and nobody has been since.
+    is_unanswered: bool,
     /// Whether any probe has ended.
     knows: bool,
     /// When the probe under way was sent.
@@ -27,6 +29,15 @@ pub(crate) struct State {
     waiting: Vec<Reply<Report>>,
     /// Who asked while a probe was under way: that one was sent too early for them.
     waiting_for_next: Vec<Reply<Report>>,
+}
+
+/// What speaks against an open breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Signs {
+    /// The server has answered someone since the last probe was sent.
+    pub(crate) since_probe: bool,
+    /// A lane serves that has been answered lately.
+    pub(crate) on_a_lane: bool,
 }
 
 /// What follows from a tick.
@@ -68,6 +79,7 @@ impl State {
         let is_open = matches!(verdict.breaker, Breaker::Open { .. });
         Self {
             failures: if is_open { FAILURES_TO_OPEN } else { 0 },
+            is_unanswered: is_open,
             knows: verdict.healthy || verdict.cause.is_some(),
             verdict,
             probe_timeout,
@@ -97,9 +109,9 @@ impl State {
 
     /// It is time for a probe. Where one is still under way an outage that was known before it goes on: the verdict is
     /// renewed, so that it does not grow old while connecting takes its time, and a repetition that takes longer than
-    /// a probe may has failed for the breaker already. `vetoed` says that the server has answered someone since the
-    /// probe under way was sent.
-    pub(crate) fn tick(&mut self, now: Instant, vetoed: bool) -> Beat {
+    /// a probe may has failed for the breaker already.
+    pub(crate) fn tick(&mut self, now: Instant, signs: Signs) -> Beat {
+        let vetoed = self.vetoed(signs);
         let Some(sent) = self.probing_since else {
             self.probing_since = Some(now);
             return Beat::Probe;
@@ -119,12 +131,22 @@ impl State {
         Beat::Renew(self.verdict.clone())
     }
 
-    /// A probe has ended. `vetoed` says that the server has answered someone since it was sent.
+    /// Closes an open breaker where others are answered. Returns the verdict if that changed it.
+    pub(crate) fn reconsidered(&mut self, signs: Signs) -> Option<Verdict> {
+        let is_open = matches!(self.verdict.breaker, Breaker::Open { .. });
+        if !(self.vetoed(signs) && is_open) {
+            return None;
+        }
+        self.verdict.breaker = Breaker::Closed;
+        Some(self.verdict.clone())
+    }
+
+    /// A probe has ended.
     pub(crate) fn probed(
         &mut self,
         now: Instant,
-        found: Result<Duration, Cause>,
-        vetoed: bool,
+        found: Result<Duration, Miss>,
+        signs: Signs,
     ) -> Decision {
         let was = self.verdict.clone();
         let was_known = std::mem::replace(&mut self.knows, true);
@@ -132,6 +154,7 @@ impl State {
         let (verdict, transition) = match found {
             Ok(latency) => {
                 self.failures = 0;
+                self.is_unanswered = false;
                 let verdict = Verdict {
                     healthy: true,
                     cause: None,
@@ -145,9 +168,15 @@ impl State {
                 let news = if was_known { regained } else { Transition::Reached };
                 (verdict, (!was.healthy).then_some(news))
             }
-            Err(cause) => {
+            Err(miss) => {
                 self.failures = self.failures.saturating_add(1);
+                // What was answered while this probe was not says nothing of the time after.
+                let was_answered = self.vetoed(signs);
+                self.is_unanswered |= matches!(miss, Miss::Unanswered(_));
+                let vetoed = was_answered && (signs.since_probe || !self.is_unanswered);
+                let cause = miss.cause();
                 let breaker = match was.breaker {
+                    Breaker::Open { .. } if vetoed => Breaker::Closed,
                     Breaker::Open { since, retry_after, .. } => {
                         Breaker::Open { cause, since, retry_after }
                     }
@@ -181,6 +210,13 @@ impl State {
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len() + self.waiting_for_next.len()
+    }
+
+    /// Whether the breaker must not be open. Where only connecting fails it need not be long ago that a lane was
+    /// answered: an idle one is asked once a second, and those who ride on it have what the probe cannot get.
+    fn vetoed(&mut self, signs: Signs) -> bool {
+        self.is_unanswered &= !signs.since_probe;
+        signs.since_probe || (signs.on_a_lane && !self.is_unanswered)
     }
 
     fn is_probing(&self) -> bool {

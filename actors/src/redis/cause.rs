@@ -1,6 +1,6 @@
 use std::io;
 
-use ::redis::{ErrorKind, RedisError, ServerErrorKind};
+use ::redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
 
 use super::error::{Error, io_error, typed};
 
@@ -149,7 +149,7 @@ impl Cause {
     /// to one of the commands before.
     pub(super) fn of_answer(error: &RedisError) -> Option<Self> {
         match error.clone().into_server_errors() {
-            Some(errors) => errors.iter().find_map(|(_, error)| Self::of_code(error.code())),
+            Some(errors) => errors.iter().find_map(|(_, error)| Self::of_code(code_of(error))),
             None => error.code().and_then(Self::of_code),
         }
     }
@@ -185,3 +185,15 @@ impl Cause {
         }
     }
 }
+
+/// The first word of a server's error. Where `EXEC` itself was refused that is the reason for which.
+pub(super) fn code_of(error: &ServerError) -> &str {
+    let reason = error.details().and_then(|details| details.strip_prefix(DISCARDED));
+    match reason.and_then(|reason| reason.split_whitespace().next()) {
+        Some(code) if error.code() == "EXECABORT" => code.trim_start_matches('-'),
+        _ => error.code(),
+    }
+}
+
+/// What Redis says of a transaction before it says why (`multi.c`).
+const DISCARDED: &str = "Transaction discarded because of: ";

@@ -19,6 +19,7 @@ use super::error::Error;
 use super::file;
 use super::gate::ConnectGate;
 use super::lack::{Lack, Lacks, is_refusal};
+use super::lane::Load;
 use super::place::{Place, Places, Purpose};
 use super::request::Batch;
 use super::script::Scripts;
@@ -135,8 +136,13 @@ impl Connector {
     // redis R4, R5
     pub(super) async fn connect_probe(&self) -> Result<Line, Cause> {
         self.pace().await?;
-        let place = self.places.of(Purpose::Probe).take().await;
+        let place = self.place(Purpose::Probe).await?;
         self.connect_once(Purpose::Probe, place).await
+    }
+
+    /// A place for an attempt that nobody repeats by itself: whoever asks for it does something else meanwhile.
+    pub(super) async fn place(&self, purpose: Purpose) -> Result<Place, Cause> {
+        self.places.of(purpose).take_within(self.config.connect_timeout).await
     }
 
     /// Waits for the turn of an attempt that is for no lease; fails at once while none is due.
@@ -153,9 +159,13 @@ impl Connector {
 
     /// Waits for the turn of one whose connection was lost, so that many that are lost at once do not come back at once.
     // redis R4
-    pub(super) async fn wait_turn(&self) {
-        // One at a time: a row of moments taken in advance would hold up the first attempt that can succeed.
-        let _turn = self.turn.acquire().await.ok();
+    pub(super) async fn wait_turn(&self, load: Load) {
+        // One at a time: a row of moments taken in advance would hold up the first attempt that can succeed. The lane
+        // for large values stands in no row behind the others, which cannot serve for it.
+        let _turn = match load {
+            Load::Ordinary => self.turn.acquire().await.ok(),
+            Load::Bulk => None,
+        };
         if !self.trouble.is_there() {
             self.gate.pace().await;
         }

@@ -189,7 +189,8 @@ impl Endpoint {
     /// it answers from memory with that failure.
     ///
     /// # Errors
-    /// The cause, at most `connect_timeout` after its turn, which comes within 100 ms for each attempt before it.
+    /// The cause, at most `connect_timeout` after its turn, which comes within 100 ms for each attempt before it, and
+    /// as much later while every place for such a connection is taken.
     pub async fn probe_connection(&self) -> Result<Probe, Cause> {
         let line = self.connector.connect_probe().await?;
         Ok(Probe::new(line, &self.connector))
@@ -277,6 +278,18 @@ impl Endpoint {
         self.read_only.notified().await;
     }
 
+    /// Whether a lane serves that has been answered within the last two seconds. Answers from memory.
+    pub(crate) fn is_answered_on_a_lane(&self) -> bool {
+        self.lanes.any(Lane::is_answered)
+    }
+
+    /// Whether anyone has a connection: a lane that serves, or a lease. One that was replaced serves nobody who comes, and
+    /// one that is idle may be dead. Answers from memory.
+    pub(crate) fn has_users(&self) -> bool {
+        let is_leased = || self.current.load().as_ref().is_some_and(|now| now.leased() > 0);
+        self.lanes.any(Lane::is_serving) || is_leased()
+    }
+
     pub(super) fn saw_large_value(&self) {
         if self.large_values.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(
@@ -356,7 +369,7 @@ impl Endpoint {
         let loss = lane.watch(limit, &self.health).await;
         if loss.is_sudden() {
             give_up(loss);
-            self.connector.wait_turn().await;
+            self.connector.wait_turn(load).await;
             return (self.connect_lane(load).await, loss);
         }
         // It is still in use for as long as there is no other, so it may still fail.
@@ -388,11 +401,12 @@ impl Endpoint {
             else {
                 continue;
             };
-            match ping(&mut line.wire, config.command_timeout).await {
+            let found = ping(&mut line.wire, config.command_timeout).await;
+            match found {
                 Ok(()) | Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down) => {
                     self.connector.trouble().answered();
                     let lifetime = jittered(config.recycle_timeout, fastrand::f64());
-                    return Lane::new(line, lifecycle, lifetime);
+                    return Lane::new(line, lifecycle, lifetime, found.err());
                 }
                 Err(cause) => self.connector.trouble().failed(cause, Failure::Unanswered),
             }

@@ -2,9 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{error, io};
 
-use ::redis::{ErrorKind, RedisError};
+use ::redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
 
-use super::cause::Cause;
+use super::cause::{Cause, code_of};
 use super::{address, config};
 use crate::Outcome;
 
@@ -14,8 +14,8 @@ use crate::Outcome;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Redis is away or not fit to serve. Nothing was changed: the command was never sent, or it only read. Where the
-    /// server itself said so amid a pipeline or a script, what came before that may have been carried out.
+    /// Redis is away or not fit to serve. Nothing was changed: the command was never sent, it only read, or the server
+    /// refused it. Where the server said so amid a script, what came before that may have been carried out.
     #[error("redis is unavailable")]
     Unavailable {
         /// What stands in the way.
@@ -57,16 +57,19 @@ pub enum Error {
         #[source]
         cause: Cause,
     },
-    /// The server answered with an error. The command was not carried out; of a pipeline or a script, what came before
-    /// may have been.
+    /// The server answered with an error. The command was not carried out, nor anything of a transaction that was refused
+    /// as a whole; what else stands in a pipeline, or came before in a script, may have been.
     #[error("redis refused the command with {code}")]
     Server {
         /// The first word of the server's answer, such as `WRONGTYPE`.
         code: Box<str>,
     },
-    /// A part of a pipeline was carried out, and then the server refused a command with an answer that says "not now".
-    /// The pipeline must not be sent again as it is.
-    #[error("redis carried out a part of the pipeline and then refused a command with {code}")]
+    /// The server refused a command of a pipeline with an answer that says "not now" or "not you", and may have carried
+    /// out any other, whatever stands before or after it. The pipeline must not be sent again as it is. The same where
+    /// it refused `MULTI` alone, so that the commands of an `atomic()` one were carried out each for itself.
+    #[error(
+        "redis refused a command of a pipeline with {code} and may have carried out the others"
+    )]
     Partial {
         /// The first word of the server's answer, such as `OOM`.
         code: Box<str>,
@@ -181,25 +184,7 @@ impl From<RedisError> for Error {
         if let Some(typed) = typed(&error) {
             return typed.clone();
         }
-        let is_aborted = error.code() == Some("EXECABORT");
-        let refused = error.clone().into_server_errors();
-        let (place, code) = match refused.as_deref() {
-            Some([(place, first), ..]) => (*place, Some(first.code())),
-            _ => (0, error.code()),
-        };
-        if let Some(code) = code {
-            let refused = match Cause::of_code(code) {
-                Some(cause) => Self::unavailable(cause),
-                None => Self::Server { code: presentable(code).into() },
-            };
-            let may_be_repeated = matches!(
-                refused.outcome(),
-                Outcome::Unavailable { .. } | Outcome::Overloaded { .. }
-            );
-            // What stands before it in a pipeline was carried out.
-            if place > 0 && !is_aborted && may_be_repeated {
-                return Self::Partial { code: presentable(code).into() };
-            }
+        if let Some(refused) = Self::refused(&error) {
             return refused;
         }
         match error.kind() {
@@ -211,6 +196,58 @@ impl From<RedisError> for Error {
         }
     }
 }
+
+impl Error {
+    /// What the server's answer means, where the error is one.
+    fn refused(error: &RedisError) -> Option<Self> {
+        let errors = error.clone().into_server_errors();
+        let first = errors.as_ref().and_then(|errors| errors.first());
+        let place = first.map_or(0, |(place, _)| *place);
+        let code = presentable(first.map(|(_, first)| code_of(first)).or(error.code())?);
+        let cause = Cause::of_code(code);
+        let refused = match cause {
+            Some(cause) => Self::unavailable(cause),
+            None => Self::Server { code: code.into() },
+        };
+        let says_that_nothing_was_done = match refused.outcome() {
+            Outcome::Unavailable { .. } | Outcome::Overloaded { .. } | Outcome::Refused => true,
+            Outcome::Deadline | Outcome::OutcomeUnknown | Outcome::Bug => false,
+        };
+        // A connection that is not let in is refused everything.
+        let is_shut_out = matches!(cause, Some(Cause::Auth | Cause::Denied)) && !is_amid(place);
+        if says_that_nothing_was_done && !is_shut_out && leaves_others(error) {
+            return Some(Self::Partial { code: code.into() });
+        }
+        Some(refused)
+    }
+}
+
+/// Whether a server's error is about one command of several, each of which was carried out or refused for itself. How
+/// many there were is not known.
+fn leaves_others(error: &RedisError) -> bool {
+    match ServerError::try_from(error.clone()) {
+        Ok(_) => false,
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ExecAbort) => {
+            refused_multi(&error)
+        }
+        Err(error) => error.into_server_errors().is_some(),
+    }
+}
+
+/// Whether the server refused `MULTI`, so that it took what followed for commands like any other, and still watches
+/// what it watched.
+pub(super) fn refused_multi(error: &RedisError) -> bool {
+    let errors = error.clone().into_server_errors();
+    errors.is_some_and(|errors| errors.iter().any(|(place, _)| *place == MULTI))
+}
+
+fn is_amid(place: usize) -> bool {
+    place != 0 && place != MULTI
+}
+
+/// Where the redis crate counts `MULTI` in a transaction: before the first command, which is 0 (1.8.1; where overflow
+/// is checked it panics instead, and the connection is lost).
+const MULTI: usize = 0_usize.wrapping_sub(1);
 
 /// A script may answer with any text; only what looks like a code is one.
 fn presentable(code: &str) -> &str {

@@ -1,7 +1,7 @@
 use std::cell::Cell;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -25,8 +25,10 @@ pub(super) struct Lane {
     ending: Arc<Ending>,
     lifecycle: Arc<Lifecycle>,
     expires: Instant,
-    /// Since the last beat.
-    has_replied: AtomicBool,
+    /// What came since the last beat.
+    heard: AtomicU8,
+    /// The last beat that found an answer.
+    answered: Mutex<Option<Instant>>,
     /// Since the last reply.
     timeouts: AtomicU32,
 }
@@ -48,13 +50,20 @@ pub(super) enum Load {
 }
 
 impl Lane {
-    pub(super) fn new(line: Line, lifecycle: Arc<Lifecycle>, lifetime: Duration) -> Self {
+    /// Of a line that has just been replied to.
+    pub(super) fn new(
+        line: Line,
+        lifecycle: Arc<Lifecycle>,
+        lifetime: Duration,
+        objection: Option<Cause>,
+    ) -> Self {
         Self {
             ending: Arc::clone(&line.ending),
             line: ArcSwapOption::from_pointee(line),
             lifecycle,
             expires: Instant::now() + lifetime,
-            has_replied: AtomicBool::new(true),
+            heard: AtomicU8::new(heard(objection)),
+            answered: Mutex::default(),
             timeouts: AtomicU32::new(0),
         }
     }
@@ -65,6 +74,12 @@ impl Lane {
 
     pub(super) fn is_serving(&self) -> bool {
         self.ending.reason().is_none()
+    }
+
+    /// Whether it serves and was answered lately, if only to the `PING` that an idle one is asked. "Not now" is no answer.
+    pub(super) fn is_answered(&self) -> bool {
+        let lately = || self.answered().is_some_and(|answered| answered.elapsed() < LATELY);
+        self.is_serving() && (self.heard.load(Ordering::Relaxed) == ANSWER || lately())
     }
 
     /// The wire, while the lane serves.
@@ -84,10 +99,12 @@ impl Lane {
         self.ending.tell(loss);
     }
 
-    /// Notes a reply. Looks before it writes, so that lanes in full use share no cache line that changes.
-    pub(super) fn replied(&self) {
-        if !self.has_replied.load(Ordering::Relaxed) {
-            self.has_replied.store(true, Ordering::Relaxed);
+    /// Notes a reply, and whether it says "not now". Looks before it writes, so that lanes in full use share no cache
+    /// line that changes.
+    pub(super) fn replied(&self, objection: Option<Cause>) {
+        let heard = heard(objection);
+        if self.heard.load(Ordering::Relaxed) < heard {
+            self.heard.store(heard, Ordering::Relaxed);
         }
         if self.timeouts.load(Ordering::Relaxed) != 0 {
             self.timeouts.store(0, Ordering::Relaxed);
@@ -131,8 +148,13 @@ impl Lane {
                 loss = self.ending.told() => return loss,
                 _ = beat.tick() => {}
             }
-            if self.has_replied.swap(false, Ordering::Relaxed) {
-                continue;
+            match self.heard.swap(SILENCE, Ordering::Relaxed) {
+                SILENCE => {}
+                OBJECTION => continue,
+                _ => {
+                    *self.answered() = Some(Instant::now());
+                    continue;
+                }
             }
             let Some(mut wire) = self.wire() else { continue };
             tokio::select! {
@@ -142,14 +164,18 @@ impl Lane {
                     Err(Cause::Timeout) => self.lost(Loss::Silent),
                     Err(Cause::Closed | Cause::Protocol) => self.lost(Loss::Closed),
                     Err(Cause::Auth) => self.lost(Loss::Unauthenticated),
-                    Err(_) => self.replied(),
+                    Err(objection) => self.replied(Some(objection)),
                     Ok(()) => {
-                        self.replied();
+                        self.replied(None);
                         health.succeeded();
                     }
                 },
             }
         }
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -202,6 +228,11 @@ impl Lanes {
         }
     }
 
+    /// Whether any lane is so.
+    pub(super) fn any(&self, is_so: impl Fn(&Lane) -> bool) -> bool {
+        (0..self.count()).any(|place| self.place(place).load().as_deref().is_some_and(&is_so))
+    }
+
     pub(super) fn retire_all(&self) {
         for place in 0..self.count() {
             if let Some(lane) = self.place(place).swap(None) {
@@ -233,6 +264,17 @@ fn seat() -> usize {
     })
 }
 
+fn heard(objection: Option<Cause>) -> u8 {
+    if objection.is_none() { ANSWER } else { OBJECTION }
+}
+
 /// Two of these without a reply are the longest silence: an idle lane is asked once a second.
 const BEAT: Duration = Duration::from_millis(500);
+/// Twice the longest silence of a lane that is answered.
+const LATELY: Duration = Duration::from_secs(2);
 const TIMEOUTS_TO_REPLACE: u32 = 3;
+
+// What a lane can hear, the more telling above the other.
+const SILENCE: u8 = 0;
+const OBJECTION: u8 = 1;
+const ANSWER: u8 = 2;

@@ -199,7 +199,14 @@ impl ConnectionLike for Link {
             }
             let batch = Batch { pipeline, offset, count };
             let plan = self.plan(&batch).await?;
-            self.ask(&plan, &batch).await
+            let replies = self.ask(&plan, &batch).await?;
+            match replies.as_slice() {
+                // The library would call it a reply of the wrong type.
+                [Value::ServerError(error)] if pipeline.is_transaction() => {
+                    Err(error.clone().into())
+                }
+                _ => Ok(replies),
+            }
         })
     }
 

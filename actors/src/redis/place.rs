@@ -1,9 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
+use super::cause::Cause;
 use super::config::Config;
 use super::connection::Open;
 use super::lane::Load;
@@ -60,6 +63,11 @@ impl Kind {
     /// Waits until there is room for a connection.
     pub(super) async fn take(&self) -> Place {
         Arc::clone(&self.free).acquire_owned().await.expect("nobody closes this semaphore")
+    }
+
+    /// The same for at most `limit`.
+    pub(super) async fn take_within(&self, limit: Duration) -> Result<Place, Cause> {
+        timeout(limit, self.take()).await.map_err(|_| Cause::Timeout)
     }
 
     /// Counts a connection for as long as it is open.

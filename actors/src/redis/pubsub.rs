@@ -76,7 +76,7 @@ impl PubSub {
     ) -> Result<(Self, Incoming), Cause> {
         connector.pace().await?;
         let heard = Arc::new(AtomicU64::new(0));
-        let place = connector.places().of(Purpose::Subscription).take().await;
+        let place = connector.place(Purpose::Subscription).await?;
         let handshake = handshake(connector, place, deliver, &heard);
         let (answers, source) = connector.once(Purpose::Subscription, handshake).await?;
         let (drops, dropped) = oneshot::channel();

@@ -3,7 +3,7 @@ use std::future::Future;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Arg, Cmd, Pipeline, RedisResult, Value};
 
-use super::cause::Cause;
+use super::cause::{Cause, code_of};
 use super::command::reply_len_bytes;
 
 /// A command or a pipeline, sent as one.
@@ -33,7 +33,7 @@ pub(super) trait Reply: Send {
     /// The first answer that says "not now".
     fn objection(&self) -> Option<Cause> {
         self.values().find_map(|value| match value {
-            Value::ServerError(error) => Cause::of_code(error.code()),
+            Value::ServerError(error) => Cause::of_code(code_of(error)),
             _ => None,
         })
     }

@@ -118,7 +118,7 @@ impl Riding {
 
     fn answered(&mut self, endpoint: &Endpoint, objection: Option<Cause>) {
         self.in_doubt = false;
-        self.lane.replied();
+        self.lane.replied(objection);
         match objection {
             None => endpoint.health().succeeded(),
             Some(Cause::ReadOnly) => endpoint.saw_read_only(),

@@ -485,6 +485,18 @@ mod attempts {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_probe_does_not_wait_for_ever_where_the_sockets_of_others_do_not_close() {
+        let connector = connector();
+        let most = connector.config().connections()[2];
+        let mut held = Vec::new();
+        for _ in 0..most {
+            held.push(connector.places().of(Purpose::Probe).take().await);
+        }
+        let found = timeout(Duration::from_secs(60), connector.connect_probe()).await;
+        assert!(matches!(found, Ok(Err(Cause::Timeout))));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_probes_answer_does_not_hide_that_leases_are_lost() {
         let connector = connector();
         connector.trouble().failed(Cause::Refused, Failure::Connect(Purpose::Lease));

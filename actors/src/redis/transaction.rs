@@ -8,7 +8,7 @@ use ::redis::{
 use tokio::time::sleep;
 
 use super::command::Plan;
-use super::error::Error;
+use super::error::{Error, refused_multi};
 use super::link::Link;
 
 /// One attempt to change watched keys together: what is read here, and what is to be written if nobody else has
@@ -78,9 +78,13 @@ impl<'c> Transaction<'c> {
         }
         let replies: Result<Value, RedisError> = queue.query_async(&mut *self.link).await;
         // Whatever the server says to EXEC, it watches nothing afterwards.
-        self.stage = match replies.as_ref().map_err(RedisError::kind) {
-            Ok(_) | Err(ErrorKind::Server(_) | ErrorKind::Extension) => Stage::Idle,
-            Err(_) => Stage::Lost,
+        self.stage = match &replies {
+            Ok(_) => Stage::Idle,
+            Err(error) if refused_multi(error) => Stage::Watching,
+            Err(error) => match error.kind() {
+                ErrorKind::Server(_) | ErrorKind::Extension => Stage::Idle,
+                _ => Stage::Lost,
+            },
         };
         match replies? {
             // The library reads this as an empty reply.

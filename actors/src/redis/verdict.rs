@@ -32,9 +32,10 @@ pub struct Verdict {
 /// Whether commands are let through to an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Breaker {
-    /// They are. Leaves to `Open` when a probe and its repetition failed and nothing else succeeded since.
+    /// They are. Leaves to `Open` when a probe and its repetition failed and nothing else succeeded since, unless only
+    /// new connections fail and a lane is still answered.
     Closed,
-    /// They fail at once with this cause. Leaves to `Closed` when a probe is answered.
+    /// They fail at once with this cause. Leaves to `Closed` when a probe is answered, or a lane.
     Open {
         /// What stands in the way.
         cause: Cause,

@@ -25,7 +25,7 @@ pub(super) struct Queue {
     events: VecDeque<Event>,
     messages: usize,
     len_bytes: usize,
-    /// The bytes that wait in all queues of the endpoint.
+    /// The bytes that wait in all queues of the endpoint; what waits in several counts once.
     together: Arc<AtomicUsize>,
 }
 
@@ -40,6 +40,11 @@ impl Buffer {
     /// `false` says that there was no room for it.
     pub(super) fn push(&self, message: Message) -> bool {
         self.change(|inner| inner.queue.push(message))
+    }
+
+    /// Drops what waits, and says how many messages that were. The gap says it too.
+    fn give_up(&self) -> u64 {
+        self.change(|inner| inner.queue.give_up())
     }
 
     /// Messages may be missing here, because the connection was made anew.
@@ -83,15 +88,16 @@ impl Buffer {
 impl Queue {
     pub(super) fn push(&mut self, message: Message) -> bool {
         let len_bytes = self.len_bytes.saturating_add(message.len_bytes());
-        let together = self.together.load(Ordering::Relaxed).saturating_add(message.len_bytes());
-        let is_large = len_bytes > BUFFER_BYTES || together > BUFFERS_BYTES;
+        let is_large = len_bytes > BUFFER_BYTES;
         if self.messages >= BUFFER_MESSAGES || (self.messages > 0 && is_large) {
             self.gap(|gap| gap.dropped += 1);
             return false;
         }
         self.messages += 1;
         self.len_bytes = len_bytes;
-        self.together.fetch_add(message.len_bytes(), Ordering::Relaxed);
+        if message.waits() {
+            self.together.fetch_add(charge(&message), Ordering::Relaxed);
+        }
         self.events.push_back(Event::Message(message));
         true
     }
@@ -110,19 +116,74 @@ impl Queue {
         if let Event::Message(message) = &event {
             self.messages -= 1;
             self.len_bytes -= message.len_bytes();
-            self.together.fetch_sub(message.len_bytes(), Ordering::Relaxed);
+            self.release(message);
         }
         if self.events.is_empty() && self.events.capacity() > KEPT {
             self.events = VecDeque::new();
         }
         Some(event)
     }
+
+    pub(super) fn give_up(&mut self) -> u64 {
+        let mut whole = Gap::default();
+        let mut messages = 0;
+        while let Some(event) = self.pop() {
+            match event {
+                Event::Message(_) => messages += 1,
+                Event::Gap(gap) => {
+                    whole.dropped += gap.dropped;
+                    whole.reconnected |= gap.reconnected;
+                }
+            }
+        }
+        whole.dropped += messages;
+        self.events.push_back(Event::Gap(whole));
+        messages
+    }
+
+    /// The bytes that wait here, but for those of the message that came last of all.
+    fn weight_beside(&self, newest: &Message) -> usize {
+        match self.events.back() {
+            Some(Event::Message(last)) if last.is(newest) => self.len_bytes - last.len_bytes(),
+            _ => self.len_bytes,
+        }
+    }
+
+    fn release(&self, message: &Message) {
+        if message.waits_no_more() {
+            self.together.fetch_sub(charge(message), Ordering::Relaxed);
+        }
+    }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        self.together.fetch_sub(self.len_bytes, Ordering::Relaxed);
+        while self.pop().is_some() {}
     }
+}
+
+/// Where more waits `together` than may, those who hold the most give up what waits for them, one after the other: who
+/// reads in time loses nothing to those who do not. Nobody loses the `newest` message alone, which may be larger than all
+/// others. Returns how many messages were dropped.
+pub(super) fn make_room<'a>(
+    together: &AtomicUsize,
+    buffers: &(impl Iterator<Item = &'a Buffer> + Clone),
+    newest: &Message,
+) -> u64 {
+    let mut dropped = 0;
+    while together.load(Ordering::Relaxed) > BUFFERS_BYTES {
+        let weighed = buffers.clone().map(|one| (one.lock().queue.weight_beside(newest), one));
+        match weighed.max_by_key(|(weight, _)| *weight) {
+            Some((1.., heaviest)) => dropped += heaviest.give_up(),
+            _ => break,
+        }
+    }
+    dropped
+}
+
+/// What a message counts for: one that is too large for a buffer has a whole one to itself.
+fn charge(message: &Message) -> usize {
+    message.len_bytes().min(BUFFER_BYTES)
 }
 
 /// Places that an empty queue keeps.

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::redis::{FromRedisValue, Msg};
 
@@ -21,7 +22,7 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Gap {
-    /// How many messages arrived and were dropped, because as many as may wait did so already.
+    /// How many messages arrived and were dropped, because more would have waited than may.
     pub dropped: u64,
     /// Whether the connection was made anew. What was published meanwhile never arrived, and nobody knows how much
     /// that was.
@@ -37,12 +38,14 @@ pub struct Message {
 struct Inner {
     msg: Msg,
     pattern: Option<String>,
+    /// In how many buffers it waits.
+    waits: AtomicUsize,
 }
 
 impl Message {
     pub(super) fn new(msg: Msg) -> Self {
         let pattern = msg.get_pattern().ok().flatten();
-        Self { inner: Arc::new(Inner { msg, pattern }) }
+        Self { inner: Arc::new(Inner { msg, pattern, waits: AtomicUsize::new(0) }) }
     }
 
     /// Where it was published; `?` where the name is not UTF-8, which only a pattern can match.
@@ -70,6 +73,21 @@ impl Message {
 
     pub(super) fn len_bytes(&self) -> usize {
         self.payload().len() + self.channel().len()
+    }
+
+    /// It waits in one more buffer. `true` says that it is the first.
+    pub(super) fn waits(&self) -> bool {
+        self.inner.waits.fetch_add(1, Ordering::AcqRel) == 0
+    }
+
+    /// It waits in one buffer less. `true` says that it was the last.
+    pub(super) fn waits_no_more(&self) -> bool {
+        self.inner.waits.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Whether both are one, which went to more than one subscriber.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 }
 

@@ -27,10 +27,10 @@ use crate::redis::{self, Endpoint, Kind};
 /// read everything works again, so whoever keeps a copy of something reads it anew then, and misses nothing. A
 /// generation that was replaced, because the server turned read-only or on request, is such a gap too.
 ///
-/// At most 1 024 messages wait for a slow reader, at most 8 MiB together (one that is larger waits alone), and at most
-/// 64 MiB for all slow readers of an endpoint. What does
-/// not fit is dropped and counted, and what was waiting is followed by an [`Event::Gap`] with that count. Nobody else
-/// is held up.
+/// At most 1 024 messages wait for a slow reader, at most 8 MiB together (one that is larger waits alone). What does not
+/// fit is dropped and counted, and what was waiting is followed by an [`Event::Gap`] with that count. At most 64 MiB wait
+/// for all readers of an endpoint: where it would be more, the one for whom most waits loses all of it to such a gap. Who
+/// reads in time is never held up and loses nothing.
 ///
 /// A message that several of its channels and patterns match comes once for each of them, as Redis sends it.
 #[must_use = "it ends when it is dropped"]

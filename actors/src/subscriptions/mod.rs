@@ -26,7 +26,7 @@ pub use handle::{Subscription, Subscriptions, Topics};
 const BUFFER_MESSAGES: usize = 1024;
 /// The most that the messages that wait for one subscriber hold together; one larger message waits alone.
 const BUFFER_BYTES: usize = 8 << 20;
-/// The same for all subscribers of an endpoint together.
+/// The same for all subscribers of an endpoint together; what waits for several counts once.
 const BUFFERS_BYTES: usize = 64 << 20;
 const MOST_SUBSCRIPTIONS: usize = 1024;
 /// Different channels and patterns of all subscriptions.

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 
 use mainstay_supervision::Reply;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, make_room};
 use super::error::Error;
 use super::event::Message;
 use super::{MOST_SUBSCRIPTIONS, MOST_TOPICS};
@@ -34,7 +34,7 @@ pub(super) struct State {
     gaps: u64,
     dropped: u64,
     /// What waits in all buffers.
-    waiting_bytes: Arc<AtomicUsize>,
+    pub(super) waiting_bytes: Arc<AtomicUsize>,
 }
 
 /// A topic's name.
@@ -305,6 +305,8 @@ impl State {
                 self.dropped += 1;
             }
         }
+        let buffers = self.members.values().map(|member| &*member.buffer);
+        self.dropped += make_room(&self.waiting_bytes, &buffers, message);
     }
 
     /// The service ends: there will be no more subscriptions. Those that stand go on until [`end`](Self::end).

@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use ::redis::{Msg, Value};
@@ -12,7 +13,7 @@ use super::buffer::{Buffer, Queue};
 use super::error::Error;
 use super::event::{Event, Gap, Message};
 use super::state::{Begun, Name, State, Step, Verb};
-use super::{BUFFER_BYTES, BUFFER_MESSAGES, MOST_TOPICS};
+use super::{BUFFER_BYTES, BUFFER_MESSAGES, BUFFERS_BYTES, MOST_TOPICS};
 use crate::redis::{self, Kind};
 
 fn message(channel: &str, pattern: Option<&str>, payload: &[u8]) -> Message {
@@ -104,20 +105,6 @@ mod queue {
     }
 
     #[test]
-    fn many_slow_readers_hold_no_more_together_than_is_said() {
-        let together = Arc::default();
-        let buffers: Vec<_> = (0..12).map(|_| Buffer::beside(&together)).collect();
-        let piece = message("c", None, &vec![0; BUFFER_BYTES / 2 - 1]);
-        let taken = buffers
-            .iter()
-            .flat_map(|buffer| [buffer.push(piece.clone()), buffer.push(piece.clone())]);
-        let held = taken.filter(|is_taken| *is_taken).count();
-        assert_eq!(held, 20, "of 64 MiB each of twelve has one of 4 MiB, and eight a second one");
-        drop(buffers);
-        assert_eq!(together.load(std::sync::atomic::Ordering::Relaxed), 0);
-    }
-
-    #[test]
     fn large_messages_wait_in_bounded_space_and_one_always_can() {
         let mut queue = Queue::default();
         let large = message("c", None, &vec![0; BUFFER_BYTES * 2]);
@@ -204,6 +191,91 @@ fn the_gap_comes_when_all_topics_are_back_and_nothing_is_missing_after_it() {
         assert_eq!(number(taken(&buffer)), Some(3));
     }
     assert_eq!(state.facts().gaps, 2);
+}
+
+/// A state in which each of so many subscriptions to a channel of its own runs.
+fn running(count: usize) -> (State, u64, Vec<Arc<Buffer>>) {
+    let mut state = State::default();
+    let names = (0..count).map(|number| channel(&number.to_string()));
+    let buffers = names.map(|name| join(&mut state, vec![name]).unwrap().1).collect();
+    let epoch = connected(&mut state);
+    obey(&mut state);
+    (state, epoch, buffers)
+}
+
+fn waiting_bytes(state: &State) -> usize {
+    state.waiting_bytes.load(Ordering::Relaxed)
+}
+
+fn large(channel: usize, len_bytes: usize) -> Message {
+    message(&channel.to_string(), None, &vec![0; len_bytes])
+}
+
+#[test]
+fn slow_readers_hold_no_more_together_than_is_said_and_cost_the_others_nothing() {
+    let (mut state, epoch, buffers) = running(10);
+    let (reader, slow) = buffers.split_last().unwrap();
+    let piece = BUFFER_BYTES / 4 - 1;
+    for _ in 0..12 {
+        for number in 0..slow.len() {
+            state.deliver(epoch, &large(number, piece));
+            assert!(waiting_bytes(&state) <= BUFFERS_BYTES);
+        }
+        for _ in 0..2 {
+            state.deliver(epoch, &large(slow.len(), piece));
+        }
+        assert_eq!(told(reader), (0, 2), "who reads in time loses nothing");
+    }
+    let missed: u64 = slow.iter().map(|buffer| told(buffer).0).sum();
+    assert_eq!(missed, state.facts().dropped, "and who does not is told");
+}
+
+/// How many messages a reader is told to have missed, and how many it gets.
+fn told(buffer: &Buffer) -> (u64, usize) {
+    let (mut missed, mut got) = (0, 0);
+    while let Some(event) = taken(buffer) {
+        match event {
+            Event::Gap(gap) => missed += gap.dropped,
+            Event::Message(_) => got += 1,
+        }
+    }
+    (missed, got)
+}
+
+#[test]
+fn what_waits_for_many_readers_counts_once() {
+    let mut state = State::default();
+    let buffers: Vec<_> =
+        (0..100).map(|_| join(&mut state, vec![channel("0")]).unwrap().1).collect();
+    let epoch = connected(&mut state);
+    obey(&mut state);
+    for _ in 0..2 {
+        state.deliver(epoch, &large(0, BUFFER_BYTES / 2 - 1));
+    }
+    assert_eq!(waiting_bytes(&state), BUFFER_BYTES);
+    for buffer in &buffers {
+        assert_eq!(told(buffer), (0, 2));
+    }
+    assert_eq!(waiting_bytes(&state), 0);
+}
+
+#[test]
+fn a_message_that_is_larger_than_all_that_may_wait_reaches_who_reads_in_time() {
+    let (mut state, epoch, buffers) = running(3);
+    state.deliver(epoch, &large(0, 1));
+    state.deliver(epoch, &large(1, BUFFERS_BYTES + 1));
+    assert_eq!((told(&buffers[0]), told(&buffers[1])), ((0, 1), (0, 1)));
+}
+
+#[test]
+fn a_buffer_that_is_given_up_leaves_one_gap_that_says_all() {
+    let mut queue = Queue::default();
+    queue.gap(|gap| gap.reconnected = true);
+    assert!(queue.push(message("c", None, b"1")));
+    queue.gap(|gap| gap.dropped += 4);
+    assert_eq!(queue.give_up(), 1);
+    assert_eq!(gap(queue.pop()), Gap { dropped: 5, reconnected: true });
+    assert!(queue.pop().is_none());
 }
 
 #[test]
