@@ -1,9 +1,8 @@
 //! Handlers as readers of the page would write them. No module imports more than the page does, but for the
 //! stand-in of the database.
-#![allow(
-    unused_imports,
-    reason = "where all commands are methods of CacheConn, the import is not needed"
-)]
+//!
+//! Where `AsyncCommands` is expected not to be used, every command is a method of `CacheConn`: with our errors, and
+//! without annotations.
 
 use acton_service::prelude::*;
 
@@ -28,6 +27,7 @@ pub(super) fn routes(router: Router<AppState>) -> Router<AppState> {
 
 mod basic_usage {
     use acton_service::prelude::*;
+    #[expect(unused_imports, reason = "the page has it")]
     use redis::AsyncCommands;
 
     use super::super::{Extension, Source};
@@ -63,6 +63,7 @@ mod basic_usage {
 
 mod session_storage {
     use acton_service::prelude::*;
+    #[expect(unused_imports, reason = "the page has it")]
     use redis::AsyncCommands;
 
     #[derive(Deserialize)]
@@ -97,6 +98,7 @@ mod session_storage {
 
 mod cache_aside {
     use acton_service::prelude::*;
+    #[expect(unused_imports, reason = "the page has it")]
     use redis::AsyncCommands;
 
     use super::super::{Extension, Source};
@@ -134,6 +136,7 @@ mod cache_aside {
 
 mod invalidation {
     use acton_service::prelude::*;
+    #[expect(unused_imports, reason = "the page has it")]
     use redis::AsyncCommands;
 
     use super::super::{Extension, Source};
@@ -162,6 +165,7 @@ mod invalidation {
 mod degradation {
     use acton_service::Cache;
     use acton_service::prelude::*;
+    #[expect(unused_imports, reason = "the page has it")]
     use redis::AsyncCommands;
 
     use super::super::{Extension, Source};
@@ -247,6 +251,7 @@ mod pipelining {
 
 mod ends {
     use acton_service::prelude::*;
+    #[expect(unused_imports, reason = "the page has it")]
     use redis::AsyncCommands;
 
     pub(super) async fn with(mut conn: CacheConn) -> Result<Json<()>> {
