@@ -22,6 +22,7 @@ mod links;
 mod load;
 mod nearest;
 mod old;
+pub(crate) mod untold;
 mod variables;
 
 #[cfg(all(test, feature = "cache"))]
@@ -58,9 +59,11 @@ pub struct Config {
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// Lines for the log, without secrets: which files were read, which variable won over which, what was passed
-    /// over.
+    /// Lines for the log at `info`, without secrets: which files were read, which variable won over which, what was
+    /// passed over.
     pub notes: Vec<String>,
+    /// Lines for the log at `warn`, without secrets: what was given, has no effect, and may be relied upon.
+    pub warnings: Vec<String>,
     /// What a child process is started with.
     pub surroundings: Surroundings,
 }
@@ -68,22 +71,22 @@ pub struct Loaded {
 impl Config {
     /// Loads the configuration of the service that the environment names, else of the running program.
     ///
-    /// Reads variables and files.
+    /// Reads variables and files. The log of the service that starts next says which.
     ///
     /// # Errors
     /// Every fault at once, if there is one.
     pub fn load() -> Result<Self, Error> {
-        Self::load_from(&Process, None).map(|loaded| loaded.config)
+        Self::load_from(&Process, None).map(untold::keep)
     }
 
     /// Loads the configuration of the service called `name`.
     ///
-    /// Reads variables and files.
+    /// Reads variables and files. The log of the service that starts next says which.
     ///
     /// # Errors
     /// Every fault at once, if there is one.
     pub fn load_for_service(name: &str) -> Result<Self, Error> {
-        Self::load_from(&Process, Some(name)).map(|loaded| loaded.config)
+        Self::load_from(&Process, Some(name)).map(untold::keep)
     }
 
     /// Loads the configuration out of `environment`, for the service called `name` or, without one, for the service
@@ -103,7 +106,7 @@ impl Config {
         load::validate(self)
     }
 
-    /// Every key with its variable, default, bound and meaning, as a Markdown table. Answers from memory.
+    /// Every key with its variable, default, unit, bound and meaning, as a Markdown table. Answers from memory.
     pub fn reference() -> String {
         keys::reference()
     }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::connections::Connections;
 use super::logging;
 use super::stop::Stop;
-use crate::config::{Process, Surroundings, supervision};
+use crate::config::{Process, Surroundings, supervision, untold};
 use crate::{AppState, Config, Error, Result, web};
 
 /// A service that was described and not yet started. It needs no runtime.
@@ -95,20 +95,19 @@ impl Service {
 
 fn configure(plan: &mut Plan) -> Result<(Config, Surroundings)> {
     let name = plan.name.take();
-    let (config, surroundings, notes) = if let Some(mut config) = plan.config.take() {
+    let (config, surroundings) = if let Some(mut config) = plan.config.take() {
         if let Some(name) = name {
             config.service.name = name;
         }
         config.validate()?;
-        (config, Surroundings::of(&Process), Vec::new())
+        (config, Surroundings::of(&Process))
     } else {
         let loaded = Config::load_from(&Process, name.as_deref())?;
-        (loaded.config, loaded.surroundings, loaded.notes)
+        let surroundings = loaded.surroundings.clone();
+        (untold::keep(loaded), surroundings)
     };
     logging::install(&config.service.log_level);
-    for note in notes {
-        tracing::info!("{note}");
-    }
+    untold::tell();
     Ok((config, surroundings))
 }
 

@@ -166,34 +166,6 @@ fn zero_is_refused_for_every_size_and_every_timeout() {
 }
 
 #[test]
-fn keys_of_acton_service_are_mapped_or_refused_with_what_replaced_them() {
-    let world = World::new()
-        .here("[redis]\nconnection_timeout_secs = 7")
-        .with("ACTON_SERVICE_TIMEOUT_SECS", "8");
-    let (redis, service) = (world.load().redis, world.load().service);
-    assert_eq!((redis.connection_timeout.as_secs(), service.request_timeout.as_secs()), (7, 8));
-    let note =
-        "redis.connection_timeout_secs in /srv/config.toml is read as redis.connection_timeout";
-    assert!(world.notes().contains(note), "{}", world.notes());
-    let world = World::new()
-        .here("[redis]\nmax_retries = 5\nretry_delay_secs = 2")
-        .with("ACTON_REDIS_LAZY_INIT", "true");
-    let wanted: Vec<_> = world.faults().into_iter().map(|fault| fault.wanted).collect();
-    assert!(
-        wanted[0].contains("optional")
-            && wanted[1..].iter().all(|wanted| wanted.contains("connect_timeout")),
-        "{wanted:?}"
-    );
-    assert_eq!(wanted.len(), 3);
-}
-
-#[test]
-fn an_old_key_beside_its_new_one_is_refused() {
-    let world = World::new().here("[redis]\nconnection_timeout_secs = 7\nconnection_timeout = 8");
-    assert_eq!(world.fault().3, "connection_timeout alone");
-}
-
-#[test]
 fn keys_at_odds_are_refused_where_they_were_set() {
     let world = World::new()
         .with("ACTON_SERVICE_SHUTDOWN_TIMEOUT", "2s")
