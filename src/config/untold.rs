@@ -15,6 +15,9 @@ struct Untold {
 /// Of the last configuration that this process loaded.
 static UNTOLD: Mutex<Untold> = Mutex::new(Untold { notes: Vec::new(), warnings: Vec::new() });
 
+/// What the lines are about, rather than where they waited.
+const TARGET: &str = "mainstay::config";
+
 /// Gives the configuration, and keeps what there is to tell of it.
 pub(crate) fn keep(loaded: Loaded) -> Config {
     let Loaded { config, notes, warnings, .. } = loaded;
@@ -29,9 +32,9 @@ pub(crate) fn tell() {
         (take(&mut untold.notes), take(&mut untold.warnings))
     };
     for note in notes {
-        tracing::info!("{note}");
+        tracing::info!(target: TARGET, "{note}");
     }
     for warning in warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(target: TARGET, "{warning}");
     }
 }

@@ -5,6 +5,7 @@ use mainstay_supervision::{BoxError, Cx, Server};
 use tokio::time::Instant;
 
 use super::message::{Connection, Message, Probed, Report};
+use super::plights::{News, Plights};
 use super::state::{Beat, Decision, State, Transition};
 use crate::redis::{Cause, Endpoint, Mark, Verdict};
 
@@ -22,6 +23,7 @@ pub(crate) struct Watch {
     connection: Option<Connection>,
     /// When the last probe was sent.
     sent: Mark,
+    plights: Plights,
 }
 
 impl Monitor {
@@ -35,17 +37,35 @@ impl Monitor {
         let vetoed = self.endpoint.health().succeeded_since(watch.sent);
         match watch.state.tick(Instant::now(), vetoed) {
             Beat::Probe => self.probe(cx, watch),
-            Beat::Renew(verdict) => self.publish(cx, verdict),
+            Beat::Renew(verdict) => self.publish(cx, verdict, watch),
             Beat::Wait => {}
         }
     }
 
-    fn publish(&self, cx: &Cx<Message>, verdict: Verdict) {
+    fn publish(&self, cx: &Cx<Message>, mut verdict: Verdict, watch: &mut Watch) {
+        self.look_at_plights(watch);
+        if let Some(plight) = watch.plights.present().filter(|_| verdict.healthy) {
+            verdict.message = format!("{}, but {plight}", verdict.message).into();
+        }
         let report = Report::of(&verdict, Instant::now());
         cx.publish("healthy", report.healthy);
         cx.publish("breaker", if report.breaker_open { "open" } else { "closed" });
         cx.publish("message", &report.message);
         self.endpoint.health().publish(verdict);
+    }
+
+    /// One line when a plight begins and one when it ends, never one for each request.
+    fn look_at_plights(&self, watch: &mut Watch) {
+        let endpoint = self.endpoint.name();
+        let refusals = |plight| self.endpoint.health().refusals(plight);
+        for news in watch.plights.look(Instant::now(), refusals) {
+            match news {
+                News::Begins(plight) => tracing::warn!(endpoint, %plight, "redis refuses commands"),
+                News::Ends { plight, refusals, lasted } => {
+                    tracing::info!(endpoint, %plight, refusals, ?lasted, "redis has refused nothing for a minute");
+                }
+            }
+        }
     }
 
     /// One line for each transition, never one for each probe or request.
@@ -72,7 +92,9 @@ impl Server for Monitor {
         let config = self.endpoint.config();
         let state = State::resume(verdict, config.probe_timeout);
         cx.every(config.probe_interval, || Message::Tick);
-        let mut watch = Watch { state, connection: None, sent: self.endpoint.health().mark() };
+        let plights = Plights::new(|plight| self.endpoint.health().refusals(plight));
+        let sent = self.endpoint.health().mark();
+        let mut watch = Watch { state, connection: None, sent, plights };
         self.tick(cx, &mut watch);
         Ok(watch)
     }
@@ -97,7 +119,7 @@ impl Server for Monitor {
                 let vetoed = self.endpoint.health().succeeded_since(watch.sent);
                 let Decision { verdict, again, transition, replies } =
                     watch.state.probed(now, found, vetoed);
-                self.publish(cx, verdict);
+                self.publish(cx, verdict, watch);
                 for reply in replies {
                     reply.send(watch.state.report(now));
                 }

@@ -3,6 +3,7 @@
 #[warn(clippy::wildcard_enum_match_arm)]
 mod actor;
 mod message;
+mod plights;
 mod state;
 
 #[cfg(test)]

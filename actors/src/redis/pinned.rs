@@ -13,6 +13,7 @@ use super::endpoint::Endpoint;
 use super::error::Error;
 use super::generation::Lifecycle;
 use super::lease::Lease;
+use super::plight::Plight;
 use super::request::{Reply, Request};
 use crate::deadline;
 
@@ -116,14 +117,13 @@ impl Pinned {
     ) -> RedisResult<T> {
         match sent {
             Sent::Answered(reply) => {
-                let objection = reply.objection();
-                self.answered(endpoint, objection);
+                self.answered(endpoint, reply.objection(), reply.plight());
                 Ok(reply)
             }
             Sent::Failed(error) => match error.kind() {
                 // A transaction that the server refused is a reply like any other.
                 ErrorKind::Server(_) | ErrorKind::Extension => {
-                    self.answered(endpoint, Cause::of_answer(&error));
+                    self.answered(endpoint, Cause::of_answer(&error), Plight::of_answer(&error));
                     Err(error)
                 }
                 // The library declined to send it.
@@ -145,8 +145,11 @@ impl Pinned {
         }
     }
 
-    fn answered(&mut self, endpoint: &Endpoint, objection: Option<Cause>) {
+    fn answered(&mut self, endpoint: &Endpoint, objection: Option<Cause>, plight: Option<Plight>) {
         self.is_lost = false;
+        if let Some(plight) = plight {
+            endpoint.health().refused_for(plight);
+        }
         let node = self.lease.node_mut();
         node.replied();
         if std::mem::take(&mut node.is_new) {

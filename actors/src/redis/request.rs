@@ -5,6 +5,7 @@ use ::redis::{Arg, Cmd, Pipeline, RedisResult, Value};
 
 use super::cause::Cause;
 use super::command::reply_len_bytes;
+use super::plight::Plight;
 
 /// A command or a pipeline, sent as one.
 pub(super) trait Request: Sync {
@@ -34,6 +35,14 @@ pub(super) trait Reply: Send {
     fn objection(&self) -> Option<Cause> {
         self.values().find_map(|value| match value {
             Value::ServerError(error) => Cause::of_code(error.code()),
+            _ => None,
+        })
+    }
+
+    /// The first answer that comes of the plight of the server.
+    fn plight(&self) -> Option<Plight> {
+        self.values().find_map(|value| match value {
+            Value::ServerError(error) => Plight::of_code(error.code()),
             _ => None,
         })
     }

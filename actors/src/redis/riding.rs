@@ -11,6 +11,7 @@ use super::endpoint::Endpoint;
 use super::error::Error;
 use super::generation::Lifecycle;
 use super::lane::{Lane, Load};
+use super::plight::Plight;
 use super::probe::ping;
 use super::request::{Reply, Request};
 use super::wire::Wire;
@@ -68,7 +69,7 @@ impl Riding {
         self.in_doubt |= plan.writes;
         match timeout_at(until, wire.send(request)).await {
             Ok(Ok(reply)) => {
-                self.answered(endpoint, reply.objection());
+                self.answered(endpoint, reply.objection(), reply.plight());
                 if self.load == Load::Ordinary
                     && len_bytes(request.commands()).max(reply.len_bytes()) > LARGE
                 {
@@ -116,9 +117,12 @@ impl Riding {
         Err(Error::unavailable(Cause::Closed))
     }
 
-    fn answered(&mut self, endpoint: &Endpoint, objection: Option<Cause>) {
+    fn answered(&mut self, endpoint: &Endpoint, objection: Option<Cause>, plight: Option<Plight>) {
         self.in_doubt = false;
         self.lane.replied();
+        if let Some(plight) = plight {
+            endpoint.health().refused_for(plight);
+        }
         match objection {
             None => endpoint.health().succeeded(),
             Some(Cause::ReadOnly) => endpoint.saw_read_only(),
@@ -138,7 +142,7 @@ impl Riding {
         match error.kind() {
             // A transaction that the server refused is a reply like any other.
             ErrorKind::Server(_) | ErrorKind::Extension => {
-                self.answered(endpoint, Cause::of_answer(&error));
+                self.answered(endpoint, Cause::of_answer(&error), Plight::of_answer(&error));
                 error
             }
             // The library declined to send it.

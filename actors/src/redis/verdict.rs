@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::cause::Cause;
 use super::error::{Error, RETRY_AFTER};
+use super::plight::{Plight, Plights};
 
 /// What the last look at an endpoint found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,7 @@ pub struct Health {
     marks: AtomicU64,
     /// How many of them had been when someone was last answered.
     succeeded: AtomicU64,
+    plights: Plights,
 }
 
 /// A moment that successes can be told to come after.
@@ -86,6 +88,7 @@ impl Health {
             max_age,
             marks: AtomicU64::new(0),
             succeeded: AtomicU64::new(0),
+            plights: Plights::default(),
         }
     }
 
@@ -142,6 +145,16 @@ impl Health {
         if self.succeeded.load(Ordering::Relaxed) < marks {
             self.succeeded.fetch_max(marks, Ordering::AcqRel);
         }
+    }
+
+    /// Notes that the server refused something for the plight that it is in.
+    pub(crate) fn refused_for(&self, plight: Plight) {
+        self.plights.refused_for(plight);
+    }
+
+    /// How often the server has refused something for this plight. Answers from memory.
+    pub fn refusals(&self, plight: Plight) -> u64 {
+        self.plights.refusals(plight)
     }
 
     /// Marks this moment. Answers from memory.
