@@ -101,23 +101,25 @@ const fn other(section: &'static str, instead: &'static str) -> Absent {
 }
 
 /// Both as the Markdown tables that docs/configuration.md holds.
-#[cfg(test)]
+#[cfg(all(test, feature = "cache"))]
 pub(super) fn reference() -> [String; 2] {
+    let names = ["[service]", "body_limit", "compression", "cors", "panic_guard", "request_id"];
+    let names = names.into_iter().chain(["connect_timeout", "optional"]);
+    let marked = |text: &str| {
+        names.clone().fold(text.to_owned(), |text, name| text.replace(name, &format!("`{name}`")))
+    };
     let keys = KEYS.iter().map(|(section, name, became)| {
         let here = match became {
             Became::Key(new) => format!("read as `{new}`"),
             Became::Nothing(wanted) => {
-                let wanted = wanted.trim_start_matches("no such key: ");
-                let wanted = wanted.replace("connect_timeout", "`connect_timeout`");
-                format!("refused: {}", wanted.replace("optional", "`optional`"))
+                format!("refused: {}", marked(wanted.trim_start_matches("no such key: ")))
             }
         };
         format!("| `[{section}]` `{name}` | {here} |\n")
     });
     let sections = SECTIONS.iter().map(|absent| {
         let level = if absent.protects { "warn" } else { "info" };
-        let here = absent.instead.replace("[service]", "`[service]`");
-        format!("| `[{}]` | {here} | `{level}` |\n", absent.section)
+        format!("| `[{}]` | {} | `{level}` |\n", absent.section, marked(absent.instead))
     });
     [
         "| key of acton-service | here |\n|---|---|\n".to_owned() + &keys.collect::<String>(),

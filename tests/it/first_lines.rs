@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use mainstay::Config;
+use mainstay::cache::GetHealth;
 use mainstay_actors::redis::{Cause, Plight};
 use tokio::net::TcpListener;
 use tracing::Level;
@@ -122,6 +123,8 @@ async fn refuses(plight: Plight, server: &Server, mended: &[&str]) {
         (ready.json()["dependencies"]["redis"]["message"] == *message).then_some(())
     })
     .await;
+    let health = app.state.ask(GetHealth).await.unwrap();
+    assert_eq!((health.healthy, health.message), (true, message));
     for _ in 0..20 {
         assert_eq!(app.get("/stored").await.status, 503);
     }

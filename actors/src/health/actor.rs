@@ -26,6 +26,16 @@ pub(crate) struct Watch {
     plights: Plights,
 }
 
+impl Watch {
+    fn report(&self, now: Instant) -> Report {
+        let mut report = self.state.report(now);
+        if let Some(message) = self.plights.amend(report.healthy, &report.message) {
+            report.message = message;
+        }
+        report
+    }
+}
+
 impl Monitor {
     fn probe(&self, cx: &Cx<Message>, watch: &mut Watch) {
         watch.sent = self.endpoint.health().mark();
@@ -44,8 +54,8 @@ impl Monitor {
 
     fn publish(&self, cx: &Cx<Message>, mut verdict: Verdict, watch: &mut Watch) {
         self.look_at_plights(watch);
-        if let Some(plight) = watch.plights.present().filter(|_| verdict.healthy) {
-            verdict.message = format!("{}, but {plight}", verdict.message).into();
+        if let Some(message) = watch.plights.amend(verdict.healthy, &verdict.message) {
+            verdict.message = message.into();
         }
         let report = Report::of(&verdict, Instant::now());
         cx.publish("healthy", report.healthy);
@@ -107,7 +117,7 @@ impl Server for Monitor {
     ) -> Result<(), BoxError> {
         let now = Instant::now();
         match message {
-            Message::GetHealth(_, reply) => reply.send(watch.state.report(now)),
+            Message::GetHealth(_, reply) => reply.send(watch.report(now)),
             Message::ProbeNow(_, reply) => {
                 if watch.state.ask(reply, now) {
                     self.probe(cx, watch);
@@ -121,7 +131,7 @@ impl Server for Monitor {
                     watch.state.probed(now, found, vetoed);
                 self.publish(cx, verdict, watch);
                 for reply in replies {
-                    reply.send(watch.state.report(now));
+                    reply.send(watch.report(now));
                 }
                 if let Some(transition) = transition {
                     self.log(transition);

@@ -51,8 +51,14 @@ impl Plights {
         self.rows.iter_mut().filter_map(news).collect()
     }
 
+    /// What is to be said in place of `message`, where there is a plight and nothing worse.
+    pub(crate) fn amend(&self, healthy: bool, message: &str) -> Option<String> {
+        let plight = self.present().filter(|_| healthy)?;
+        Some(format!("{message}, but {plight}"))
+    }
+
     /// The plight that was met last, while it lasts.
-    pub(crate) fn present(&self) -> Option<Plight> {
+    fn present(&self) -> Option<Plight> {
         let lasting = self.rows.iter().filter_map(|(plight, row)| Some((*plight, row.lasts?)));
         lasting.max_by_key(|(_, lasting)| lasting.last_refusal).map(|(plight, _)| plight)
     }

@@ -503,9 +503,10 @@ async fn a_taken_port_is_one_line_and_harms_nobody() {
     let first = place.start(&[]).await;
     let port = first.host().split(':').nth(1).unwrap();
     let text = refusal(&place, &[("ACTON_SERVICE_PORT", port)]).await;
+    let taken = std::net::TcpListener::bind(first.host()).unwrap_err();
     let wanted = format!(
         "Error: cannot listen on 127.0.0.1:{port}: end the program that listens there, or choose another port with \
-         ACTON_SERVICE_PORT: Address already in use (os error 98)\n"
+         ACTON_SERVICE_PORT: {taken}\n"
     );
     assert_eq!(text, wanted);
     assert_eq!(place.homes().len(), 1, "the first one's");

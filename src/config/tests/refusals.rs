@@ -31,6 +31,18 @@ fn every_fault_is_reported_at_once_with_its_source() {
     assert!(text.contains(line), "{text}");
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn the_documentation_shows_a_refusal_as_it_is() {
+    let world = World::new()
+        .here("[redis]\nmax_connections = 0")
+        .with("ACTON_REDIS_MAX_CONECTIONS", "5")
+        .with("MAINSTAY_REDIS_URL", "http://:sesame@store:6379");
+    let text = format!("```text\nError: {}\n```", world.try_load().unwrap_err());
+    let document = include_str!("../../../docs/configuration.md");
+    assert!(document.contains(&text), "docs/configuration.md must hold this:\n{text}");
+}
+
 #[test]
 fn no_password_is_shown_anywhere() {
     let urls = [
