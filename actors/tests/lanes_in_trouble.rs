@@ -210,13 +210,14 @@ async fn a_lane_past_its_age_that_falls_silent_is_given_up_though_there_is_no_ot
     let _keeper = Keeper::of(&endpoint);
     eventually("there are lanes", async || endpoint.status().lanes == 2).await;
     let _: () = server.ask(&["CONFIG", "SET", "requirepass", "changed"]).await;
-    eventually("no lane can be replaced", async || endpoint.trouble() == Some(Cause::Auth)).await;
+    let refused = Some(Cause::NoPassword);
+    eventually("no lane can be replaced", async || endpoint.trouble() == refused).await;
     let mut conn = endpoint.connection().await.unwrap();
     conn.set("key", 1).await.unwrap();
 
     relay.silence();
     eventually("the lane is given up", async || {
-        endpoint.connection().await.is_err_and(|error| error.cause() == Some(Cause::Auth))
+        endpoint.connection().await.is_err_and(|error| error.cause() == refused)
     })
     .await;
 }

@@ -4,11 +4,13 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Error {
     faults: Vec<Fault>,
+    /// Which files were read, and which were not there; empty where none was looked for.
+    files: String,
 }
 
 impl Error {
-    pub(super) fn new(faults: Vec<Fault>) -> Self {
-        Self { faults }
+    pub(super) fn new(faults: Vec<Fault>, files: String) -> Self {
+        Self { faults, files }
     }
 
     /// Every fault, at least one. Answers from memory.
@@ -21,7 +23,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.faults.len();
         write!(f, "the configuration has {count} fault{}", if count == 1 { "" } else { "s" })?;
-        self.faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+        self.faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))?;
+        // Whoever edits a file that is not read finds out here.
+        if self.files.is_empty() { Ok(()) } else { write!(f, "\n  {}", self.files) }
     }
 }
 

@@ -12,6 +12,7 @@ use super::error::Fault;
 use super::keys;
 use super::layer::{Layer, Report};
 use super::nearest::nearest;
+use super::old;
 use super::section::{ENDPOINTS, REDIS, Section};
 
 /// Reads the files of `service`, lowest first, and notes which there were.
@@ -55,11 +56,12 @@ pub(super) fn read(
     }
     let list =
         |files: Vec<String>| if files.is_empty() { "none".to_owned() } else { files.join(", ") };
-    report.notes.push(format!(
+    report.files = format!(
         "configuration files read, the last wins: {}; not there: {}",
         list(read),
         list(absent)
-    ));
+    );
+    report.notes.push(report.files.clone());
     layers
 }
 
@@ -116,11 +118,14 @@ fn layer(text: &str, source: &str, report: &mut Report) -> Option<Layer> {
     let mut foreign = Vec::new();
     for (section, value) in document {
         let Some(ours) = keys::sections().find(|ours| *ours == section) else {
-            let meant = nearest(&section, keys::sections());
-            foreign.push(meant.map_or_else(
-                || section.clone(),
-                |meant| format!("{section} (perhaps [{meant}]?)"),
-            ));
+            let named = format!("[{section}] in {source}");
+            if let Some(absent) = old::section(&section) {
+                report.absent(&named, absent);
+            } else if let Some(meant) = nearest(&section, keys::sections()) {
+                report.warnings.push(format!("{named} has no effect; is [{meant}] meant?"));
+            } else {
+                foreign.push(section);
+            }
             continue;
         };
         fill_from(&mut layer, Section::of(ours), value, report);

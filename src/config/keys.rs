@@ -58,12 +58,12 @@ pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
     all().find(|key| key.section == section && key.name == name)
 }
 
-/// Every key as the Markdown table that docs/configuration.md holds: variable, default, bound and meaning.
+/// Every key as the Markdown table that docs/configuration.md holds: variable, default, unit, bound and meaning.
 pub(super) fn reference() -> String {
     let mut defaults = Config::default();
     let mut lines = vec![
-        "| key | variable | default | kind | takes | what it says |".to_owned(),
-        "|---|---|---|---|---|---|".to_owned(),
+        "| key | variable | default | kind | unit | takes | what it says |".to_owned(),
+        "|---|---|---|---|---|---|---|".to_owned(),
     ];
     lines.extend(all().map(|key| {
         let default = key
@@ -79,6 +79,7 @@ pub(super) fn reference() -> String {
                 default
             },
             key.slot.kind().to_owned(),
+            key.slot.unit().to_owned(),
             key.slot.bound(),
             key.doc.to_owned(),
         ];

@@ -6,7 +6,7 @@ use figment::{Metadata, Profile, Provider};
 use super::error::Fault;
 use super::keys::{self, Key};
 use super::nearest::key_hint;
-use super::old::{self, Became};
+use super::old::{self, Absent, Became};
 use super::section::Section;
 
 /// The values of one file, or of one variable. Its name is what a fault shows as the source.
@@ -45,9 +45,20 @@ fn within<'a>(sections: &'a mut Dict, name: &str) -> Option<&'a mut Dict> {
 pub(super) struct Report {
     pub(super) faults: Vec<Fault>,
     pub(super) notes: Vec<String>,
+    /// What somebody may rely on though it has no effect.
+    pub(super) warnings: Vec<String>,
+    /// Which files were read, and which were not there.
+    pub(super) files: String,
 }
 
 impl Report {
+    /// Notes that `named`, which acton-service would take, has no effect.
+    pub(super) fn absent(&mut self, named: &str, absent: &Absent) {
+        let line = format!("{named} has no effect here: {}", absent.instead);
+        let lines = if absent.protects { &mut self.warnings } else { &mut self.notes };
+        lines.push(line);
+    }
+
     /// The key that `name` means in `section`, which is ours. Reports a name that means none, without its value:
     /// that may be a secret.
     pub(super) fn key(

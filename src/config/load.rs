@@ -46,9 +46,10 @@ pub(super) fn load(environment: &dyn Environment, name: Option<&str>) -> Result<
     check_redis(&config, &sources, &mut report.faults);
 
     if report.faults.is_empty() {
-        Ok(Loaded { config, notes: report.notes, surroundings: Surroundings::of(environment) })
+        let Report { notes, warnings, .. } = report;
+        Ok(Loaded { config, notes, warnings, surroundings: Surroundings::of(environment) })
     } else {
-        Err(Error::new(report.faults))
+        Err(Error::new(report.faults, report.files))
     }
 }
 
@@ -69,7 +70,7 @@ pub(super) fn validate(config: &Config) -> Result<(), Error> {
     check_pairs(config, &BTreeMap::new(), &mut faults);
     #[cfg(feature = "cache")]
     check_redis(config, &BTreeMap::new(), &mut faults);
-    if faults.is_empty() { Ok(()) } else { Err(Error::new(faults)) }
+    if faults.is_empty() { Ok(()) } else { Err(Error::new(faults, String::new())) }
 }
 
 /// Every value that could not have been given.

@@ -58,18 +58,32 @@ pub struct Config {
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// Lines for the log, without secrets: which files were read, which variable won over which, what was passed
-    /// over.
+    /// Lines for the log at `info`, without secrets: which files were read, which variable won over which, what was
+    /// passed over.
     pub notes: Vec<String>,
+    /// Lines for the log at `warn`, without secrets: what was given, has no effect, and may be relied upon.
+    pub warnings: Vec<String>,
     /// What a child process is started with.
     pub surroundings: Surroundings,
 }
 
+/// What the lines are about.
+const LOG_TARGET: &str = "mainstay::config";
+
 impl Loaded {
-    /// The configuration alone, and the notes in the log.
+    /// A configuration that has no sources to tell of.
+    pub(crate) fn in_code(config: Config) -> Self {
+        let surroundings = Surroundings::of(&Process);
+        Self { config, notes: Vec::new(), warnings: Vec::new(), surroundings }
+    }
+
+    /// The configuration alone; the rest is in the log.
     pub(crate) fn logged(self) -> Config {
         for note in self.notes {
-            tracing::info!("{note}");
+            tracing::info!(target: LOG_TARGET, "{note}");
+        }
+        for warning in self.warnings {
+            tracing::warn!(target: LOG_TARGET, "{warning}");
         }
         self.config
     }
@@ -78,7 +92,8 @@ impl Loaded {
 impl Config {
     /// Loads the configuration of the service that the environment names, else of the running program.
     ///
-    /// Reads variables and files, and logs which at `info`; so set up a log first.
+    /// Reads variables and files, and logs which; so set up a log first. A service that only changes some values need
+    /// not load it: [`ServiceBuilder::configure`](crate::ServiceBuilder::configure).
     ///
     /// # Errors
     /// Every fault at once, if there is one.
@@ -88,7 +103,8 @@ impl Config {
 
     /// Loads the configuration of the service called `name`.
     ///
-    /// Reads variables and files, and logs which at `info`; so set up a log first.
+    /// Reads variables and files, and logs which; so set up a log first. A service that only changes some values need
+    /// not load it: [`ServiceBuilder::configure`](crate::ServiceBuilder::configure).
     ///
     /// # Errors
     /// Every fault at once, if there is one.
@@ -113,7 +129,7 @@ impl Config {
         load::validate(self)
     }
 
-    /// Every key with its variable, default, bound and meaning, as a Markdown table. Answers from memory.
+    /// Every key with its variable, default, unit, bound and meaning, as a Markdown table. Answers from memory.
     pub fn reference() -> String {
         keys::reference()
     }

@@ -165,6 +165,15 @@ impl Slot {
         }
     }
 
+    /// What a bare number counts, where it is not things.
+    pub(super) fn unit(self) -> &'static str {
+        match self {
+            Self::Time(..) => "seconds if none is given",
+            Self::Size(..) => "bytes if none is given",
+            _ => "–",
+        }
+    }
+
     /// What the key takes, in a few words.
     pub(super) fn bound(self) -> String {
         match self {

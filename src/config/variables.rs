@@ -12,6 +12,7 @@ use super::keys::{self, Key};
 use super::layer::{Layer, Report};
 use super::links::is_link;
 use super::nearest::nearest;
+use super::old;
 use super::section::Section;
 
 /// The prefixes, lowest first.
@@ -54,7 +55,10 @@ pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Vec<Se
                 continue;
             }
             let Some((section, key)) = split(&rest) else {
-                foreign.push(foreign_name(name, prefix, &rest));
+                match old::section_of_variable(&rest) {
+                    Some(absent) => report.absent(name, absent),
+                    None => foreign.extend(foreign_name(name, prefix, &rest, report)),
+                }
                 continue;
             };
             settings.extend(setting(name, prefix, (Section::of(section), key), value, report));
@@ -149,12 +153,18 @@ fn setting(
     })
 }
 
-fn foreign_name(name: &str, prefix: &str, rest: &str) -> String {
+/// A variable of no section that anybody knows; one that may have been meant as ours is warned of instead.
+fn foreign_name<'a>(
+    name: &'a str,
+    prefix: &str,
+    rest: &str,
+    report: &mut Report,
+) -> Option<&'a str> {
     let section = rest.split('_').next().unwrap_or_default();
-    match nearest(section, keys::sections()) {
-        Some(meant) => format!("{name} (perhaps {prefix}_{}..?)", meant.to_ascii_uppercase()),
-        None => name.to_owned(),
-    }
+    let Some(meant) = nearest(section, keys::sections()) else { return Some(name) };
+    let meant = meant.to_ascii_uppercase();
+    report.warnings.push(format!("{name} has no effect; is {prefix}_{meant}_.. meant?"));
+    None
 }
 
 fn note_what_won(settings: &[Setting], report: &mut Report) {

@@ -71,6 +71,19 @@ impl<S: Clone + Send + Sync + 'static> ServiceBuilder<S> {
         self
     }
 
+    /// Changes the configuration: above every file and variable, and above
+    /// [`with_config`](Self::with_config). A later change comes after an earlier one.
+    ///
+    /// ```
+    /// # use mainstay::prelude::*;
+    /// let service = ServiceBuilder::new().configure(|config| config.service.port = 3000);
+    /// ```
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut Config) + Send + 'static) -> Self {
+        self.plan.changes.push(Box::new(change));
+        self
+    }
+
     /// Gives the routes a state of the service's own, made when the service starts. Routes that
     /// were added earlier keep the state they were written for.
     #[must_use]

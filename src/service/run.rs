@@ -14,7 +14,7 @@ use super::connections::Connections;
 use super::listener::Listener;
 use super::logging;
 use super::stop::Stop;
-use crate::config::{Process, Surroundings, supervision};
+use crate::config::{Loaded, Process, Surroundings, supervision};
 use crate::{AppState, Config, Error, Result, web};
 
 /// A service that was described and not yet started. It needs no runtime.
@@ -25,6 +25,7 @@ pub struct Service {
 
 type Assemble = Box<dyn FnOnce(AppState) -> Router + Send>;
 
+type Change = Box<dyn FnOnce(&mut Config) + Send>;
 type MakeActor = Box<dyn FnOnce(Arc<Config>) -> AddActor + Send>;
 
 /// What a service is besides its routes.
@@ -33,6 +34,7 @@ pub(super) struct Plan {
     pub(super) name: Option<String>,
     pub(super) version: Option<String>,
     pub(super) config: Option<Config>,
+    pub(super) changes: Vec<Change>,
     pub(super) actors: Vec<MakeActor>,
     pub(super) listener: Option<Listener>,
     pub(super) shutdown: Option<BoxFuture<'static, ()>>,
@@ -142,17 +144,19 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
 
 fn configure(plan: &mut Plan) -> Result<Config> {
     let name = plan.name.take();
-    let Some(mut config) = plan.config.take() else {
-        let loaded = Config::load_from(&Process, name.as_deref())?;
-        logging::install(&loaded.config.service.log_level);
-        return Ok(loaded.logged());
+    let mut loaded = match plan.config.take() {
+        Some(config) => Loaded::in_code(config),
+        None => Config::load_from(&Process, name.as_deref())?,
     };
     if let Some(name) = name {
-        config.service.name = name;
+        loaded.config.service.name = name;
     }
-    config.validate()?;
-    logging::install(&config.service.log_level);
-    Ok(config)
+    for change in plan.changes.drain(..) {
+        change(&mut loaded.config);
+    }
+    loaded.config.validate()?;
+    logging::install(&loaded.config.service.log_level);
+    Ok(loaded.logged())
 }
 
 async fn start(plan: Plan, config: Config) -> Result<AppState> {

@@ -25,6 +25,8 @@ mod endpoints;
 #[cfg(feature = "cache")]
 mod faults;
 #[cfg(feature = "cache")]
+mod first_lines;
+#[cfg(feature = "cache")]
 mod messages;
 #[cfg(feature = "cache")]
 mod outage;

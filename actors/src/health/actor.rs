@@ -4,6 +4,7 @@ use std::time::Duration;
 use mainstay_supervision::{BoxError, Cx, Server};
 use tokio::time::Instant;
 
+use super::conditions::{Conditions, News};
 use super::message::{Connection, Message, Miss, Probed, Report};
 use super::state::{Beat, Decision, Signs, State, Transition};
 use crate::redis::{Cause, Endpoint, Mark, Verdict};
@@ -22,6 +23,17 @@ pub(crate) struct Watch {
     connection: Option<Connection>,
     /// When the last probe was sent.
     sent: Mark,
+    conditions: Conditions,
+}
+
+impl Watch {
+    fn report(&self, now: Instant) -> Report {
+        let mut report = self.state.report(now);
+        if let Some(message) = self.conditions.amend(report.healthy, &report.message) {
+            report.message = message;
+        }
+        report
+    }
 }
 
 impl Monitor {
@@ -34,11 +46,11 @@ impl Monitor {
     fn tick(&self, cx: &Cx<Message>, watch: &mut Watch) {
         let signs = self.signs(watch);
         if let Some(verdict) = watch.state.reconsidered(signs) {
-            self.publish(cx, verdict);
+            self.publish(cx, verdict, watch);
         }
         match watch.state.tick(Instant::now(), signs) {
             Beat::Probe => self.probe(cx, watch),
-            Beat::Renew(verdict) => self.publish(cx, verdict),
+            Beat::Renew(verdict) => self.publish(cx, verdict, watch),
             Beat::Wait => {}
         }
     }
@@ -50,12 +62,32 @@ impl Monitor {
         }
     }
 
-    fn publish(&self, cx: &Cx<Message>, verdict: Verdict) {
+    fn publish(&self, cx: &Cx<Message>, mut verdict: Verdict, watch: &mut Watch) {
+        self.look_at_conditions(watch);
+        if let Some(message) = watch.conditions.amend(verdict.healthy, &verdict.message) {
+            verdict.message = message.into();
+        }
         let report = Report::of(&verdict, Instant::now());
         cx.publish("healthy", report.healthy);
         cx.publish("breaker", if report.breaker_open { "open" } else { "closed" });
         cx.publish("message", &report.message);
         self.endpoint.health().publish(verdict);
+    }
+
+    /// One line when a condition begins and one when it ends, never one for each request.
+    fn look_at_conditions(&self, watch: &mut Watch) {
+        let endpoint = self.endpoint.name();
+        let refusals = |condition| self.endpoint.health().refusals(condition);
+        for news in watch.conditions.look(Instant::now(), refusals) {
+            match news {
+                News::Begins(condition) => {
+                    tracing::warn!(endpoint, %condition, "redis refuses commands");
+                }
+                News::Ends { condition, refusals, lasted } => {
+                    tracing::info!(endpoint, %condition, refusals, ?lasted, "redis has refused nothing for a minute");
+                }
+            }
+        }
     }
 
     /// One line for each transition, never one for each probe or request.
@@ -82,7 +114,9 @@ impl Server for Monitor {
         let config = self.endpoint.config();
         let state = State::resume(verdict, config.probe_timeout);
         cx.every(config.probe_interval, || Message::Tick);
-        let mut watch = Watch { state, connection: None, sent: self.endpoint.health().mark() };
+        let conditions = Conditions::new(|condition| self.endpoint.health().refusals(condition));
+        let sent = self.endpoint.health().mark();
+        let mut watch = Watch { state, connection: None, sent, conditions };
         self.tick(cx, &mut watch);
         Ok(watch)
     }
@@ -95,7 +129,7 @@ impl Server for Monitor {
     ) -> Result<(), BoxError> {
         let now = Instant::now();
         match message {
-            Message::GetHealth(_, reply) => reply.send(watch.state.report(now)),
+            Message::GetHealth(_, reply) => reply.send(watch.report(now)),
             Message::ProbeNow(_, reply) => {
                 if watch.state.ask(reply, now) {
                     self.probe(cx, watch);
@@ -107,9 +141,9 @@ impl Server for Monitor {
                 let signs = self.signs(watch);
                 let Decision { verdict, again, transition, replies } =
                     watch.state.probed(now, found, signs);
-                self.publish(cx, verdict);
+                self.publish(cx, verdict, watch);
                 for reply in replies {
-                    reply.send(watch.state.report(now));
+                    reply.send(watch.report(now));
                 }
                 if let Some(transition) = transition {
                     self.log(transition);

@@ -2,6 +2,7 @@
 
 #[warn(clippy::wildcard_enum_match_arm)]
 mod actor;
+mod conditions;
 mod message;
 mod state;
 

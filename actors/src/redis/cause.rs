@@ -48,8 +48,13 @@ pub enum Cause {
     )]
     KeyFile,
     /// The user or password was not accepted.
-    #[error("authentication failed; check user and password")]
+    #[error("authentication failed; check user and password, of the url or in password_file")]
     Auth,
+    /// The server wants a password and there is none.
+    #[error(
+        "the server wants a password; give it in the url, redis://:password@host, or in password_file"
+    )]
+    NoPassword,
     /// The password file could not be read, is no file, is empty, or is too large.
     #[error(
         "password_file holds no password; check its path and permissions, wanted is a regular file of 1 to 4096 bytes"
@@ -77,7 +82,9 @@ pub enum Cause {
     #[error("the primary or the cluster behind the server is down")]
     Down,
     /// No answer came in time.
-    #[error("no answer in time; check the server's load and the network")]
+    #[error(
+        "no answer in time; check the server's load and the network, and that the url names redis"
+    )]
     Timeout,
     /// The connection was closed under way.
     #[error("the connection was closed by the other side; where one is kept, take another one")]
@@ -141,7 +148,17 @@ impl Cause {
     pub(super) fn of_handshake(error: &RedisError) -> Self {
         match Self::of(error) {
             Self::Closed => Self::HandshakeClosed,
+            Self::Auth => error.code().and_then(Self::of_login).unwrap_or(Self::Auth),
             cause => cause,
+        }
+    }
+
+    /// Why a login failed, if it is that.
+    pub(super) fn of_login(code: &str) -> Option<Self> {
+        match code {
+            "NOAUTH" => Some(Self::NoPassword),
+            "WRONGPASS" => Some(Self::Auth),
+            _ => None,
         }
     }
 

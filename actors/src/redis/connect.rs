@@ -248,12 +248,10 @@ impl Connector {
         if is_refusal(&named) {
             self.lacks(Lack::ClientSetname);
         }
-        if let Value::ServerError(error) = &named
-            && Cause::of_code(error.code()) == Some(Cause::Auth)
-        {
-            return Err(Cause::Auth);
+        match &named {
+            Value::ServerError(error) => Cause::of_login(error.code()).map_or(Ok(()), Err),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn speaks_resp2(&self) -> bool {

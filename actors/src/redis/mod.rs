@@ -10,6 +10,7 @@ mod config;
 mod address;
 mod cause;
 mod command;
+mod condition;
 mod conn;
 mod connect;
 mod connection;
@@ -45,6 +46,7 @@ mod tests;
 
 pub use address::{Address, Fault as AddressFault, Login};
 pub use cause::Cause;
+pub use condition::Condition;
 pub use config::{Config, Fault};
 pub use conn::CacheConn;
 pub use ending::Loss;

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::cause::Cause;
 use super::command::{Block, Plan};
+use super::condition::Condition;
 use super::connection::Node;
 use super::endpoint::Endpoint;
 use super::error::Error;
@@ -116,14 +117,13 @@ impl Pinned {
     ) -> RedisResult<T> {
         match sent {
             Sent::Answered(reply) => {
-                let objection = reply.objection();
-                self.answered(endpoint, objection);
+                self.answered(endpoint, reply.objection(), reply.condition());
                 Ok(reply)
             }
             Sent::Failed(error) => match error.kind() {
                 // A transaction that the server refused is a reply like any other.
                 ErrorKind::Server(_) | ErrorKind::Extension => {
-                    self.answered(endpoint, Cause::of_answer(&error));
+                    self.answered(endpoint, Cause::of_answer(&error), Condition::of_answer(&error));
                     Err(error)
                 }
                 // The library declined to send it.
@@ -145,8 +145,16 @@ impl Pinned {
         }
     }
 
-    fn answered(&mut self, endpoint: &Endpoint, objection: Option<Cause>) {
+    fn answered(
+        &mut self,
+        endpoint: &Endpoint,
+        objection: Option<Cause>,
+        condition: Option<Condition>,
+    ) {
         self.is_lost = false;
+        if let Some(condition) = condition {
+            endpoint.health().refused_for(condition);
+        }
         let node = self.lease.node_mut();
         node.replied();
         if std::mem::take(&mut node.is_new) {

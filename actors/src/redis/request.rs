@@ -5,6 +5,7 @@ use ::redis::{Arg, Cmd, Pipeline, RedisResult, Value};
 
 use super::cause::{Cause, code_of};
 use super::command::reply_len_bytes;
+use super::condition::Condition;
 
 /// A command or a pipeline, sent as one.
 pub(super) trait Request: Sync {
@@ -34,6 +35,14 @@ pub(super) trait Reply: Send {
     fn objection(&self) -> Option<Cause> {
         self.values().find_map(|value| match value {
             Value::ServerError(error) => Cause::of_code(code_of(error)),
+            _ => None,
+        })
+    }
+
+    /// The first answer that comes of the condition of the server.
+    fn condition(&self) -> Option<Condition> {
+        self.values().find_map(|value| match value {
+            Value::ServerError(error) => Condition::of_code(error.code()),
             _ => None,
         })
     }

@@ -6,6 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::cause::Cause;
 use super::command::{Plan, len_bytes};
+use super::condition::Condition;
 use super::ending::Loss;
 use super::endpoint::Endpoint;
 use super::error::Error;
@@ -68,7 +69,7 @@ impl Riding {
         self.in_doubt |= plan.writes;
         match timeout_at(until, wire.send(request)).await {
             Ok(Ok(reply)) => {
-                self.answered(endpoint, reply.objection());
+                self.answered(endpoint, reply.objection(), reply.condition());
                 if self.load == Load::Ordinary
                     && len_bytes(request.commands()).max(reply.len_bytes()) > LARGE
                 {
@@ -116,9 +117,17 @@ impl Riding {
         Err(Error::unavailable(Cause::Closed))
     }
 
-    fn answered(&mut self, endpoint: &Endpoint, objection: Option<Cause>) {
+    fn answered(
+        &mut self,
+        endpoint: &Endpoint,
+        objection: Option<Cause>,
+        condition: Option<Condition>,
+    ) {
         self.in_doubt = false;
         self.lane.replied(objection);
+        if let Some(condition) = condition {
+            endpoint.health().refused_for(condition);
+        }
         match objection {
             None => endpoint.health().succeeded(),
             Some(Cause::ReadOnly) => endpoint.saw_read_only(),
@@ -138,7 +147,7 @@ impl Riding {
         match error.kind() {
             // A transaction that the server refused is a reply like any other.
             ErrorKind::Server(_) | ErrorKind::Extension => {
-                self.answered(endpoint, Cause::of_answer(&error));
+                self.answered(endpoint, Cause::of_answer(&error), Condition::of_answer(&error));
                 error
             }
             // The library declined to send it.

@@ -140,7 +140,7 @@ pub(crate) fn pause(failures: u32, cause: Cause, chance: f64) -> Duration {
 }
 
 fn is_login(cause: Cause) -> bool {
-    matches!(cause, Cause::Auth | Cause::PasswordFile | Cause::Denied)
+    matches!(cause, Cause::Auth | Cause::NoPassword | Cause::PasswordFile | Cause::Denied)
 }
 
 const AUTH_PAUSE: Duration = Duration::from_secs(2);

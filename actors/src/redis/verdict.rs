@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::cause::Cause;
+use super::condition::{Condition, Conditions};
 use super::error::{Error, RETRY_AFTER};
 
 /// What the last look at an endpoint found.
@@ -56,6 +57,7 @@ pub struct Health {
     marks: AtomicU64,
     /// How many of them had been when someone was last answered.
     succeeded: AtomicU64,
+    conditions: Conditions,
 }
 
 /// A moment that successes can be told to come after.
@@ -87,6 +89,7 @@ impl Health {
             max_age,
             marks: AtomicU64::new(0),
             succeeded: AtomicU64::new(0),
+            conditions: Conditions::default(),
         }
     }
 
@@ -143,6 +146,16 @@ impl Health {
         if self.succeeded.load(Ordering::Relaxed) < marks {
             self.succeeded.fetch_max(marks, Ordering::AcqRel);
         }
+    }
+
+    /// Notes that the server refused something for the condition that it is in.
+    pub(crate) fn refused_for(&self, condition: Condition) {
+        self.conditions.refused_for(condition);
+    }
+
+    /// How often the server has refused something for this condition. Answers from memory.
+    pub fn refusals(&self, condition: Condition) -> u64 {
+        self.conditions.refusals(condition)
     }
 
     /// Marks this moment. Answers from memory.

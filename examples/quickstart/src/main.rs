@@ -63,21 +63,25 @@ fn is_set(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    let mut config = Config::load_for_service("quickstart")?;
+/// On this machine alone, and with a Redis of its own where none is named.
+fn by_default_at_home(config: &mut Config) {
     config.service.bind = Ipv4Addr::LOCALHOST.into();
     let is_default = config.redis.url == Config::default().redis.url;
     if is_default && !is_set("ACTON_REDIS_URL") && !is_set("MAINSTAY_REDIS_URL") {
         config.redis.url = "embedded".into();
     }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
     let with_chaos = is_set("QUICKSTART_CHAOS");
     let users = Users::open(DATABASE).await.map_err(|error| {
         Error::internal(format!("cannot use {DATABASE} in the current directory: {error}"))
     })?;
 
     let service = ServiceBuilder::new()
-        .with_config(config)
+        .with_name("quickstart")
+        .configure(by_default_at_home)
         .with_version(env!("CARGO_PKG_VERSION"))
         .with_state(|app| Quickstart { app, users })
         .with_routes(routes(with_chaos))

@@ -502,8 +502,13 @@ async fn a_taken_port_is_one_line_and_harms_nobody() {
     let place = Place::new();
     let first = place.start(&[]).await;
     let port = first.host().split(':').nth(1).unwrap();
-    let line = refusal(&place, &[("ACTON_SERVICE_PORT", port)]).await;
-    assert!(line.contains(port) && line.contains("ACTON_SERVICE_PORT"), "{line}");
+    let text = refusal(&place, &[("ACTON_SERVICE_PORT", port)]).await;
+    let taken = std::net::TcpListener::bind(first.host()).unwrap_err();
+    let wanted = format!(
+        "Error: cannot listen on 127.0.0.1:{port}: end the program that listens there, or choose another port with \
+         ACTON_SERVICE_PORT: {taken}\n"
+    );
+    assert_eq!(text, wanted);
     assert_eq!(place.homes().len(), 1, "the first one's");
     assert_eq!(first.get("/health").await.status, 200);
 }
@@ -529,6 +534,106 @@ async fn an_unknown_key_is_named_with_its_file() {
         assert!(text.contains(part), "{text}");
     }
     assert!(place.homes().is_empty());
+}
+
+// acton 23
+#[tokio::test]
+async fn three_faults_of_three_sources_are_told_at_once() {
+    let place = Place::new();
+    fs::write(place.path("config.toml"), "[redis]\nmax_connections = 0\n").unwrap();
+    let text = refusal(
+        &place,
+        &[
+            ("ACTON_REDIS_URL", "http://:sesame@store:6379"),
+            ("MAINSTAY_SERVICE_REQUEST_TIMEOUT", "soon"),
+            ("RUST_BACKTRACE", "1"),
+            ("HOME", "/home/nobody"),
+        ],
+    )
+    .await;
+    let here = place.path("config.toml");
+    let here = here.display();
+    let wanted = format!(
+        "\
+Error: the configuration has 3 faults
+  service.request_timeout in MAINSTAY_SERVICE_REQUEST_TIMEOUT: given \"soon\"; wanted: a duration, 1ms to 365d
+  redis.url in ACTON_REDIS_URL: given http://***@store:6379; wanted: redis://host:port, valkey://host:port, with TLS \
+rediss:// or valkeys://, unix:///path or embedded
+  redis.max_connections in {here}: given 0; wanted: a count, 1 to 10000
+  configuration files read, the last wins: {here}; not there: /etc/acton-service/quickstart/config.toml, \
+/home/nobody/.config/acton-service/quickstart/config.toml, /etc/mainstay/quickstart/config.toml, \
+/home/nobody/.config/mainstay/quickstart/config.toml
+"
+    );
+    assert_eq!(text, wanted);
+    assert!(place.homes().is_empty());
+}
+
+#[tokio::test]
+async fn a_bad_url_is_told_with_what_it_should_be() {
+    let without_scheme = "without a scheme; wanted: redis://host:port, ";
+    for (url, told) in [
+        ("store:6379", without_scheme),
+        ("redis:/store", without_scheme),
+        (
+            "redis://:sesame@store:port",
+            "redis://***@store:***; wanted: redis://[user][:password@]host",
+        ),
+        (
+            "redis://:sesame@store/first",
+            "redis://***@store/***; wanted: a database number, as in redis://",
+        ),
+    ] {
+        let text = refusal(&Place::new(), &[("ACTON_REDIS_URL", url)]).await;
+        let line = format!("  redis.url in ACTON_REDIS_URL: given {told}");
+        assert!(text.lines().nth(1).unwrap().starts_with(&line), "{text}");
+        // The heading, the fault, the files.
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(!text.contains("sesame"), "{text}");
+    }
+}
+
+// acton 23
+#[tokio::test]
+async fn the_first_lines_say_what_was_read_what_won_and_what_has_no_effect() {
+    let place = Place::new();
+    fs::write(place.path("config.toml"), "[redsi]\nurl = 'x'\n[rate_limit]\nper_user_rpm = 5\n")
+        .unwrap();
+    let nobody = format!("unix://{}", place.path("absent.sock").display());
+    let mut quickstart = place
+        .start_without_redis(&[
+            ("ACTON_REDIS_URL", "redis://:sesame@store:6379"),
+            ("MAINSTAY_REDIS_URL", &nobody),
+            ("ACTON_REDIS_PORT", "tcp://10.0.0.7:6379"),
+            ("ACTON_TOKEN__FORMAT", "sesame"),
+        ])
+        .await;
+    eventually("a probe has failed", async || {
+        quickstart.stdout().contains("redis does not answer")
+    })
+    .await;
+    quickstart.signal("-TERM");
+    assert_eq!(quickstart.ended().await, Some(0));
+
+    let (log, here) = (quickstart.stdout(), place.path("config.toml"));
+    let here = here.display();
+    for line in [
+        format!("INFO mainstay::config: configuration files read, the last wins: {here}; not there: /etc/acton-service/"),
+        "INFO mainstay::config: MAINSTAY_REDIS_URL wins over ACTON_REDIS_URL: they are set differently".to_owned(),
+        "INFO mainstay::config: variables passed over as Kubernetes service links".to_owned(),
+        format!("WARN mainstay::config: [rate_limit] in {here} has no effect here: no request is limited"),
+        format!("WARN mainstay::config: [redsi] in {here} has no effect; is [redis] meant?"),
+        "WARN mainstay::config: ACTON_TOKEN__FORMAT has no effect here: no token is checked".to_owned(),
+        format!(
+            "WARN mainstay_actors::health::actor: redis does not answer endpoint=\"redis\" address={nobody}?db=0 \
+             cause=connection refused; check that redis runs and that the url names its port or socket"
+        ),
+    ] {
+        let found = log.lines().filter(|logged| logged.contains(&line)).count();
+        assert_eq!(found, 1, "{line} is not once in\n{log}");
+    }
+    assert!(!log.contains("sesame"), "{log}");
+    assert_eq!(quickstart.stderr(), "");
 }
 
 #[tokio::test]

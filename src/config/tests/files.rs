@@ -1,7 +1,7 @@
 use std::io::ErrorKind;
 
 use super::World;
-use crate::config::{Environment, Process};
+use crate::config::{Config, Environment, Process, redis};
 
 const ETC: &str = "/etc/acton-service/shop/config.toml";
 const HOME: &str = "/home/ada/.config/acton-service/shop/config.toml";
@@ -25,6 +25,21 @@ fn a_note_says_which_files_were_read_and_which_were_not_there() {
         notes.contains(&format!("the last wins: {ETC}, /srv/config.toml; not there: {HOME}, ")),
         "{notes}"
     );
+}
+
+#[test]
+fn a_refusal_says_which_files_were_read_and_which_were_not_there() {
+    let world = World::new().file(ETC, "").here("[redis]\nmax_connections = 0");
+    let text = world.try_load().unwrap_err().to_string();
+    let line = format!(
+        "\n  configuration files read, the last wins: {ETC}, /srv/config.toml; not there: {HOME}, \
+         /etc/mainstay/shop/config.toml, /home/ada/.config/mainstay/shop/config.toml"
+    );
+    assert!(text.ends_with(&line), "{text}");
+    let in_code = Config::default();
+    let in_code = Config { redis: redis::Config { lanes: Some(0), ..in_code.redis }, ..in_code };
+    let text = in_code.validate().unwrap_err().to_string();
+    assert_eq!(text.lines().count(), 2, "no file was looked for: {text}");
 }
 
 #[test]
@@ -73,17 +88,14 @@ fn a_closed_directory_is_a_fault_except_under_another_users_home() {
 #[test]
 fn sections_that_are_not_ours_are_passed_over_with_a_note() {
     let world = World::new().here(
-        "motto = 'x'\n[jwt]\nsecret = 'sesame'\n[redi]\nurl = 'embedded'\n[service]\nport = 1",
+        "motto = 'x'\n[till]\nsecret = 'sesame'\n[redi]\nurl = 'embedded'\n[service]\nport = 1",
     );
     assert_eq!(world.load().service.port, 1);
     let notes = world.notes();
-    assert!(
-        notes.contains(
-            "passed over in /srv/config.toml, not ours: jwt, motto, redi (perhaps [redis]?)"
-        ),
-        "{notes}"
-    );
+    assert!(notes.contains("passed over in /srv/config.toml, not ours: motto, till"), "{notes}");
     assert!(!notes.contains("sesame"), "{notes}");
+    let warned = "[redi] in /srv/config.toml has no effect; is [redis] meant?";
+    assert_eq!(world.warnings(), [warned]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod endpoints;
 mod files;
 mod keys;
 mod links;
+mod old;
 mod refusals;
 mod sources;
 
@@ -78,6 +79,10 @@ impl World {
 
     fn notes(&self) -> String {
         self.loaded().notes.join("\n")
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.loaded().warnings
     }
 }
 

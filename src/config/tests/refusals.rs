@@ -31,6 +31,18 @@ fn every_fault_is_reported_at_once_with_its_source() {
     assert!(text.contains(line), "{text}");
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn the_documentation_shows_a_refusal_as_it_is() {
+    let world = World::new()
+        .here("[redis]\nmax_connections = 0")
+        .with("ACTON_REDIS_MAX_CONECTIONS", "5")
+        .with("MAINSTAY_REDIS_URL", "http://:sesame@store:6379");
+    let text = format!("```text\nError: {}\n```", world.try_load().unwrap_err());
+    let document = include_str!("../../../docs/configuration.md");
+    assert!(document.contains(&text), "docs/configuration.md must hold this:\n{text}");
+}
+
 #[test]
 fn no_password_is_shown_anywhere() {
     let urls = [
@@ -163,34 +175,6 @@ fn zero_is_refused_for_every_size_and_every_timeout() {
             }
         }
     }
-}
-
-#[test]
-fn keys_of_acton_service_are_mapped_or_refused_with_what_replaced_them() {
-    let world = World::new()
-        .here("[redis]\nconnection_timeout_secs = 7")
-        .with("ACTON_SERVICE_TIMEOUT_SECS", "8");
-    let (redis, service) = (world.load().redis, world.load().service);
-    assert_eq!((redis.connection_timeout.as_secs(), service.request_timeout.as_secs()), (7, 8));
-    let note =
-        "redis.connection_timeout_secs in /srv/config.toml is read as redis.connection_timeout";
-    assert!(world.notes().contains(note), "{}", world.notes());
-    let world = World::new()
-        .here("[redis]\nmax_retries = 5\nretry_delay_secs = 2")
-        .with("ACTON_REDIS_LAZY_INIT", "true");
-    let wanted: Vec<_> = world.faults().into_iter().map(|fault| fault.wanted).collect();
-    assert!(
-        wanted[0].contains("optional")
-            && wanted[1..].iter().all(|wanted| wanted.contains("connect_timeout")),
-        "{wanted:?}"
-    );
-    assert_eq!(wanted.len(), 3);
-}
-
-#[test]
-fn an_old_key_beside_its_new_one_is_refused() {
-    let world = World::new().here("[redis]\nconnection_timeout_secs = 7\nconnection_timeout = 8");
-    assert_eq!(world.fault().3, "connection_timeout alone");
 }
 
 #[test]

@@ -137,15 +137,13 @@ fn the_surroundings_are_the_path_and_the_temporary_directory() {
 }
 
 #[test]
-fn variables_of_sections_that_are_not_ours_are_passed_over_with_a_hint_where_one_is_near() {
+fn variables_of_sections_that_are_not_ours_are_passed_over_and_warned_of_where_one_is_near() {
     let world = World::new()
-        .with("ACTON_JWT_SECRET", "sesame")
+        .with("ACTON_TILL_SECRET", "sesame")
         .with("ACTON_REDSI_URL", "embedded")
         .with("ACTON_", "x");
     let notes = world.notes();
-    assert!(
-        notes.contains("ACTON_JWT_SECRET, ACTON_REDSI_URL (perhaps ACTON_REDIS..?)"),
-        "{notes}"
-    );
+    assert!(notes.contains("not of a section of ours: ACTON_TILL_SECRET"), "{notes}");
     assert!(!notes.contains("sesame"), "{notes}");
+    assert_eq!(world.warnings(), ["ACTON_REDSI_URL has no effect; is ACTON_REDIS_.. meant?"]);
 }
