@@ -41,6 +41,8 @@ pub mod actor;
 pub mod cache;
 pub mod config;
 pub mod prelude;
+#[cfg(all(feature = "testing", unix))]
+pub mod testing;
 
 pub use cache::Cache;
 #[cfg(feature = "cache")]
