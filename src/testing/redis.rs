@@ -5,10 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ::redis::FromRedisValue;
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::process::Process;
 use super::wait::SOON;
@@ -83,7 +84,7 @@ impl RedisBuilder {
 const MOST_LOST_PORTS: usize = 10;
 
 impl Redis {
-    /// Starts a server of `PATH`, and waits until it listens: about 10 ms.
+    /// Starts a server of `PATH`, and waits until it listens: some tens of milliseconds.
     ///
     /// # Panics
     /// As [`RedisBuilder::start`].
@@ -119,7 +120,7 @@ impl Redis {
     /// Asks it for something, on a connection of its own that passes by every proxy.
     ///
     /// # Panics
-    /// If it does not answer, or not with a `T`.
+    /// If it does not answer within 10 s, or not with a `T`.
     pub async fn ask<T: FromRedisValue>(&self, command: &[&str]) -> T {
         let asked = async {
             let client = ::redis::Client::open(format!("unix://{}", self.socket().display()))?;
@@ -128,8 +129,10 @@ impl Redis {
             question.arg(command);
             question.query_async(&mut connection).await
         };
-        let answered: ::redis::RedisResult<T> = asked.await;
-        answered.unwrap_or_else(|error| panic!("redis-server, asked for {command:?}: {error}"))
+        let answered: ::redis::RedisResult<T> = timeout(SOON, asked).await.unwrap_or_else(|_| {
+            panic!("the redis-server does not answer {command:?} within {SOON:?}")
+        });
+        answered.unwrap_or_else(|error| panic!("the redis-server answers {command:?}: {error}"))
     }
 
     /// Has it answer nobody until it is thawed. Its connections stay, and the system accepts new ones for it.
@@ -186,7 +189,7 @@ impl Redis {
             match ended {
                 Some(status) => return Err(Failure::of(status, said())),
                 None if Instant::now() > end => return Err(Failure::Silence(said())),
-                None => sleep(std::time::Duration::from_millis(1)).await,
+                None => sleep(Duration::from_millis(1)).await,
             }
         }
         Ok(())
