@@ -15,10 +15,10 @@ pub fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> impl F
     within(SOON, what, look)
 }
 
-/// Waits until `look` finds something, and returns it.
+/// Waits until `look` finds something, and returns it. It looks at least once.
 ///
 /// # Panics
-/// If that takes longer than `limit`: with `what`, and with the place of the call.
+/// If that takes longer than `limit`, or if a look hangs: with `what`, and with the place of the call.
 #[track_caller]
 pub fn within<T>(
     limit: Duration,
@@ -27,17 +27,15 @@ pub fn within<T>(
 ) -> impl Future<Output = T> {
     let caller = Location::caller();
     async move {
-        let found = timeout_at(Instant::now() + limit, async {
-            loop {
-                if let Some(found) = look().await {
-                    return found;
-                }
-                sleep(INTERVAL).await;
+        let end = Instant::now() + limit;
+        loop {
+            // One look at least, and each to its end: only one that hangs is cut.
+            match timeout_at(end + SOON, look()).await {
+                Ok(Some(found)) => return found,
+                Ok(None) if Instant::now() < end => sleep(INTERVAL).await,
+                _ => panic!("not within {limit:?}: {what} (waited for at {caller})"),
             }
-        });
-        found
-            .await
-            .unwrap_or_else(|_| panic!("not within {limit:?}: {what} (waited for at {caller})"))
+        }
     }
 }
 

@@ -146,8 +146,7 @@ async fn who_waits_in_vain_is_told_for_what_and_by_whom() {
     let app = App::start(Port::reserve().url(), |service| service).await;
     let said = panics(app.wait_ready_within(Duration::from_millis(100))).await;
     assert!(said.contains("/ready says 503") && said.contains("\"ready\":false"), "{said}");
-    let never =
-        within(Duration::from_millis(20), "the moon", async || std::future::pending().await);
+    let never = within(Duration::from_millis(20), "the moon", async || None);
     let said: String = panics::<()>(never).await;
     assert!(said.starts_with("not within 20ms: the moon (waited for at "), "{said}");
     assert!(said.contains("testing"), "{said}");
