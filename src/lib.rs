@@ -43,6 +43,8 @@ pub mod cache;
 pub mod config;
 pub mod middleware;
 pub mod prelude;
+#[cfg(all(feature = "testing", unix))]
+pub mod testing;
 
 pub use cache::Cache;
 #[cfg(feature = "cache")]

@@ -44,5 +44,6 @@ mod shutdown;
 mod subscriptions;
 #[cfg(all(feature = "cache", feature = "chaos"))]
 mod supervision;
+mod testing;
 #[cfg(feature = "tls")]
 mod tls;

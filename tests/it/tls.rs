@@ -277,7 +277,8 @@ async fn a_slow_handshake_is_bounded_by_connect_timeout_and_not_by_command_timeo
     let secured = Secured::start().await;
     let proxy = Proxy::before(secured.server.address()).await;
     let command_timeout = Duration::from_millis(50);
-    let endpoint = endpoint(Config { url: proxy.tls_url(), command_timeout, ..secured.redis() });
+    let url = format!("rediss://{}", proxy.address());
+    let endpoint = endpoint(Config { url, command_timeout, ..secured.redis() });
     proxy.set(Weather::Slow(Duration::from_millis(75))).await;
     let begun = Instant::now();
     let conn = endpoint.lease().await.unwrap();

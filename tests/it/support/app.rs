@@ -1,20 +1,16 @@
 //! A service in this process, and what it answers.
 
-use std::sync::Mutex;
+use std::io;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+use mainstay::Config;
 use mainstay::actor::State;
+use mainstay::axum::{body::Body, http::Request};
 use mainstay::prelude::*;
-use mainstay::{Bound, Config};
-use serde_json::Value;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use mainstay::testing;
 
-use super::wait::eventually;
-
-/// Longer than any request may take: a request that is not answered by then hangs.
-const HUNG: Duration = Duration::from_secs(20);
+use super::eventually;
 
 /// All by default, apart from where the service listens, where Redis is and the time for a request.
 pub(crate) fn config(redis_url: impl Into<String>) -> Config {
@@ -31,20 +27,12 @@ pub(crate) fn config(redis_url: impl Into<String>) -> Config {
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) state: AppState,
-    url: String,
-    client: reqwest::Client,
-    stop: Mutex<Option<oneshot::Sender<()>>>,
-    served: JoinHandle<Result<()>>,
+    inner: testing::App,
 }
 
 /// What a request was answered.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: reqwest::header::HeaderMap,
-    pub(crate) text: String,
-    pub(crate) took: Duration,
-}
+pub(crate) struct Answer(testing::Answer);
 
 impl App {
     pub(crate) async fn start(config: Config, routes: Router<AppState>) -> Self {
@@ -55,36 +43,23 @@ impl App {
         config: Config,
         describe: impl FnOnce(ServiceBuilder) -> ServiceBuilder,
     ) -> Self {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let builder = ServiceBuilder::new().with_config(config).with_shutdown(async {
-            // A test that drops its service does not ask it to end.
-            if stopped.await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        });
-        let bound: Bound = describe(builder).build().bind().await.unwrap();
-        let (url, state) = (format!("http://{}", bound.local_addr()), bound.state().clone());
-        let client = reqwest::Client::builder().no_proxy().timeout(HUNG).build().unwrap();
-        let served = tokio::spawn(bound.serve());
-        Self { state, url, client, stop: Mutex::new(Some(stop)), served }
+        let builder = testing::App::builder("").configure(|default| *default = config);
+        let inner = builder.start(describe).await;
+        Self { state: inner.state().clone(), inner }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.try_get(path).await.unwrap()
+        Answer(self.inner.get(path).await)
     }
 
     /// As [`get`](Self::get), also where there may be no service any more.
-    pub(crate) async fn try_get(&self, path: &str) -> reqwest::Result<Answer> {
-        let sent = Instant::now();
-        let response = self.client.get(format!("{}{path}", self.url)).send().await?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await?;
-        Ok(Answer { status, headers, text, took: sent.elapsed() })
+    pub(crate) async fn try_get(&self, path: &str) -> io::Result<Answer> {
+        self.inner.try_send(Request::get(path).body(Body::empty()).unwrap()).await.map(Answer)
     }
 
     /// Its address, for whoever connects by hand.
     pub(crate) fn address(&self) -> &str {
-        self.url.trim_start_matches("http://")
+        self.url().trim_start_matches("http://")
     }
 
     pub(crate) async fn is_ready(&self) -> bool {
@@ -92,7 +67,7 @@ impl App {
     }
 
     pub(crate) async fn becomes_ready(&self) {
-        eventually("the service is ready", async || self.is_ready().await.then_some(())).await;
+        self.wait_ready().await;
     }
 
     pub(crate) async fn answers(&self, path: &str, status: u16) {
@@ -138,34 +113,27 @@ impl App {
         self.state.tree().find("embedded-redis")?.facts.get("pid")?.as_u64()
     }
 
-    /// Asks the service to end.
-    pub(crate) fn ask_to_end(&self) {
-        let stop = self.stop.lock().unwrap().take().expect("it is asked once");
-        stop.send(()).expect("it still runs");
-    }
-
-    /// What `serve` returns. It must return within `limit`.
-    pub(crate) async fn served(&mut self, limit: Duration) -> Result<()> {
-        let served = timeout(limit, &mut self.served).await;
-        served.unwrap_or_else(|_| panic!("serve() did not return within {limit:?}")).unwrap()
-    }
-
     /// Ends the service in good order.
-    pub(crate) async fn end(mut self) {
-        self.ask_to_end();
-        self.served(Duration::from_secs(30)).await.unwrap();
+    pub(crate) async fn end(self) {
+        self.inner.end().await;
+    }
+}
+
+impl Deref for App {
+    type Target = testing::App;
+
+    fn deref(&self) -> &testing::App {
+        &self.inner
+    }
+}
+
+impl DerefMut for App {
+    fn deref_mut(&mut self) -> &mut testing::App {
+        &mut self.inner
     }
 }
 
 impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
     /// It says that a part of the service is away, and when to come again.
     #[track_caller]
     pub(crate) fn is_unavailable(&self) {
@@ -174,5 +142,13 @@ impl Answer {
         let seconds: u64 = self.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=60).contains(&seconds), "{self:?}");
         assert_eq!(self.json()["type"], "urn:mainstay:problem:unavailable", "{self:?}");
+    }
+}
+
+impl Deref for Answer {
+    type Target = testing::Answer;
+
+    fn deref(&self) -> &testing::Answer {
+        &self.0
     }
 }

@@ -16,8 +16,6 @@ mod load;
 #[cfg(feature = "cache")]
 mod log;
 #[cfg(feature = "cache")]
-mod proxy;
-#[cfg(feature = "cache")]
 mod routes;
 #[cfg(feature = "cache")]
 mod server;
@@ -25,8 +23,6 @@ mod server;
 pub(crate) mod soak;
 #[cfg(feature = "cache")]
 pub(crate) mod tree;
-#[cfg(feature = "cache")]
-mod wait;
 
 #[cfg(feature = "cache")]
 pub(crate) use {
@@ -34,10 +30,9 @@ pub(crate) use {
     listener::{Listener, Welcome},
     load::Load,
     log::Log,
-    proxy::{Proxy, Way, Weather},
+    mainstay::testing::{Port, Proxy, Way, Weather, eventually, within},
     routes::{Count, counter, routes},
-    server::{Keeper, Port, Server, endpoint, field},
-    wait::{eventually, within},
+    server::{Keeper, Server, endpoint, field},
 };
 
 #[cfg(feature = "tls")]

@@ -1,51 +1,16 @@
 //! A redis-server of each test's own, on a port and a socket.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::ops::{Deref, DerefMut};
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::path::PathBuf;
+
+use mainstay::testing::{Port, Redis};
 
 #[expect(dead_code, reason = "the tests of mainstay-actors use the rest of it")]
 #[path = "../../../actors/tests/support/mod.rs"]
 mod shared;
 
 pub(crate) use shared::{Keeper, endpoint};
-
-/// A port of loopback that nobody else takes while this lives, whether or not anything listens.
-///
-/// Its number lies below those that systems give to outgoing connections. Between tests, which run
-/// at the same time in processes of their own, the UDP port of the same number is the lock.
-#[derive(Debug)]
-pub(crate) struct Port {
-    number: u16,
-    _lock: UdpSocket,
-}
-
-impl Port {
-    pub(crate) fn reserve() -> Self {
-        for _ in 0..1000 {
-            let number = 10_000 + u16::try_from(uuid::Uuid::new_v4().as_u128() % 20_000).unwrap();
-            let address = (Ipv4Addr::LOCALHOST, number);
-            if let Ok(lock) = UdpSocket::bind(address)
-                && TcpListener::bind(address).is_ok()
-            {
-                return Self { number, _lock: lock };
-            }
-        }
-        panic!("no free port between 10000 and 29999");
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.number).into()
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("redis://{}", self.address())
-    }
-
-    #[cfg(feature = "tls")]
-    pub(crate) fn tls_url(&self) -> String {
-        format!("rediss://{}", self.address())
-    }
-}
 
 /// Sends a process a signal; `-0` only asks whether there is one.
 #[cfg(feature = "embedded")]
@@ -56,13 +21,10 @@ pub(crate) fn signal(signal: &str, pid: u64) -> bool {
 
 /// A running server. It ends with the test, whatever becomes of it.
 #[derive(Debug)]
-pub(crate) struct Server {
-    inner: shared::Server,
-    port: Port,
-}
+pub(crate) struct Server(Redis);
 
 impl Server {
-    /// Started, and answering.
+    /// Started, and listening.
     pub(crate) async fn start() -> Self {
         Self::start_on(Port::reserve()).await
     }
@@ -72,14 +34,16 @@ impl Server {
     }
 
     pub(crate) async fn start_configured(port: Port, arguments: &[&str]) -> Self {
-        let number = port.number.to_string();
-        Self::start_with(port, &[&["--port", &number], arguments].concat()).await
+        let mut redis = Redis::builder().port(port).arguments(arguments);
+        if let Some(program) = std::env::var_os("MAINSTAY_TEST_SERVER") {
+            redis = redis.program(program);
+        }
+        Self(redis.start().await)
     }
 
     /// Without an open port, except by `arguments`; always on its socket.
     pub(crate) async fn start_with(port: Port, arguments: &[&str]) -> Self {
-        let arguments = [&["--bind", "127.0.0.1"], arguments].concat();
-        Self { inner: shared::Server::start(&arguments).await, port }
+        Self::start_configured(port, &[&["--port", "0"], arguments].concat()).await
     }
 
     /// It speaks nothing but TLS on its port, by the certificate and the key in `cert.pem` and `key.pem` of `files`.
@@ -94,7 +58,7 @@ impl Server {
         let (cert, key) = (path(&files.join("cert.pem")), path(&files.join("key.pem")));
         let asks = if client_authority.is_some() { "yes" } else { "no" };
         let authority = client_authority.map_or_else(|| cert.clone(), path);
-        let number = port.number.to_string();
+        let number = port.address().port().to_string();
         let arguments = [
             ["--tls-port", &number],
             ["--tls-cert-file", &cert],
@@ -107,19 +71,28 @@ impl Server {
 
     #[cfg(feature = "tls")]
     pub(crate) fn tls_url(&self) -> String {
-        self.port.tls_url()
-    }
-
-    pub(crate) fn url(&self) -> String {
-        self.port.url()
+        format!("rediss://{}", self.address())
     }
 
     pub(crate) fn unix_url(&self) -> String {
-        self.inner.url()
+        format!("unix://{}", self.socket().display())
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.port.address()
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.socket().with_file_name(name)
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.stop();
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.start_again().await;
+    }
+
+    /// The connections whose name says that they are leases.
+    pub(crate) async fn leases(&self) -> usize {
+        self.client_names().await.iter().filter(|name| name.contains(":lease:")).count()
     }
 
     /// The names of those of its connections that have one, as a service's own have.
@@ -139,16 +112,10 @@ impl Server {
 }
 
 impl Deref for Server {
-    type Target = shared::Server;
+    type Target = Redis;
 
-    fn deref(&self) -> &shared::Server {
-        &self.inner
-    }
-}
-
-impl DerefMut for Server {
-    fn deref_mut(&mut self) -> &mut shared::Server {
-        &mut self.inner
+    fn deref(&self) -> &Redis {
+        &self.0
     }
 }
 

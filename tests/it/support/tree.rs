@@ -6,7 +6,7 @@ use mainstay_actors::cache::Cache;
 use mainstay_actors::redis::Config;
 use mainstay_actors::tree::{Setup, Tree};
 
-use super::wait::eventually;
+use super::eventually;
 
 /// A tree whose Redis is at `url`; it has been reached.
 pub(crate) async fn healthy(url: String, configure: impl FnOnce(&mut Config)) -> Tree {

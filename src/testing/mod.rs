@@ -1,0 +1,16 @@
+#![doc = include_str!("../../docs/testing.md")]
+
+mod app;
+mod client;
+mod port;
+mod process;
+mod proxy;
+mod redis;
+mod wait;
+
+pub use app::{App, AppBuilder};
+pub use client::Answer;
+pub use port::Port;
+pub use proxy::{Proxy, Way, Weather};
+pub use redis::{Redis, RedisBuilder};
+pub use wait::{eventually, within};
