@@ -13,7 +13,7 @@
 //! POST /visits -> 503 unavailable
 //! GET /page -> 200 without Redis
 //! GET /health -> 200 {"status":"healthy","service":"example"}
-//! GET /ready -> 503 {"ready":false,"service":"example","dependencies":{"redis":{"healthy":false,"message":"no answer in time; check the server's load and the network"}}}
+//! GET /ready -> 503 {"ready":false,"service":"example","dependencies":{"redis":{"healthy":false,"message":"no answer in time; check the server's load and the network, and that the url names redis"}}}
 //! -- Redis goes on, and first carries out what had reached it.
 //! GET /page -> 200 with Redis
 //! GET /visits -> 200 2 visits

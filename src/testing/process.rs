@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 /// A server that ends with this value, or with this process, however that ends.
-// Not a handle of redis-server-wrapper 0.5: its servers are daemons, which outlive a killed test; and its last resort, `kill -9
-// -<pid>`, which it takes as soon as init is slow to reap one, means every process of the user to the `kill` of procps 4.0.2.
+// Not a daemon, as redis-server-wrapper 0.5 starts: that outlives a killed test, and to end its group from outside takes a
+// `kill -9 -<pid>`, by which the `kill` of procps 4.0.2 understands every process of the user.
 #[derive(Debug)]
 pub(super) struct Process {
     server: Child,

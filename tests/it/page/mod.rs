@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use acton_service::axum::Extension;
+use acton_service::axum::http::{Method, Request};
 use acton_service::prelude::*;
 use serde_json::{Value, json};
 
@@ -68,18 +69,11 @@ impl Shop {
         answer.json()
     }
 
-    /// Sends JSON, as `reqwest` names the method.
-    async fn send(&self, method: reqwest::Method, path: &str, body: &Value) -> Answer {
-        let url = format!("http://{}/api/v1{path}", self.app.address());
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let begun = tokio::time::Instant::now();
-        let response = client.request(method, url).json(body).send().await.unwrap();
-        Answer {
-            status: response.status().as_u16(),
-            headers: response.headers().clone(),
-            text: response.text().await.unwrap(),
-            took: begun.elapsed(),
-        }
+    /// Sends JSON.
+    async fn send(&self, method: Method, path: &str, body: &Value) -> Answer {
+        let request = Request::builder().method(method).uri(format!("/api/v1{path}"));
+        let request = request.header("content-type", "application/json");
+        self.app.ask(request.body(body.to_string().into()).unwrap()).await
     }
 }
 
@@ -117,7 +111,7 @@ async fn what_was_read_once_comes_from_the_cache_for_as_long_as_was_said() {
 async fn a_session_has_an_id_and_an_end() {
     let server = Server::start().await;
     let shop = Shop::open_on(&server).await;
-    let answer = shop.send(reqwest::Method::POST, "/sessions", &json!({"reader": 7})).await;
+    let answer = shop.send(Method::POST, "/sessions", &json!({"reader": 7})).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(uuid::Uuid::parse_str(&id).unwrap().get_version_num(), 4);
@@ -149,7 +143,7 @@ async fn a_change_takes_the_old_value_out_of_the_cache() {
     let shop = Shop::open_on(&server).await;
     shop.read("/books/7").await;
     assert!(held(&server, "book:7").await.is_some());
-    let renamed = shop.send(reqwest::Method::PUT, "/books/7", &json!({"title": "new"})).await;
+    let renamed = shop.send(Method::PUT, "/books/7", &json!({"title": "new"})).await;
     assert_eq!((renamed.status, &renamed.json()["title"]), (200, &json!("new")));
     assert_eq!(held(&server, "book:7").await, None);
 }

@@ -52,6 +52,10 @@ impl App {
         Answer(self.inner.get(path).await)
     }
 
+    pub(crate) async fn ask(&self, request: Request<Body>) -> Answer {
+        Answer(self.inner.send(request).await)
+    }
+
     /// As [`get`](Self::get), also where there may be no service any more.
     pub(crate) async fn try_get(&self, path: &str) -> io::Result<Answer> {
         self.inner.try_send(Request::get(path).body(Body::empty()).unwrap()).await.map(Answer)
