@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use mainstay_actors::redis::{Breaker, CacheConn, Cause, Config, Endpoint, Error, Script, Verdict};
+use mainstay_actors::redis::{
+    Breaker, CacheConn, Cause, Condition, Config, Endpoint, Error, Script, Verdict,
+};
 use mainstay_actors::{Outcome, deadline};
 use redis::AsyncCommands;
 use tokio::task::JoinSet;
@@ -736,4 +738,51 @@ async fn a_transaction_whose_begin_is_refused_is_done_command_by_command_and_unk
         clients.lines().all(was_released)
     })
     .await;
+}
+
+// Where overflow is checked, as in a build for tests, it is unknown all the same: see `MULTI` in error.rs.
+#[tokio::test]
+async fn a_server_that_knows_no_transactions_leaves_a_pipelines_outcome_unknown() {
+    let server = Server::start(&["--rename-command", "MULTI", ""]).await;
+    let (endpoint, _keeper) = lanes(&server, patient()).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let mut pipeline = redis::pipe();
+    let error = pipeline.atomic().incr("n", 1).exec_async(&mut *conn).await.unwrap_err();
+    assert_eq!(Error::from(error).outcome(), Outcome::OutcomeUnknown);
+    let n: u32 = server.ask(&["GET", "n"]).await;
+    assert_eq!(n, 1, "it was done");
+}
+
+#[tokio::test]
+async fn a_server_that_is_full_only_at_the_end_of_a_transaction_counts_as_full() {
+    let server = Server::start(&[]).await;
+    let (endpoint, _keeper) = lanes(&server, patient()).await;
+    let mut conn = endpoint.lease().await.unwrap();
+    let _: () = redis::cmd("MULTI").query_async(&mut *conn).await.unwrap();
+    let _: () = redis::cmd("SET").arg(&["key", "1"]).query_async(&mut *conn).await.unwrap();
+    let _: () = server.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let exec = redis::cmd("EXEC").query_async::<()>(&mut *conn).await.unwrap_err();
+    assert!(matches!(Error::from(exec).outcome(), Outcome::Overloaded { .. }));
+    assert_eq!(endpoint.health().refusals(Condition::Full), 1);
+}
+
+// redis R10
+#[tokio::test]
+async fn a_script_that_is_refused_amid_an_exec_by_hand_says_nothing_of_the_other_commands() {
+    let server = Server::start(&[]).await;
+    let (endpoint, _keeper) = lanes(&server, patient()).await;
+    let mut conn = endpoint.lease().await.unwrap();
+    let _: () = conn.rpush("jobs", "first").await.unwrap();
+    let queued: [&[&str]; 3] = [
+        &["MULTI"],
+        &["LPOP", "jobs"],
+        &["EVAL", "return redis.call('SET', KEYS[1], 1)", "1", "taken"],
+    ];
+    for words in queued {
+        let _: () = redis::cmd(words[0]).arg(&words[1..]).query_async(&mut *conn).await.unwrap();
+    }
+    let _: () = server.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let error = redis::cmd("EXEC").query_async::<()>(&mut *conn).await.unwrap_err();
+    assert_eq!(Error::from(error), Error::Partial { code: "OOM".into() });
+    assert_eq!(conn.llen::<_, usize>("jobs").await, Ok(0), "it was done");
 }

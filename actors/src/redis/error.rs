@@ -64,9 +64,10 @@ pub enum Error {
         /// The first word of the server's answer, such as `WRONGTYPE`.
         code: Box<str>,
     },
-    /// The server refused a command of a pipeline with an answer that says "not now" or "not you", and may have carried
-    /// out any other, whatever stands before or after it. The pipeline must not be sent again as it is. The same where
-    /// it refused `MULTI` alone, so that the commands of an `atomic()` one were carried out each for itself.
+    /// The server refused a command of a pipeline, or a script in a transaction by hand, with an answer that says "not
+    /// now" or "not you", and may have carried out any other, whatever stands before or after it. What was sent must not
+    /// be sent again as it is. The same where it refused `MULTI` alone, whatever its answer, so that the commands of an
+    /// `atomic()` pipeline were carried out each for itself.
     #[error(
         "redis refused a command of a pipeline with {code} and may have carried out the others"
     )]
@@ -209,16 +210,30 @@ impl Error {
             Some(cause) => Self::unavailable(cause),
             None => Self::Server { code: code.into() },
         };
-        let says_that_nothing_was_done = match refused.outcome() {
-            Outcome::Unavailable { .. } | Outcome::Overloaded { .. } | Outcome::Refused => true,
-            Outcome::Deadline | Outcome::OutcomeUnknown | Outcome::Bug => false,
-        };
         // A connection that is not let in is refused everything.
         let is_shut_out = matches!(cause, Some(Cause::Auth | Cause::Denied)) && !is_amid(place);
-        if says_that_nothing_was_done && !is_shut_out && leaves_others(error) {
+        // Without `MULTI` the others were carried out, whatever the server says of why there was none.
+        let is_partial =
+            refused_multi(error) || (refused.says_that_nothing_was_done() && leaves_others(error));
+        if is_partial && !is_shut_out {
             return Some(Self::Partial { code: code.into() });
         }
         Some(refused)
+    }
+
+    /// What it means that one of several commands was refused that the server carried out together, where the answer
+    /// alone would mean that nothing was done.
+    pub(super) fn amid(error: &ServerError) -> Option<Self> {
+        let refused = Self::from(RedisError::from(error.clone()));
+        let code = || presentable(code_of(error)).into();
+        refused.says_that_nothing_was_done().then(|| Self::Partial { code: code() })
+    }
+
+    fn says_that_nothing_was_done(&self) -> bool {
+        match self.outcome() {
+            Outcome::Unavailable { .. } | Outcome::Overloaded { .. } | Outcome::Refused => true,
+            Outcome::Deadline | Outcome::OutcomeUnknown | Outcome::Bug => false,
+        }
     }
 }
 
@@ -227,9 +242,7 @@ impl Error {
 fn leaves_others(error: &RedisError) -> bool {
     match ServerError::try_from(error.clone()) {
         Ok(_) => false,
-        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ExecAbort) => {
-            refused_multi(&error)
-        }
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ExecAbort) => false,
         Err(error) => error.into_server_errors().is_some(),
     }
 }

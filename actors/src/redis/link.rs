@@ -167,6 +167,13 @@ fn is_too_early<R: Request>(reply: &R::Reply, request: &R) -> bool {
     reply.objection() == Some(Cause::Loading) && request.may_come_early()
 }
 
+fn partial(reply: &Value) -> Option<Error> {
+    match reply {
+        Value::ServerError(error) => Error::amid(error),
+        _ => None,
+    }
+}
+
 impl ConnectionLike for Link {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
@@ -174,7 +181,15 @@ impl ConnectionLike for Link {
                 return Err(NO_RESPONSE.into());
             }
             let plan = self.plan(cmd).await?;
-            self.ask(&plan, cmd).await
+            let reply = self.ask(&plan, cmd).await?;
+            match &reply {
+                // Those of an `EXEC` by hand.
+                Value::Array(replies) if plan.binds => match replies.iter().find_map(partial) {
+                    Some(error) => Err(error.into()),
+                    None => Ok(reply),
+                },
+                _ => Ok(reply),
+            }
         })
     }
 

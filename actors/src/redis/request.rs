@@ -42,7 +42,7 @@ pub(super) trait Reply: Send {
     /// The first answer that comes of the condition of the server.
     fn condition(&self) -> Option<Condition> {
         self.values().find_map(|value| match value {
-            Value::ServerError(error) => Condition::of_code(error.code()),
+            Value::ServerError(error) => Condition::of_code(code_of(error)),
             _ => None,
         })
     }
