@@ -256,15 +256,20 @@ async fn many_endpoints_that_are_away_connect_no_faster_than_one() {
     for name in ["a", "b", "c", "d"] {
         setup.endpoints.insert(name.into(), setup.redis.clone());
     }
+    let begun = Instant::now();
     let tree = Tree::start(setup).await.unwrap();
     let end = Instant::now() + Duration::from_secs(2);
     let mut connects = 0;
     while let Ok(accepted) = tokio::time::timeout_at(end, listener.accept()).await {
         drop(accepted.unwrap());
         connects += 1;
+        // However late a busy machine accepts it: it was made between the beginning and now.
+        let elapsed = begun.elapsed();
+        // A probe and two lanes of each that do not know better yet, then ten a second of all together.
+        let most = 5 * 3 + 1 + elapsed.as_millis() / 100;
+        assert!(connects <= most, "{connects} connects in {elapsed:?}");
     }
-    // A probe and two lanes of each that do not know better yet, then ten a second of all together.
-    assert!((5..=5 * 3 + 21).contains(&connects), "{connects} connects in 2 s");
+    assert!(connects >= 5, "{connects} connects in 2 s");
     assert!(tree.dependencies().iter().all(|dependency| !dependency.healthy));
 }
 
