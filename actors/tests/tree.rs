@@ -141,14 +141,7 @@ async fn lanes_serve_on_while_a_full_server_has_no_room_for_the_probe() {
     let server = support::Server::start(&[]).await;
     let probe_interval = Duration::from_millis(50);
     let tree = at(server.url(), |redis| redis.probe_interval = probe_interval).await;
-    let client = redis::Client::open(server.url()).unwrap();
-    let mut control = client.get_multiplexed_async_connection().await.unwrap();
-    let full = ["SET", "maxclients", "1"];
-    let () = redis::cmd("CONFIG").arg(&full).query_async(&mut control).await.unwrap();
-    let clients: String = redis::cmd("CLIENT").arg("LIST").query_async(&mut control).await.unwrap();
-    let probe = id_of(&clients, ":probe:").unwrap();
-    let () =
-        redis::cmd("CLIENT").arg(&["KILL", "ID", &probe]).query_async(&mut control).await.unwrap();
+    let mut control = fill(&server, &[":probe:"]).await;
     eventually("it is not healthy", async || (!is_healthy(&tree)).then_some(())).await;
 
     // Nobody sends a command in the first half, so that lanes are heard of once a second.
@@ -180,11 +173,30 @@ async fn a_full_server_that_leaves_us_the_probe_alone_is_not_waited_for() {
     pinned.pin().await.unwrap();
     drop(pinned);
     assert_eq!(tree.cache().status().size, 1, "it is idle");
+    let _room = fill(&server, &[":lane:", ":bulk:", ":lease:"]).await;
+    let open = async || tree.ask(GetHealth).await.unwrap().breaker_open.then_some(());
+    eventually("the breaker opens", open).await;
+}
+
+// A place on the lane for large values is had by way of another lane.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_that_leaves_us_the_lane_for_large_values_alone_is_not_waited_for() {
+    for alone in [&[":lane:"][..], &[":lane:", ":probe:"]] {
+        let server = support::Server::start(&[]).await;
+        let tree = at(server.url(), |_| ()).await;
+        let _room = fill(&server, alone).await;
+        let open = async || tree.ask(GetHealth).await.unwrap().breaker_open.then_some(());
+        eventually("the breaker opens", open).await;
+    }
+}
+
+/// Lets the server take no more connections, closes ours of such names, and returns the one that is left to ask it.
+async fn fill(server: &support::Server, closed: &[&str]) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(server.url()).unwrap();
     let mut control = client.get_multiplexed_async_connection().await.unwrap();
     let full = ["SET", "maxclients", "1"];
     let () = redis::cmd("CONFIG").arg(&full).query_async(&mut control).await.unwrap();
-    for name in [":lane:", ":bulk:", ":lease:"] {
+    for name in closed {
         let clients: String =
             redis::cmd("CLIENT").arg("LIST").query_async(&mut control).await.unwrap();
         for client in clients.lines().filter(|line| line.contains(name)) {
@@ -192,8 +204,7 @@ async fn a_full_server_that_leaves_us_the_probe_alone_is_not_waited_for() {
             let () = redis::cmd("CLIENT").arg(&kill).query_async(&mut control).await.unwrap();
         }
     }
-    let open = async || tree.ask(GetHealth).await.unwrap().breaker_open.then_some(());
-    eventually("the breaker opens", open).await;
+    control
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -278,13 +278,13 @@ impl Endpoint {
         self.read_only.notified().await;
     }
 
-    /// Whether a lane serves that has been answered within the last two seconds. Answers from memory.
+    /// Whether an ordinary lane serves that has been answered within the last two seconds. Answers from memory.
     pub(crate) fn is_answered_on_a_lane(&self) -> bool {
         self.lanes.any(Lane::is_answered)
     }
 
-    /// Whether anyone has a connection: a lane that serves, or a lease. One that was replaced serves nobody who comes, and
-    /// one that is idle may be dead. Answers from memory.
+    /// Whether anyone has a connection: an ordinary lane that serves, or a lease. One that was replaced
+    /// serves nobody who comes, and one that is idle may be dead. Answers from memory.
     pub(crate) fn has_users(&self) -> bool {
         let is_leased = || self.current.load().as_ref().is_some_and(|now| now.leased() > 0);
         self.lanes.any(Lane::is_serving) || is_leased()
