@@ -149,6 +149,15 @@ impl Queue {
         }
     }
 
+    /// Tells apart those of the same weight: of those who wait for the same the last has to give it up to make room, so
+    /// they go one after the other.
+    fn oldest(&self) -> Option<usize> {
+        self.events.iter().find_map(|event| match event {
+            Event::Message(message) => Some(message.address()),
+            Event::Gap(_) => None,
+        })
+    }
+
     fn release(&self, message: &Message) {
         if message.waits_no_more() {
             self.together.fetch_sub(charge(message), Ordering::Relaxed);
@@ -172,9 +181,12 @@ pub(super) fn make_room<'a>(
 ) -> u64 {
     let mut dropped = 0;
     while together.load(Ordering::Relaxed) > BUFFERS_BYTES {
-        let weighed = buffers.clone().map(|one| (one.lock().queue.weight_beside(newest), one));
+        let weighed = buffers.clone().map(|one| {
+            let queue = &one.lock().queue;
+            ((queue.weight_beside(newest), queue.oldest()), one)
+        });
         match weighed.max_by_key(|(weight, _)| *weight) {
-            Some((1.., heaviest)) => dropped += heaviest.give_up(),
+            Some(((1.., _), heaviest)) => dropped += heaviest.give_up(),
             _ => break,
         }
     }

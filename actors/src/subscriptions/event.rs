@@ -89,6 +89,11 @@ impl Message {
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
+
+    /// A number that no other message has while this one waits.
+    pub(super) fn address(&self) -> usize {
+        Arc::as_ptr(&self.inner).addr()
+    }
 }
 
 /// Without what was published, which may be secret.

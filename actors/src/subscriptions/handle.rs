@@ -29,8 +29,9 @@ use crate::redis::{self, Endpoint, Kind};
 ///
 /// At most 1 024 messages wait for a slow reader, at most 8 MiB together (one that is larger waits alone). What does not
 /// fit is dropped and counted, and what was waiting is followed by an [`Event::Gap`] with that count. At most 64 MiB wait
-/// for all readers of an endpoint: where it would be more, the one for whom most waits loses all of it to such a gap. Who
-/// reads in time is never held up and loses nothing.
+/// for all readers of an endpoint, where a message counts once, and for no more than 8 MiB however large it is: where it
+/// would be more, the one for whom most waits loses all of it to such a gap. Who reads in time is never held up and loses
+/// nothing.
 ///
 /// A message that several of its channels and patterns match comes once for each of them, as Redis sends it.
 #[must_use = "it ends when it is dropped"]

@@ -260,6 +260,23 @@ fn what_waits_for_many_readers_counts_once() {
 }
 
 #[test]
+fn those_for_whom_the_same_waits_lose_it_before_others_do() {
+    let mut state = State::default();
+    let buffers: Vec<_> = (0..9 * 4)
+        .map(|number| join(&mut state, vec![channel(&(number % 9).to_string())]).unwrap().1)
+        .collect();
+    let epoch = connected(&mut state);
+    obey(&mut state);
+    let piece = BUFFER_BYTES / 4 - 1;
+    for number in 0..9 * 4 {
+        state.deliver(epoch, &large(number % 9, piece));
+    }
+    assert!(waiting_bytes(&state) <= BUFFERS_BYTES);
+    let losers = buffers.iter().filter(|buffer| told(buffer).0 > 0).count();
+    assert_eq!(losers, 4, "the readers of one channel");
+}
+
+#[test]
 fn a_message_that_is_larger_than_all_that_may_wait_reaches_who_reads_in_time() {
     let (mut state, epoch, buffers) = running(3);
     state.deliver(epoch, &large(0, 1));
