@@ -786,3 +786,17 @@ async fn a_script_that_is_refused_amid_an_exec_by_hand_says_nothing_of_the_other
     assert_eq!(Error::from(error), Error::Partial { code: "OOM".into() });
     assert_eq!(conn.llen::<_, usize>("jobs").await, Ok(0), "it was done");
 }
+
+// redis R10
+#[tokio::test]
+async fn a_scripts_own_denied_says_nothing_of_the_commands_beside_it() {
+    let server = Server::start(&[]).await;
+    let (endpoint, _keeper) = lanes(&server, patient()).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let mut pipeline = redis::pipe();
+    let denies = "return redis.error_reply('DENIED not on a Sunday')";
+    pipeline.cmd("EVAL").arg(&[denies, "0"]).incr("n", 1);
+    let error = Error::from(pipeline.exec_async(&mut *conn).await.unwrap_err());
+    assert_eq!(error, Error::Partial { code: "DENIED".into() });
+    assert_eq!(conn.get::<_, u32>("n").await, Ok(1), "it was done");
+}

@@ -211,7 +211,7 @@ impl Error {
             None => Self::Server { code: code.into() },
         };
         // A connection that is not let in is refused everything.
-        let is_shut_out = matches!(cause, Some(Cause::Auth | Cause::Denied)) && !is_amid(place);
+        let is_shut_out = cause == Some(Cause::Auth) && !is_amid(place);
         // Without `MULTI` the others were carried out, whatever the server says of why there was none.
         let is_partial =
             refused_multi(error) || (refused.says_that_nothing_was_done() && leaves_others(error));
