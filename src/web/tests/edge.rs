@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::DefaultBodyLimit;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, stream};
 use tracing::instrument::WithSubscriber;
 
 use super::*;
@@ -99,6 +99,24 @@ async fn responses_are_compressed_where_that_is_switched_on_and_asked_for() {
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         assert_eq!(body.len() < 1000, is_compressed, "{} bytes", body.len());
     }
+}
+
+#[tokio::test]
+async fn a_stream_is_compressed_to_its_end_and_not_asked_beyond() {
+    let lines = || {
+        // Panics when it is asked once more after its end.
+        let lines =
+            stream::unfold(0, async |n| (n < 3).then_some((io::Result::Ok("line\n"), n + 1)));
+        Body::from_stream(lines)
+    };
+    let routes = Router::new().route("/", get(async move || lines()));
+    let builder = configured(routes, |config| config.service.compression = true);
+    let request = Request::get("/").header("accept-encoding", "gzip").body(Body::empty());
+    let response = send(builder, request.unwrap()).await;
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    // The end of gzip is the length of what was compressed (RFC 1952, 2.3.1).
+    assert_eq!(body[body.len() - 4..], 15_u32.to_le_bytes());
 }
 
 fn from_a_page(method: &str) -> Request<Body> {
