@@ -16,6 +16,7 @@ use super::keys::Key;
 use super::layer::{Layer, Report};
 #[cfg(feature = "cache")]
 use super::section::{ENDPOINTS, REDIS, Section};
+use super::slot::Slot;
 use super::value::{Given, time_text};
 use super::variables::Setting;
 use super::{Config, Loaded, files, keys, service, variables};
@@ -81,7 +82,13 @@ fn refuse(
 ) {
     for (key, path) in all {
         let Some(given) = key.slot.get(config) else { continue };
-        if let Err(refusal) = key.slot.set(config, &given) {
+        // The blanks around it would have been taken away on the way from a file.
+        let has_blanks = |name: &String| name.trim() != name;
+        let set = match (key.slot, &given) {
+            (Slot::Name(_), Given::Text(name)) if has_blanks(name) => Err(key.slot.refuse(&given)),
+            _ => key.slot.set(config, &given),
+        };
+        if let Err(refusal) = set {
             faults.push(Fault::new(&path, CODE, refusal.given, refusal.wanted));
         }
     }
