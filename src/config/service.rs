@@ -22,7 +22,7 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How long the process may take from the signal to its exit. Default 25 s.
     pub shutdown_timeout: Duration,
-    /// How long the service still answers, not ready, before it stops accepting. Default 0; 5 s in production.
+    /// How long the service still answers, not ready, before it stops accepting. Default 0; when loaded, 5 s in production.
     pub drain_delay: Duration,
     /// The largest request body that is read, in bytes. Default 2 MiB.
     pub body_limit: usize,
