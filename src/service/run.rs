@@ -105,7 +105,9 @@ impl AppState {
     ///
     /// What a `ServiceBuilder` would add is at hand one by one: [`health_routes`](Self::health_routes),
     /// and what each request passes first as [`GuardLayer`](crate::middleware::GuardLayer). The caller
-    /// serves, and ends the actors with [`shutdown`](Self::shutdown). No log is set up.
+    /// serves, and ends the actors with [`shutdown`](Self::shutdown). No log is set up, and the keys of `[service]` that
+    /// are neither of these two's have no effect: `bind` and `port`, `body_limit`, `compression`, `cors`, and the times
+    /// for ending.
     ///
     /// ```no_run
     /// use mainstay::middleware::GuardLayer;

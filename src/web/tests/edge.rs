@@ -210,6 +210,24 @@ async fn each_request_is_a_line_of_the_access_log_without_its_query() {
 }
 
 #[tokio::test]
+async fn a_panic_that_goes_through_is_a_line_of_the_access_log_that_blames_no_client() {
+    async fn panics() {
+        panic!("through");
+    }
+    let lines = Box::pin(access_log_of(async {
+        let builder = configured(Router::new().route("/", get(panics)), |config| {
+            config.service.access_log = true;
+            config.service.panic_guard = false;
+        });
+        let sent = AssertUnwindSafe(send(builder, a_get("/"))).catch_unwind().await;
+        sent.unwrap_err();
+    }))
+    .await;
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
+    assert!(line.contains("not answered") && !line.contains("client"), "{line}");
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_is_a_line_of_the_access_log_too() {
     let lines = Box::pin(access_log_of(async {
         let endless = Router::new().route("/", get(pending::<()>));
@@ -220,5 +238,5 @@ async fn a_client_that_leaves_is_a_line_of_the_access_log_too() {
     }))
     .await;
     let [line] = lines.as_slice() else { panic!("{lines:?}") };
-    assert!(line.contains("the client left") && !line.contains("status"), "{line}");
+    assert!(line.contains("not answered") && !line.contains("status"), "{line}");
 }
