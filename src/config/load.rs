@@ -16,6 +16,7 @@ use super::keys::Key;
 use super::layer::{Layer, Report};
 #[cfg(feature = "cache")]
 use super::section::{ENDPOINTS, REDIS, Section};
+use super::slot::Slot;
 use super::value::{Given, time_text};
 use super::variables::Setting;
 use super::{Config, Loaded, files, keys, service, variables};
@@ -23,7 +24,12 @@ use super::{Config, Loaded, files, keys, service, variables};
 /// What a fault shows as the source of a value that a program set.
 const CODE: &str = "code";
 
-pub(super) fn load(environment: &dyn Environment, name: Option<&str>) -> Result<Loaded, Error> {
+/// What `change` makes of the values counts as given in code, above every source.
+pub(super) fn load(
+    environment: &dyn Environment,
+    name: Option<&str>,
+    change: impl FnOnce(&mut Config),
+) -> Result<Loaded, Error> {
     let mut report = Report::default();
     let mut settings = variables::read(environment, &mut report);
     settings.extend(name.and_then(|name| given_in_code(name, &settings, &mut report)));
@@ -36,14 +42,15 @@ pub(super) fn load(environment: &dyn Environment, name: Option<&str>) -> Result<
         service: service::Config { name: service, ..Default::default() },
         ..Default::default()
     };
-    let sources = apply(&figment, &mut config, &mut report.faults);
-    if config.service.is_production() && !sources.contains_key("service.drain_delay") {
-        let most = config.service.shutdown_timeout / 2;
-        config.service.drain_delay = service::Config::DRAIN_DELAY_IN_PRODUCTION.min(most);
-    }
-    check_pairs(&config, &sources, &mut report.faults);
-    #[cfg(feature = "cache")]
-    check_redis(&config, &sources, &mut report.faults);
+    let mut sources = apply(&figment, &mut config, &mut report.faults);
+    set_drain_delay(&mut config, &sources);
+    let loaded = values(&config);
+    change(&mut config);
+    let is_changed = |(path, value): &(String, Given)| loaded.get(path) != Some(value);
+    let changed = values(&config).into_iter().filter(is_changed);
+    sources.extend(changed.map(|(path, _)| (path, CODE.to_owned())));
+    set_drain_delay(&mut config, &sources);
+    check(&config, &sources, &mut report.faults);
 
     if report.faults.is_empty() {
         let Report { notes, warnings, .. } = report;
@@ -54,37 +61,64 @@ pub(super) fn load(environment: &dyn Environment, name: Option<&str>) -> Result<
 }
 
 pub(super) fn validate(config: &Config) -> Result<(), Error> {
-    let (mut copy, mut faults) = (config.clone(), Vec::new());
-    refuse(&mut copy, keys::all().map(|key| (key, key.path())), &mut faults);
-    #[cfg(feature = "cache")]
-    for (name, endpoint) in &config.endpoints {
-        if let Some(fault) = endpoints::fault_of_name(name, CODE) {
-            faults.push(fault);
-            continue;
-        }
-        let section = Section::of_endpoint(REDIS, name);
-        copy.redis.clone_from(endpoint);
-        let all = keys::of_an_endpoint().map(|key| (key, section.path_of(key)));
-        refuse(&mut copy, all, &mut faults);
-    }
-    check_pairs(config, &BTreeMap::new(), &mut faults);
-    #[cfg(feature = "cache")]
-    check_redis(config, &BTreeMap::new(), &mut faults);
+    let mut faults = Vec::new();
+    check(config, &BTreeMap::new(), &mut faults);
     if faults.is_empty() { Ok(()) } else { Err(Error::new(faults, String::new())) }
 }
 
-/// Every value that could not have been given.
-fn refuse(
-    config: &mut Config,
-    all: impl Iterator<Item = (&'static Key, String)>,
-    faults: &mut Vec<Fault>,
-) {
-    for (key, path) in all {
-        let Some(given) = key.slot.get(config) else { continue };
-        if let Err(refusal) = key.slot.set(config, &given) {
-            faults.push(Fault::new(&path, CODE, refusal.given, refusal.wanted));
+/// Checks every value, whether or not a source gave it. A key that has a fault gets no second one.
+fn check(config: &Config, sources: &BTreeMap<String, String>, faults: &mut Vec<Fault>) {
+    #[cfg(feature = "cache")]
+    faults.extend(config.endpoints.keys().filter_map(|name| endpoints::fault_of_name(name, CODE)));
+    with_each_key(config, |key, path, config| {
+        if faults.iter().all(|known| known.key != path) {
+            faults.extend(refused(key, path, config));
         }
+    });
+    check_pairs(config, sources, faults);
+    #[cfg(feature = "cache")]
+    check_redis(config, sources, faults);
+}
+
+/// A service in production that says nothing of its drain delay has one.
+fn set_drain_delay(config: &mut Config, sources: &BTreeMap<String, String>) {
+    if config.service.is_production() && !sources.contains_key("service.drain_delay") {
+        let most = config.service.shutdown_timeout / 2;
+        config.service.drain_delay = service::Config::DRAIN_DELAY_IN_PRODUCTION.min(most);
     }
+}
+
+/// Every value by the path of its key.
+fn values(config: &Config) -> BTreeMap<String, Given> {
+    let mut values = BTreeMap::new();
+    with_each_key(config, |key, path, config| {
+        values.extend(key.slot.get(config).map(|value| (path.to_owned(), value)));
+    });
+    values
+}
+
+/// Looks at each key with its path, and with a configuration that has its value where the key sets it.
+fn with_each_key(config: &Config, mut look: impl FnMut(&'static Key, &str, &mut Config)) {
+    let mut copy = config.clone();
+    keys::all().for_each(|key| look(key, &key.path(), &mut copy));
+    #[cfg(feature = "cache")]
+    for (name, endpoint) in &config.endpoints {
+        let section = Section::of_endpoint(REDIS, name);
+        copy.redis.clone_from(endpoint);
+        keys::of_an_endpoint().for_each(|key| look(key, &section.path_of(key), &mut copy));
+    }
+}
+
+/// The fault of a value that could not have been given.
+fn refused(key: &Key, path: &str, config: &mut Config) -> Option<Fault> {
+    let given = key.slot.get(config)?;
+    let set = match (key.slot, &given) {
+        // The blanks around it would have been taken away on the way from a file.
+        (Slot::Name(_), Given::Text(name)) if name.trim() != name => Err(key.slot.refuse(&given)),
+        _ => key.slot.set(config, &given),
+    };
+    let refusal = set.err()?;
+    Some(Fault::new(path, CODE, refusal.given, refusal.wanted))
 }
 
 /// The name that the program gave, above every other source.

@@ -118,7 +118,16 @@ impl Config {
     /// # Errors
     /// Every fault at once, if there is one.
     pub fn load_from(environment: &dyn Environment, name: Option<&str>) -> Result<Loaded, Error> {
-        load::load(environment, name)
+        Self::load_changed(environment, name, |_| {})
+    }
+
+    /// As [`load_from`](Self::load_from), with a `change` in code above every other source.
+    pub(crate) fn load_changed(
+        environment: &dyn Environment,
+        name: Option<&str>,
+        change: impl FnOnce(&mut Self),
+    ) -> Result<Loaded, Error> {
+        load::load(environment, name, change)
     }
 
     /// Checks a configuration that was made or changed in code. What was loaded passes. Answers from memory.

@@ -22,7 +22,7 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How long the process may take from the signal to its exit. Default 25 s.
     pub shutdown_timeout: Duration,
-    /// How long the service still answers, not ready, before it stops accepting. Default 0; 5 s in production.
+    /// How long the service still answers, not ready, before it stops accepting. Default 0; when loaded, 5 s in production.
     pub drain_delay: Duration,
     /// The largest request body that is read, in bytes. Default 2 MiB.
     pub body_limit: usize,
@@ -34,7 +34,8 @@ pub struct Config {
     /// Whether responses are compressed by gzip for clients that take it. Default false.
     pub compression: bool,
     /// The origins whose pages may call the service: `off`, `*`, or a list as in
-    /// `https://a.example, https://b.example`. Default "off".
+    /// `https://a.example, https://b.example`. Where it is on, each `OPTIONS` request is answered before it comes to a
+    /// route, or to a `CorsLayer` of the service's own. Default "off".
     pub cors: String,
     /// Whether each request is a line of the log, at `info` and of the target `mainstay::access`. Default false.
     pub access_log: bool,

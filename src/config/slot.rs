@@ -1,6 +1,6 @@
 //! Where a value goes: the field it sets, and what that field takes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -114,10 +114,11 @@ impl Slot {
                 put(config, field, given.time().filter(|time| least.range().contains(time)))
             }
         };
-        set.ok_or_else(|| Refusal {
-            given: shown(given),
-            wanted: format!("{}, {}", self.kind(), self.bound()),
-        })
+        set.ok_or_else(|| self.refuse(given))
+    }
+
+    pub(super) fn refuse(self, given: &Given) -> Refusal {
+        Refusal { given: shown(given), wanted: format!("{}, {}", self.kind(), self.bound()) }
     }
 
     /// The field as it would be written in a file; `None` if it holds nothing.
@@ -268,14 +269,24 @@ fn are_levels(text: &str) -> bool {
 
 /// Each part is an origin as a browser sends it (RFC 6454, 6.2): scheme, host and port, and nothing behind them.
 fn are_origins(text: &str) -> bool {
-    let is_origin = |origin: &str| {
-        let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-        rest.is_some_and(|rest| {
-            !rest.is_empty()
-                && rest.bytes().all(|byte| {
-                    matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b':' | b'[' | b']')
-                })
-        })
-    };
     matches!(text, "off" | "*") || text.split(',').map(str::trim).all(is_origin)
+}
+
+fn is_origin(text: &str) -> bool {
+    let (rest, default_port) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => (rest, 443),
+        (None, Some(rest)) => (rest, 80),
+        (None, None) => return false,
+    };
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (rest, None),
+    };
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_of_a_name = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
+    let is_name = !host.is_empty() && host.bytes().all(is_of_a_name);
+    let is_host = is_name || address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    // A browser leaves out the port that the scheme says.
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port != default_port);
+    is_host && port.is_none_or(is_port)
 }

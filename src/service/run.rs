@@ -105,7 +105,9 @@ impl AppState {
     ///
     /// What a `ServiceBuilder` would add is at hand one by one: [`health_routes`](Self::health_routes),
     /// and what each request passes first as [`GuardLayer`](crate::middleware::GuardLayer). The caller
-    /// serves, and ends the actors with [`shutdown`](Self::shutdown). No log is set up.
+    /// serves, and ends the actors with [`shutdown`](Self::shutdown). No log is set up, and the keys of `[service]` that
+    /// are neither of these two's have no effect: `bind` and `port`, `body_limit`, `compression`, `cors`, and the times
+    /// for ending.
     ///
     /// ```no_run
     /// use mainstay::middleware::GuardLayer;
@@ -143,18 +145,17 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
 }
 
 fn configure(plan: &mut Plan) -> Result<Config> {
-    let name = plan.name.take();
-    let mut loaded = match plan.config.take() {
-        Some(config) => Loaded::in_code(config),
-        None => Config::load_from(&Process, name.as_deref())?,
+    let (name, changes) = (plan.name.take(), std::mem::take(&mut plan.changes));
+    let change = |config: &mut Config| changes.into_iter().for_each(|change| change(config));
+    let loaded = match plan.config.take() {
+        Some(mut config) => {
+            config.service.name = name.unwrap_or(config.service.name);
+            change(&mut config);
+            config.validate()?;
+            Loaded::in_code(config)
+        }
+        None => Config::load_changed(&Process, name.as_deref(), change)?,
     };
-    if let Some(name) = name {
-        loaded.config.service.name = name;
-    }
-    for change in plan.changes.drain(..) {
-        change(&mut loaded.config);
-    }
-    loaded.config.validate()?;
     logging::install(&loaded.config.service.log_level);
     Ok(loaded.logged())
 }

@@ -27,7 +27,8 @@ pub struct App {
     url: String,
     client: Client,
     stop: Mutex<Option<oneshot::Sender<()>>>,
-    served: JoinHandle<Result<()>>,
+    /// None once it was waited for.
+    served: Option<JoinHandle<Result<()>>>,
 }
 
 /// How an [`App`] is configured.
@@ -71,7 +72,7 @@ impl AppBuilder {
         let served = tokio::spawn(bound.serve());
         let url = format!("http://{address}");
         let client = Client::of(&url);
-        App { state, address, url, client, stop: Mutex::new(Some(stop)), served }
+        App { state, address, url, client, stop: Mutex::new(Some(stop)), served: Some(served) }
     }
 }
 
@@ -191,18 +192,23 @@ impl App {
     /// As there.
     ///
     /// # Panics
-    /// If it has not ended after `limit`, or if it panicked.
+    /// If it has not ended after `limit`, if it panicked, or if this was returned before.
     pub async fn served(&mut self, limit: Duration) -> Result<()> {
-        let served = timeout(limit, &mut self.served).await;
+        let Some(serving) = &mut self.served else { panic!("its end was waited for before") };
+        let served = timeout(limit, serving).await;
         let served = served.unwrap_or_else(|_| panic!("the service has not ended after {limit:?}"));
+        self.served = None;
         served.unwrap_or_else(|error| panic!("the service panicked: {error}"))
     }
 
-    /// Ends the service in good order.
+    /// Ends the service in good order, unless [`served`](Self::served) has seen its end.
     ///
     /// # Panics
     /// If it takes longer than `service.shutdown_timeout` and 5 s, or if [`serve`](crate::Bound::serve) returns an error.
     pub async fn end(mut self) {
+        if self.served.is_none() {
+            return;
+        }
         self.ask_to_end();
         let limit = self.state.config().service.shutdown_timeout + Duration::from_secs(5);
         let served = self.served(limit).await;
@@ -212,7 +218,9 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        self.served.abort();
+        if let Some(served) = &self.served {
+            served.abort();
+        }
     }
 }
 

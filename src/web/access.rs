@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::RequestId;
 
-/// The line of one request in the access log. It is written when this is dropped, and so also for a
-/// client that left before it was answered.
+/// The line of one request in the access log. It is written when this is dropped, and so also for one
+/// that is never answered: its client left, its handler panicked unguarded, or the service ended.
 #[derive(Debug)]
 pub(super) struct Access {
     method: Method,
@@ -43,7 +43,7 @@ impl Drop for Access {
         let (status, took) = (status.map(|status| status.as_u16()), begun.elapsed());
         let request_id = request_id.as_ref().map(RequestId::as_str);
         let peer = peer.map(tracing::field::display);
-        let what = if status.is_some() { "answered" } else { "the client left" };
+        let what = if status.is_some() { "answered" } else { "not answered" };
         tracing::info!(target: "mainstay::access", %method, path, status, ?took, request_id, peer, "{what}");
     }
 }

@@ -4,9 +4,12 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderValue;
 use axum::http::header::RETRY_AFTER;
+use axum::response::Response;
+use tower::util::MapResponseLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
+use super::fused::Fused;
 use super::guard::GuardLayer;
 use super::{health, request_id};
 use crate::AppState;
@@ -18,7 +21,8 @@ pub(crate) fn edged(routes: Router, app: AppState) -> Router {
     let mut routes =
         routes.layer(DefaultBodyLimit::max(config.body_limit)).layer(GuardLayer::new(&app));
     if config.compression {
-        routes = routes.layer(CompressionLayer::new());
+        let fuse = |response: Response| response.map(Fused::body);
+        routes = routes.layer(MapResponseLayer::new(fuse)).layer(CompressionLayer::new());
     }
     // Outermost, so that a page may read every error.
     if let Some(cors) = cors(&config.cors) {

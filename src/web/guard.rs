@@ -83,7 +83,9 @@ where
     S::Response: IntoResponse,
 {
     let config = &app.config().service;
-    let id = config.request_id.then(|| RequestId::of(request.headers()));
+    // Within another guard it is that one's request.
+    let id = || RequestId::current().unwrap_or_else(|| RequestId::of(request.headers()));
+    let id = config.request_id.then(id);
     let mut access = config.access_log.then(|| Access::begins(&request, id.clone()));
     if let Some(id) = id.clone() {
         request.extensions_mut().insert(id);

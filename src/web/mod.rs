@@ -5,6 +5,7 @@ mod access;
 mod edge;
 mod error;
 mod extract;
+mod fused;
 mod guard;
 mod health;
 mod problem;

@@ -15,7 +15,7 @@ tokio::task_local! {
 /// What one request is called in the log, in its response's `x-request-id` and in problem details.
 ///
 /// It is the client's own `x-request-id` where that is one to 128 visible ASCII characters, else a
-/// new UUID. In a handler: `Extension<RequestId>`.
+/// new UUID. In a handler: `Extension<RequestId>`; or [`current`](Self::current), where `service.request_id` may be off.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RequestId(Arc<str>);
 

@@ -237,8 +237,32 @@ fn a_configuration_made_in_code_is_held_to_the_same_bounds() {
 }
 
 #[test]
+fn a_name_made_in_code_has_no_blanks_around_it() {
+    let mut config = Config::default();
+    config.service.name = "shop\n".to_owned();
+    config.service.environment = " production".to_owned();
+    let error = config.validate().unwrap_err();
+    let keys: Vec<_> = error.faults().iter().map(|fault| fault.key.as_str()).collect();
+    assert_eq!(keys, ["service.name", "service.environment"]);
+}
+
+#[test]
+fn an_origin_as_a_browser_sends_it_is_taken() {
+    for given in
+        ["http://localhost:3000", "https://[::1]:8443", "http://web_1", "https://a-b.example"]
+    {
+        assert_eq!(World::new().with("ACTON_SERVICE_CORS", given).load().service.cors, given);
+    }
+}
+
+#[test]
 fn an_origin_that_no_browser_sends_is_refused() {
-    for given in ["", "a.example", "https://a.example/", "https://A.example", "ftp://a", "*, *"] {
+    let not_origins =
+        ["", "a.example", "https://a.example/", "https://A.example", "ftp://a", "*, *"];
+    let default_ports = ["https://a.example:443", "http://a.example:80"];
+    let not_hosts =
+        ["http://:8080", "https://a:99999", "https://a:", "https://[::", "https://a:b:1"];
+    for given in not_origins.iter().chain(&default_ports).chain(&not_hosts) {
         let faults = World::new().with("ACTON_SERVICE_CORS", given).faults();
         let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
         assert_eq!(keys, ["service.cors"], "{given}");

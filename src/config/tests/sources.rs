@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::World;
-use crate::config::{Config, Surroundings};
+use crate::config::{Config, Fault, Surroundings};
 
 /// Every source that there is, lowest first, each setting `redis.max_connections` to its own place in the order.
 const SOURCES: [(&str, bool); 9] = [
@@ -146,4 +146,45 @@ fn variables_of_sections_that_are_not_ours_are_passed_over_and_warned_of_where_o
     assert!(notes.contains("not of a section of ours: ACTON_TILL_SECRET"), "{notes}");
     assert!(!notes.contains("sesame"), "{notes}");
     assert_eq!(world.warnings(), ["ACTON_REDSI_URL has no effect; is ACTON_REDIS_.. meant?"]);
+}
+
+fn changed(world: &World, change: impl FnOnce(&mut Config)) -> Result<Config, Vec<Fault>> {
+    let loaded = Config::load_changed(world, None, change);
+    loaded.map(|loaded| loaded.config).map_err(|error| error.faults().to_vec())
+}
+
+#[test]
+fn what_is_changed_in_code_goes_together_with_what_was_read() {
+    let world = World::new().with("ACTON_SERVICE_DRAIN_DELAY", "30s");
+    let longer = |config: &mut Config| config.service.shutdown_timeout = Duration::from_secs(60);
+    assert_eq!(changed(&world, longer).unwrap().service.drain_delay, Duration::from_secs(30));
+    let faults = changed(&world, |_| {}).unwrap_err();
+    assert_eq!(
+        (faults.len(), faults[0].source.as_str()),
+        (1, "ACTON_SERVICE_DRAIN_DELAY"),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn a_fault_of_a_change_in_code_is_reported_beside_those_of_the_sources() {
+    let world = World::new().with("ACTON_SERVICE_PORT", "http");
+    let faults = changed(&world, |config| config.redis.max_connections = 0).unwrap_err();
+    let found: Vec<_> = faults.iter().map(|f| (f.key.as_str(), f.source.as_str())).collect();
+    assert_eq!(found, [("service.port", "ACTON_SERVICE_PORT"), ("redis.max_connections", "code")]);
+}
+
+#[test]
+fn production_has_a_drain_delay_wherever_it_is_said() {
+    let (plain, production) =
+        (World::new(), World::new().with("ACTON_SERVICE_ENVIRONMENT", "production"));
+    let drains = |world: &World, change: fn(&mut Config)| {
+        changed(world, change).unwrap().service.drain_delay.as_secs()
+    };
+    assert_eq!(drains(&plain, |_| {}), 0);
+    assert_eq!(drains(&plain, |config| config.service.environment = "production".to_owned()), 5);
+    assert_eq!(drains(&production, |_| {}), 5);
+    let shorter = |config: &mut Config| config.service.shutdown_timeout = Duration::from_secs(4);
+    assert_eq!(drains(&production, shorter), 2);
+    assert_eq!(drains(&production, |config| config.service.drain_delay = Duration::ZERO), 0);
 }

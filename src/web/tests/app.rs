@@ -52,3 +52,14 @@ async fn an_app_does_not_start_with_a_configuration_that_is_refused() {
     let keys: Vec<_> = error.faults().iter().map(|fault| fault.key.as_str()).collect();
     assert_eq!(keys, ["service.request_timeout", "service.cors"]);
 }
+
+#[tokio::test]
+async fn a_request_that_passes_two_guards_has_one_id() {
+    let state = AppState::start(config()).await.unwrap();
+    let fails = async || Error::conflict("taken");
+    let routes = Router::new().route("/", get(fails)).layer(GuardLayer::new(&state));
+    let response = routes.layer(GuardLayer::new(&state)).oneshot(a_get("/")).await.unwrap();
+    let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    assert_eq!(problem_of(response).await["request_id"], id);
+    state.shutdown(Duration::from_secs(5)).await;
+}

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::DefaultBodyLimit;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, stream};
 use tracing::instrument::WithSubscriber;
 
 use super::*;
@@ -101,6 +101,24 @@ async fn responses_are_compressed_where_that_is_switched_on_and_asked_for() {
     }
 }
 
+#[tokio::test]
+async fn a_stream_is_compressed_to_its_end_and_not_asked_beyond() {
+    let lines = || {
+        // Panics when it is asked once more after its end.
+        let lines =
+            stream::unfold(0, async |n| (n < 3).then_some((io::Result::Ok("line\n"), n + 1)));
+        Body::from_stream(lines)
+    };
+    let routes = Router::new().route("/", get(async move || lines()));
+    let builder = configured(routes, |config| config.service.compression = true);
+    let request = Request::get("/").header("accept-encoding", "gzip").body(Body::empty());
+    let response = send(builder, request.unwrap()).await;
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    // The end of gzip is the length of what was compressed (RFC 1952, 2.3.1).
+    assert_eq!(body[body.len() - 4..], 15_u32.to_le_bytes());
+}
+
 fn from_a_page(method: &str) -> Request<Body> {
     let request = Request::builder().method(method).uri("/slow");
     let request = request.header("origin", "https://shop.example");
@@ -192,6 +210,24 @@ async fn each_request_is_a_line_of_the_access_log_without_its_query() {
 }
 
 #[tokio::test]
+async fn a_panic_that_goes_through_is_a_line_of_the_access_log_that_blames_no_client() {
+    async fn panics() {
+        panic!("through");
+    }
+    let lines = Box::pin(access_log_of(async {
+        let builder = configured(Router::new().route("/", get(panics)), |config| {
+            config.service.access_log = true;
+            config.service.panic_guard = false;
+        });
+        let sent = AssertUnwindSafe(send(builder, a_get("/"))).catch_unwind().await;
+        sent.unwrap_err();
+    }))
+    .await;
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
+    assert!(line.contains("not answered") && !line.contains("client"), "{line}");
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_is_a_line_of_the_access_log_too() {
     let lines = Box::pin(access_log_of(async {
         let endless = Router::new().route("/", get(pending::<()>));
@@ -202,5 +238,5 @@ async fn a_client_that_leaves_is_a_line_of_the_access_log_too() {
     }))
     .await;
     let [line] = lines.as_slice() else { panic!("{lines:?}") };
-    assert!(line.contains("the client left") && !line.contains("status"), "{line}");
+    assert!(line.contains("not answered") && !line.contains("status"), "{line}");
 }

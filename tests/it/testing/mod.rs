@@ -178,6 +178,14 @@ async fn an_app_sends_what_a_client_may_send_and_ends_with_its_handle() {
         .await;
 }
 
+#[tokio::test]
+async fn an_app_whose_end_was_seen_may_be_ended_like_any_other() {
+    let mut app = App::start(Port::reserve().url(), |service| service).await;
+    app.ask_to_end();
+    app.served(Duration::from_secs(30)).await.unwrap();
+    app.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_weather_counts_for_connections_that_exist_and_for_new_ones() {
     let server = Server::start().await;
