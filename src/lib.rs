@@ -1,7 +1,8 @@
 //! The supervised Redis tier that an axum service leans on.
 //!
-//! Everything a service asks of Redis goes through one tree of supervised actors. It restarts what
-//! falls, keeps its promises while Redis is away, and shows itself as data.
+//! The connections to Redis belong to a tree of actors; an actor that falls is restarted. While
+//! Redis is away every request is still answered within its deadline, and the process does not end
+//! because of it. `/health`, `/ready` and the tree itself show what happens.
 //!
 //! ```no_run
 //! # #[cfg(feature = "cache")]
@@ -10,7 +11,7 @@
 //!
 //! async fn greeting(mut conn: CacheConn, Path(name): Path<String>) -> Result<String> {
 //!     let visits: u64 = conn.incr(format!("visits:{name}"), 1).await?;
-//!     Ok(format!("hello {name}, for the {visits}. time"))
+//!     Ok(format!("hello {name}, visit {visits}\n"))
 //! }
 //!
 //! # #[allow(clippy::needless_doctest_main)]
@@ -28,8 +29,19 @@
 //! # fn main() {}
 //! ```
 //!
-//! Redis is looked for at `redis://localhost:6379`, or wherever `ACTON_REDIS_URL` says; see
-//! [`config`].
+//! It uses the Redis at `redis://localhost:6379`, or wherever `ACTON_REDIS_URL` says;
+//! `ACTON_REDIS_URL=embedded` starts one.
+//!
+//! - [`ServiceBuilder`] describes a service, [`AppState`] is what its handlers share. An axum app
+//!   that serves itself begins with [`AppState::start`].
+//! - [`cache`]: [`CacheConn`](cache) is a connection as a handler holds it; pipelines, transactions,
+//!   scripts and subscriptions.
+//! - [`actor`]: actors of the service's own, and the messages that they are asked and told.
+//! - [`config`]: every key, its default and its variable.
+//! - [`Error`]: which status a client reads for which failure.
+//! - `testing`, with the feature `testing`: a private Redis and bad weather for a service's tests.
+//!
+//! The features are `cache`, `embedded` and `tls` (on by default), `testing` and `chaos`.
 
 mod recipient;
 mod resources;

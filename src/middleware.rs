@@ -1,4 +1,5 @@
-//! Tower layers for a service's routes: `.with_middleware(|router| router.layer(..))`, or
-//! `router.layer(..)` in an axum app of its own.
+//! The tower layer that a service's requests pass first. [`ServiceBuilder`](crate::ServiceBuilder)
+//! puts it in place by itself; an axum app that serves itself says
+//! `router.layer(GuardLayer::new(&state))`.
 
 pub use crate::web::{Guard, GuardLayer};

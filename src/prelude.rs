@@ -4,8 +4,8 @@
 //! is built on, so a service needs none of them as dependencies of its own. The derives of `serde`
 //! are the exception: they ask for `serde` beside this crate.
 //!
-//! `use redis::AsyncCommands;` beside it makes methods of all other commands; where the compiler
-//! calls that unused, drop it, because the everyday ones are methods of `CacheConn` itself. A
+//! The everyday commands are methods of `CacheConn`. With `use redis::AsyncCommands;` all others are
+//! methods too; where the compiler calls that import unused, drop it. A
 //! service that depends on another version of `redis` too writes `mainstay::redis` and `::redis` in
 //! imports, where the bare name is ambiguous.
 

@@ -115,12 +115,21 @@ impl AppState {
         self.inner.tree.snapshot()
     }
 
-    /// What the service runs with.
+    /// What the service runs with. Answers from memory.
     pub fn config(&self) -> &Config {
         self.inner.resources.config()
     }
 
-    /// The home of work that a request starts and that outlives it.
+    /// The home of work that a request starts and that outlives it: at most 1 024 pieces at once. What
+    /// still runs when the service ends is cut off. Answers from memory.
+    ///
+    /// ```
+    /// # use mainstay::prelude::*;
+    /// async fn order(State(state): State<AppState>) -> Result<StatusCode> {
+    ///     state.nursery().start("mail", async { /* sends the mail */ })?;
+    ///     Ok(StatusCode::ACCEPTED)
+    /// }
+    /// ```
     pub fn nursery(&self) -> &Nursery {
         self.inner.tree.nursery()
     }

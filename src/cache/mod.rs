@@ -1,4 +1,5 @@
-//! A service's way to Redis.
+//! A service's way to Redis: `CacheConn` is what a handler takes as an argument, [`Cache`] what gives one
+//! anywhere else, and what subscribes. docs/redis.md says which command goes where.
 
 #[cfg(feature = "cache")]
 mod handle;

@@ -108,7 +108,7 @@ const MOST_MESSAGES: u32 = 1 << 20;
 const LARGEST_BODY_BYTES: u64 = 1 << 30;
 
 static SERVICE: [Key; 14] = keys! { service:
-    name = Name "What the service is called in `/ready`, in its keys in Redis and in its telemetry."
+    name = Name "What the service is called in `/health`, `/ready`, the log and `CLIENT LIST`, and in the paths of its files."
     bind = Address "The address to listen on."
     port = Port "The port to listen on; 0 takes any free one."
     environment = Name "Where the service runs. `production` makes the default of `drain_delay` 5 s."

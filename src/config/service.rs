@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Config {
-    /// What the service is called: in its keys in Redis, in `/ready` and in its telemetry. Default when loaded: the
+    /// What the service is called in `/health`, `/ready`, the log and `CLIENT LIST`, and in the paths of its files. Default when loaded: the
     /// program's file name.
     pub name: String,
     /// The address to listen on. Default 0.0.0.0, every IPv4 address of the machine.

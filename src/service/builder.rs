@@ -179,7 +179,7 @@ impl<S: Clone + Send + Sync + 'static> ServiceBuilder<S> {
         self
     }
 
-    /// Ends the service in good order when `ended` is, instead of at SIGTERM or SIGINT.
+    /// Ends the service in good order when `ended` completes, instead of at SIGTERM or SIGINT.
     #[must_use]
     pub fn with_shutdown(mut self, ended: impl Future<Output = ()> + Send + 'static) -> Self {
         self.plan.shutdown = Some(ended.boxed());

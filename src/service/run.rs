@@ -122,7 +122,8 @@ impl AppState {
     ///     .with_state(state.clone());
     ///
     /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-    /// mainstay::axum::serve(listener, app).await?;
+    /// let ended = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+    /// mainstay::axum::serve(listener, app).with_graceful_shutdown(ended).await?;
     /// state.shutdown(std::time::Duration::from_secs(5)).await;
     /// # Ok(())
     /// # }

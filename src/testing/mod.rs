@@ -1,3 +1,5 @@
+//! For the tests of a service: a private Redis, the service on a free port, and bad weather.
+#![doc = ""]
 #![doc = include_str!("../../docs/testing.md")]
 
 mod app;

@@ -22,6 +22,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// [`Answer`](Self::Answer) of a handler, or one fixed text for each [`Outcome`]: never what went
 /// wrong inside. `Debug` shows the error with all of its causes on one line, because that is what
 /// `main` prints of the error it returns.
+///
+/// [`Outcome::Unavailable`] and [`Outcome::Overloaded`] are 503 with `Retry-After`,
+/// [`Outcome::Deadline`] and [`Outcome::OutcomeUnknown`] 504, all others 500.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -31,3 +31,15 @@ fn every_feature_is_listed_with_its_default_and_what_it_adds() {
     }
     assert_eq!(listed, known);
 }
+
+#[test]
+fn every_example_is_listed() {
+    let manifest = include_str!("../../examples/Cargo.toml");
+    let examples: Vec<_> =
+        manifest.lines().filter_map(|line| line.strip_prefix("name = ")).skip(1).collect();
+    assert!(examples.len() > 3, "hardly any example was found: {examples:?}");
+    for example in examples {
+        let row = format!("| `cargo run --example {}` |", example.trim_matches('"'));
+        assert!(README.contains(&row), "README.md has no {row}");
+    }
+}

@@ -10,7 +10,7 @@ pub struct Cache {
     endpoint: Arc<Endpoint>,
 }
 
-/// The three numbers that a service's own statistics page shows.
+/// Three numbers about leases, for a statistics page of the service's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolStats {
     /// The most leases that can be out at once.

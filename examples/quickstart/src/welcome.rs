@@ -11,7 +11,8 @@ pub fn print(address: SocketAddr, app: &AppState, with_chaos: bool) {
             "\
 Redis is embedded, pid {pid}. Kill it and go on reading users: kill -9 {pid}
 Another takes its place at once: the next read is a miss, and the sessions are lost.
-Freeze that one for a real outage: reads go round the cache (x-cache: bypass) until it thaws."
+For an outage that lasts, freeze that one: kill -STOP and its pid, which the log then shows. Reads go round
+the cache (x-cache: bypass) until kill -CONT."
         ),
         None => "Redis is where the configuration says; /ready says how it is.".to_owned(),
     };
