@@ -236,3 +236,24 @@ async fn a_generation_that_was_closed_and_not_replaced_gets_no_lanes_and_holds_u
     eventually("there are lanes again", async || endpoint.status().lanes == 2).await;
     endpoint.connection().await.unwrap().set("key", 1).await.unwrap();
 }
+
+#[tokio::test]
+async fn an_attempt_that_hangs_is_begun_again_once_a_probe_is_answered() {
+    let server = Server::start(&[]).await;
+    let socket = server.path("late.sock");
+    let config = Config {
+        url: format!("unix://{}", socket.display()),
+        connect_timeout: Duration::from_secs(60),
+        lanes: Some(1),
+        ..Config::default()
+    };
+    let endpoint = endpoint(config);
+    let _keeper = Keeper::of(&endpoint);
+    eventually("connecting fails", async || endpoint.trouble() == Some(Cause::Refused)).await;
+    let (_relay, _deaf) = Relay::start_deaf(&server, socket).await;
+
+    let mut probe = endpoint.probe_connection().await.unwrap();
+    probe.ping().await.unwrap();
+    let served = async { endpoint.connection().await?.set("key", 1).await };
+    timeout(SOON, served).await.expect("whoever knows of the answer is served").unwrap();
+}

@@ -126,9 +126,15 @@ impl Connector {
         if !is_retry && self.trouble.is_there() {
             return None;
         }
-        let made = self.connect_once(purpose, place).await;
+        let ended = self.trouble.ended();
+        let made = tokio::select! {
+            biased;
+            made = self.connect_once(purpose, place) => made.ok(),
+            // What was begun before may hang, and would be trouble again when it fails.
+            () = ended => None,
+        };
         drop((pass, turn));
-        made.ok()
+        made
     }
 
     /// One attempt for whoever watches over the endpoint. While attempts fail it keeps the pace of all others; while

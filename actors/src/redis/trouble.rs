@@ -74,6 +74,11 @@ impl Trouble {
         }
     }
 
+    /// Ends when the trouble does that there is or comes.
+    pub(super) fn ended(&self) -> impl Future<Output = ()> {
+        self.ended.notified()
+    }
+
     /// Notes that a caller's connection answered for the first time: connecting works.
     pub(super) fn answered(&self) {
         if self.is_there() {

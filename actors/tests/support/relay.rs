@@ -29,6 +29,16 @@ impl Relay {
         Self { url: format!("unix://{}", socket.display()), silences, accepting }
     }
 
+    /// Accepts one connection at `socket` and answers nothing on it, for as long as that is kept; then passes on those that
+    /// come after it.
+    pub(crate) async fn start_deaf(server: &Server, socket: PathBuf) -> (Self, UnixStream) {
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (deaf, _) = listener.accept().await.unwrap();
+        let (silences, watching) = watch::channel(());
+        let accepting = tokio::spawn(accept(listener, server.socket(), watching));
+        (Self { url: format!("unix://{}", socket.display()), silences, accepting }, deaf)
+    }
+
     /// What the server sends comes at no more than 64 KiB in 8 ms.
     pub(crate) fn start_slow(server: &Server) -> Self {
         let socket = server.path("slow.sock");
