@@ -254,6 +254,6 @@ async fn an_attempt_that_hangs_is_begun_again_once_a_probe_is_answered() {
 
     let mut probe = endpoint.probe_connection().await.unwrap();
     probe.ping().await.unwrap();
-    let served = async { endpoint.connection().await?.set("key", 1).await };
-    timeout(SOON, served).await.expect("whoever knows of the answer is served").unwrap();
+    let write = async { endpoint.connection().await?.set("key", 1).await };
+    timeout(SOON, write).await.expect("whoever knows of the answer is served").unwrap();
 }

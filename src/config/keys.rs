@@ -120,7 +120,7 @@ static SERVICE: [Key; 14] = keys! { service:
     request_id = Switch "Whether each request has an id, in `x-request-id`, in log lines and in problem details."
     panic_guard = Switch "Whether a handler that panics is answered 500; without, its connection is cut."
     compression = Switch "Whether responses are compressed by gzip for clients that take it."
-    cors = Origins "The origins whose pages may call the service, with any method and header and without cookies."
+    cors = Origins "The origins whose pages may call the service, with any method and header and without cookies. It answers every OPTIONS, so it does not go with a `CorsLayer` of your own."
     access_log = Switch "Whether each request is a line of the log, at `info`, target `mainstay::access`. `/health` and `/ready` are not."
 };
 

@@ -145,7 +145,7 @@ impl App {
     /// Asks for a path.
     ///
     /// # Panics
-    /// If there is no answer, or none within 20 s.
+    /// If there is no answer, or none within 60 s.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Request::get(path).body(Body::empty()).expect("a path")).await
     }
@@ -173,7 +173,7 @@ impl App {
     /// As [`send`](Self::send), also where there may be no service any more.
     ///
     /// # Errors
-    /// There is no answer, or none within 20 s.
+    /// There is no answer, or none within 60 s.
     pub async fn try_send(&self, request: Request<Body>) -> io::Result<Answer> {
         self.client.send(request).await
     }

@@ -5,10 +5,8 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::task::{Context, Poll};
 
-use axum::body::HttpBody;
 use axum::extract::Request;
 use axum::http::Method;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -18,7 +16,7 @@ use tower::{Layer, Service};
 
 use super::access::Access;
 use super::error::problem_of;
-use super::problem::Problem;
+use super::problem::explained;
 use super::request_id::{self, RequestId};
 use crate::AppState;
 
@@ -132,22 +130,4 @@ where
 /// nothing (RFC 9110, 9.2.1) may be repeated blindly.
 fn outcome_of_a_cut(method: &Method) -> Outcome {
     if method.is_safe() { Outcome::Deadline } else { Outcome::OutcomeUnknown }
-}
-
-/// An error that is nothing but a status, as of a router that has no such path, with a body that
-/// says so like every other error's.
-fn explained(response: Response) -> Response {
-    let status = response.status();
-    let is_bare = (status.is_client_error() || status.is_server_error())
-        && !response.headers().contains_key(CONTENT_TYPE)
-        && response.body().size_hint().exact() == Some(0);
-    if !is_bare {
-        return response;
-    }
-    let (mut bare, _empty) = response.into_parts();
-    bare.headers.remove(CONTENT_LENGTH);
-    let mut explained = Problem::of(status).into_response();
-    explained.headers_mut().extend(bare.headers);
-    *explained.extensions_mut() = bare.extensions;
-    explained
 }

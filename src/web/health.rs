@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Json, Response};
 use axum::{Router, routing::get};
 use mainstay_actors::tree::Dependency;
 use serde::Serialize;
 
+use super::problem::explained;
 use crate::AppState;
 
 #[derive(Serialize)]
@@ -34,7 +36,11 @@ struct Seen {
 }
 
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(app: AppState) -> Router<S> {
-    Router::new().route("/health", get(health)).route("/ready", get(ready)).with_state(app)
+    Router::new()
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .layer(map_response(async |response| explained(response)))
+        .with_state(app)
 }
 
 /// Does not look at what the service depends on: a restart of this process would not bring that

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::body::HttpBody;
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -41,10 +42,8 @@ impl Problem {
         Self::plain(
             status,
             match status {
-                StatusCode::NOT_FOUND => "There is nothing here by this path.",
-                StatusCode::METHOD_NOT_ALLOWED => {
-                    "This path does not take this method. The header Allow lists those that it takes."
-                }
+                StatusCode::NOT_FOUND => "Nothing was found here.",
+                StatusCode::METHOD_NOT_ALLOWED => "This path does not take this method.",
                 _ => "",
             },
         )
@@ -96,6 +95,24 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// An error that is nothing but a status, as of a router that has no such path, with a body that
+/// says so like every other error's.
+pub(super) fn explained(response: Response) -> Response {
+    let status = response.status();
+    let is_bare = (status.is_client_error() || status.is_server_error())
+        && !response.headers().contains_key(CONTENT_TYPE)
+        && response.body().size_hint().exact() == Some(0);
+    if !is_bare {
+        return response;
+    }
+    let (mut bare, _empty) = response.into_parts();
+    bare.headers.remove(CONTENT_LENGTH);
+    let mut explained = Problem::of(status).into_response();
+    explained.headers_mut().extend(bare.headers);
+    *explained.extensions_mut() = bare.extensions;
+    explained
 }
 
 /// A delay as the header `Retry-After` takes it (RFC 9110, 10.2.3): whole seconds. Rounded up, and

@@ -210,10 +210,14 @@ impl fmt::Debug for Login {
 /// `@` or after the host could be a secret, and so could anything without a scheme, or all of a host that is none.
 fn shown(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
-        return if url.is_empty() { "empty".to_owned() } else { "without a scheme".to_owned() };
+        return if url.is_empty() {
+            "empty".to_owned()
+        } else {
+            "a text without a scheme".to_owned()
+        };
     };
     if !scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')) {
-        return "without a scheme".to_owned();
+        return "a text without a scheme".to_owned();
     }
     let (mask, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
     let (authority, after) =

@@ -571,7 +571,7 @@ rediss:// or valkeys://, unix:///path or embedded
 
 #[tokio::test]
 async fn a_bad_url_is_told_with_what_it_should_be() {
-    let without_scheme = "without a scheme; wanted: redis://host:port, ";
+    let without_scheme = "a text without a scheme; wanted: redis://host:port, ";
     for (url, told) in [
         ("store:6379", without_scheme),
         ("redis:/store", without_scheme),

@@ -36,6 +36,10 @@ async fn an_error_without_a_body_is_problem_details() {
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.headers()["allow"], "POST");
     assert_eq!(problem_of(response).await["title"], "Method Not Allowed");
+    let to_ready = Request::post("/ready").body(Body::empty()).unwrap();
+    let response = send(service(routes()), to_ready).await;
+    assert_eq!(response.headers()["allow"], "GET,HEAD");
+    assert_eq!(problem_of(response).await["status"], 405);
 }
 
 #[tokio::test]

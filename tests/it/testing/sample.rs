@@ -44,7 +44,8 @@ async fn a_silent_redis_costs_a_bounded_wait_and_the_count_goes_on_afterwards() 
 
     proxy.set(Weather::Silent).await;
     let answer = app.post("/visits/home", &()).await;
-    assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT); // it may have been counted, or not
+    // 504: it may have been counted, or not. 503 if the health monitor has noticed first.
+    assert!([503, 504].contains(&answer.status));
     assert!(answer.took < Duration::from_secs(1));
 
     // Once the health monitor has noticed, nobody waits any more.
