@@ -61,10 +61,9 @@ pub(super) static KEYS: [(&str, &str, Became); 6] = [
 
 const NO_RETRIES: &str = "no such key: attempts to connect never end and pace themselves; connect_timeout bounds one of them";
 
-/// Every section of acton-service 0.47 that is none of ours, and `jwt`, which `token` was before.
-pub(super) static SECTIONS: [Absent; 24] = [
+/// Every section of acton-service 0.47 that is none of ours.
+pub(super) static SECTIONS: [Absent; 23] = [
     guard("token", "no token is checked"),
-    guard("jwt", "no token is checked"),
     guard("revocation", "no token is revoked"),
     guard("rate_limit", "no request is limited"),
     guard(
