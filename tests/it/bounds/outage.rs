@@ -29,12 +29,26 @@ fn is_in_bounds(mut down: Down, fast: Duration) {
 // redis R4, R15
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_resets_everyone_is_connected_to_ten_times_a_second_at_most() {
+    if !figures::is_alone(
+        "bounds::outage::a_redis_that_resets_everyone_is_connected_to_ten_times_a_second_at_most",
+    )
+    .await
+    {
+        return;
+    }
     is_in_bounds(calls_while_down(2000, Duration::from_secs(4), Welcome::Reset).await, FAST);
 }
 
 // redis R4, R15
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_is_silent_is_connected_to_ten_times_a_second_at_most() {
+    if !figures::is_alone(
+        "bounds::outage::a_redis_that_is_silent_is_connected_to_ten_times_a_second_at_most",
+    )
+    .await
+    {
+        return;
+    }
     is_in_bounds(calls_while_down(2000, Duration::from_secs(4), Welcome::Silence).await, FAST);
 }
 
@@ -44,6 +58,13 @@ async fn requests_without_a_redis_are_refused_at_once_and_connect_to_nobody() {
     const RATE: u32 = 2000;
     const CLIENTS: u32 = 64;
     const TIME: Duration = Duration::from_secs(4);
+    if !figures::is_alone(
+        "bounds::outage::requests_without_a_redis_are_refused_at_once_and_connect_to_nobody",
+    )
+    .await
+    {
+        return;
+    }
     let mut server = Server::start().await;
     let app = Arc::new(App::start(config(server.url()), routes()).await);
     app.becomes_ready().await;

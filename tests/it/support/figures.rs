@@ -10,6 +10,22 @@ pub(crate) fn resident_bytes() -> u64 {
     kib.unwrap_or_default() * 1024
 }
 
+/// Whether this process runs no other test, so that what it measures of itself is the test's. If not, `test` is run in a
+/// process of its own, and has passed.
+pub(crate) async fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "MAINSTAY_TEST_ALONE";
+    let is_set = |name| std::env::var_os(name).is_some();
+    if is_set("NEXTEST") || is_set(ALONE) {
+        return true;
+    }
+    let mut alone = tokio::process::Command::new(std::env::current_exe().unwrap());
+    alone.args([test, "--exact", "--nocapture"]).env(ALONE, "yes").kill_on_drop(true);
+    let output = alone.output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{output:?}");
+    false
+}
+
 /// The smallest time that `share` of all times do not exceed.
 pub(crate) fn quantile(times: &mut [Duration], share: f64) -> Duration {
     times.sort_unstable();
