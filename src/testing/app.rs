@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Builder;
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -145,9 +146,9 @@ impl App {
     /// Asks for a path.
     ///
     /// # Panics
-    /// If there is no answer, or none within 60 s.
+    /// If the path is none, or if there is no answer, or none within 60 s.
     pub async fn get(&self, path: &str) -> Answer {
-        self.send(Request::get(path).body(Body::empty()).expect("a path")).await
+        self.send(request(Request::get(path), Body::empty())).await
     }
 
     /// Sends JSON to a path.
@@ -155,9 +156,10 @@ impl App {
     /// # Panics
     /// As [`get`](Self::get).
     pub async fn post(&self, path: &str, body: &impl Serialize) -> Answer {
-        let body = serde_json::to_vec(body).expect("what is sent can be written as JSON");
-        let request = Request::post(path).header(CONTENT_TYPE, "application/json");
-        self.send(request.body(Body::from(body)).expect("a path")).await
+        let body = serde_json::to_vec(body)
+            .unwrap_or_else(|error| panic!("the body cannot be written as JSON: {error}"));
+        let head = Request::post(path).header(CONTENT_TYPE, "application/json");
+        self.send(request(head, Body::from(body))).await
     }
 
     /// Sends any other request: `Request::delete("/users/1").header("authorization", token).body(Body::empty())`, with the
@@ -214,6 +216,10 @@ impl App {
         let served = self.served(limit).await;
         served.unwrap_or_else(|error| panic!("the service ended badly: {error}"));
     }
+}
+
+fn request(head: Builder, body: Body) -> Request<Body> {
+    head.body(body).unwrap_or_else(|error| panic!("a path as in \"/users/1\" is wanted: {error}"))
 }
 
 impl Drop for App {
