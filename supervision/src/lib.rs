@@ -1,20 +1,13 @@
 #![doc = include_str!("../README.md")]
 
-mod actor;
-mod backoff;
-mod driver;
+mod address;
 mod exit;
-mod handle;
-mod host;
-mod intensity;
+mod incarnation;
 pub mod machine;
 mod message;
-mod node;
 mod nursery;
 mod policy;
-mod recipient;
-mod server;
-mod snapshot;
+mod published;
 mod supervisor;
 mod system;
 #[cfg(test)]
@@ -24,17 +17,13 @@ mod tests;
 /// actor does, which is of no interest to a service.
 pub const LIBRARY_LOG_TARGET: &str = "ractor";
 
-pub use actor::{Accept, Actor, Asked, Told};
-pub use backoff::{Backoff, Jitter};
+pub use address::{CallError, Handle, Recipient, Rejected};
 pub use exit::{BoxError, Cause, Exit};
-pub use handle::{CallError, Handle, Rejected};
-pub use intensity::Intensity;
+pub use incarnation::{Cx, Server};
 pub use machine::Change;
 pub use message::{Notice, Reply, Request};
 pub use nursery::Nursery;
-pub use policy::{ChildPolicy, Flags, Restart, Shutdown, Strategy};
-pub use recipient::Recipient;
-pub use server::{Cx, Server};
-pub use snapshot::{Event, Mailbox, ShutdownReport, State, TreeSnapshot};
-pub use supervisor::{Defaults, Supervisor};
+pub use policy::{Backoff, ChildPolicy, Flags, Intensity, Jitter, Restart, Shutdown, Strategy};
+pub use published::{Event, Mailbox, ShutdownReport, State, TreeSnapshot};
+pub use supervisor::{Accept, Actor, Asked, Defaults, Supervisor, Told};
 pub use system::{GetTree, NoActor, NoTaker, StartError, System};

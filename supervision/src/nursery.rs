@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::actor::Actor;
+use crate::address::{CallError, Handle, Place};
 use crate::exit::{BoxError, panic_message};
-use crate::handle::{CallError, Handle, Place};
-use crate::server::{Cx, Server};
+use crate::incarnation::{Cx, Server};
+use crate::supervisor::Actor;
 use crate::supervisor::Supervisor;
 
 /// Where work lives that a request starts and that goes on when the request is gone.

@@ -10,13 +10,13 @@ use ractor::{Actor as _, ActorRef};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::actor::Route;
-use crate::driver::{Command, Driver};
+use crate::address::Recipient;
 use crate::exit::Cause;
 use crate::message::{Reply, Request, short_name};
-use crate::node::{Ended, Hub};
-use crate::recipient::Recipient;
-use crate::snapshot::{Event, ShutdownReport, TreeSnapshot};
+use crate::published::{Ended, Hub};
+use crate::published::{Event, ShutdownReport, TreeSnapshot};
+use crate::supervisor::Route;
+use crate::supervisor::{Command, Driver};
 use crate::supervisor::{Plan, Supervisor};
 use crate::{Backoff, Intensity};
 

@@ -3,7 +3,8 @@
 use tokio::time::Instant;
 
 use super::child::{Life, StopReason, Stopping};
-use super::{Effect, Key, Machine, Phase};
+use super::event::{Effect, Key};
+use super::machine::{Machine, Phase};
 use crate::policy::{Restart, Strategy};
 
 /// Children that are brought up together: all of them at boot, later those that fell together.

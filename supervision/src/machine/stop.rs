@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::child::{Life, StopReason, Stopping, start_limit};
-use super::{Change, Effect, Key, Machine, Phase};
+use super::event::{Change, Effect, Key};
+use super::machine::{Machine, Phase};
 use crate::exit::{Cause, Exit};
 use crate::policy::Shutdown;
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use crate::intensity::Window;
+use crate::policy::Window;
 use crate::{Backoff, Intensity, Jitter};
 
 fn backoff(min_ms: u64, max_ms: u64, jitter: Jitter) -> Backoff {

@@ -13,9 +13,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::exit::{Cause, Exit, error_message};
-use crate::host::Fall;
+use crate::incarnation::Fall;
 use crate::machine::{Change, Effect, Input, Key, Machine, View};
-use crate::node::{Ended, Hub, Status};
+use crate::published::{Ended, Hub, Status};
 use crate::supervisor::{Child, Plan};
 
 /// What a supervisor takes.

@@ -13,10 +13,10 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::driver::{Command, Report};
+use crate::address::{Body, Caller, Envelope, Slot, Trace};
 use crate::exit::{BoxError, Exit, error_message, panic_message};
-use crate::handle::{Body, Caller, Envelope, Slot, Trace};
-use crate::server::{Cx, Server};
+use crate::incarnation::{Cx, Server};
+use crate::supervisor::{Command, Report};
 
 /// One incarnation, before and beyond what it owns.
 pub(crate) struct Host<S: Server> {

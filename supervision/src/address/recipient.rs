@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::actor::{AskRoute, TellRoute};
-use crate::handle::{CallError, await_answer};
+use crate::address::{CallError, await_answer};
 use crate::message::{Notice, Reply, Request};
+use crate::supervisor::{AskRoute, TellRoute};
 use crate::system::from_now;
 
 /// Whoever takes messages of type `M`. Cheap to clone; survives restarts.

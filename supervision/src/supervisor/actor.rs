@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::handle::{CallError, Handle};
+use crate::address::{CallError, Handle};
+use crate::incarnation::Server;
 use crate::message::{Notice, Reply, Request, short_name};
 use crate::policy::{Restart, Shutdown};
-use crate::server::Server;
 use crate::{Backoff, Recipient};
 
 /// An actor to be supervised: how it is made, when it is restarted, and what it accepts.

@@ -13,10 +13,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::driver::{Command, Report};
+use crate::address::{Body, Envelope, Handle, Place, Slot, TaskPanic};
 use crate::exit::{BoxError, panic_message};
-use crate::handle::{Body, Envelope, Handle, Place, Slot, TaskPanic};
-use crate::node::Hub;
+use crate::published::Hub;
+use crate::supervisor::{Command, Report};
 
 /// An actor: what it starts from, and how it answers messages. One message at a time.
 ///

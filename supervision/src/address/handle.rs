@@ -14,8 +14,8 @@ use tracing::{Span, span};
 
 use crate::machine::{Change, View};
 use crate::message::{Reply, short_name};
-use crate::node::{Hub, Kind, Node};
-use crate::snapshot::State;
+use crate::published::State;
+use crate::published::{Hub, Kind, Node};
 
 /// How a question or a message came to nothing. Each variant says whether asking again is safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

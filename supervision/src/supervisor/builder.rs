@@ -10,14 +10,14 @@ use futures_util::future::BoxFuture;
 use ractor::{Actor as _, ActorCell, ActorRef, SpawnErr};
 use tokio::time::Instant;
 
-use crate::actor::{Actor, Route};
-use crate::driver::{Command, Driver, Report};
-use crate::handle::{Handle, Slot};
-use crate::host::Host;
+use crate::address::{Handle, Slot};
+use crate::incarnation::Host;
+use crate::incarnation::Server;
 use crate::machine::View;
-use crate::node::{Hub, Kind, Node, Status};
 use crate::policy::{ChildPolicy, Flags, Restart, Shutdown, Strategy};
-use crate::server::Server;
+use crate::published::{Hub, Kind, Node, Status};
+use crate::supervisor::{Actor, Route};
+use crate::supervisor::{Command, Driver, Report};
 use crate::system::from_now;
 use crate::{Backoff, Intensity};
 

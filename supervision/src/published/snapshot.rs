@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::Strategy;
 use crate::machine::{Change, View};
-use crate::node::{Hub, Kind, Node, Status};
+use crate::published::{Hub, Kind, Node, Status};
 
 /// One place in the tree and everything below it, at one moment.
 #[derive(Debug, Clone, Serialize)]

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::Strategy;
 use crate::exit::{Cause, Exit};
 use crate::machine::{Change, View};
-use crate::snapshot::Event;
+use crate::published::Event;
 
 /// How many events a slow reader may fall behind before it misses some.
 const EVENTS_KEPT: usize = 1024;
