@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +104,26 @@ impl Cause {
                 _ => Some(path),
             },
             Self::SupervisorDied => None,
+        }
+    }
+}
+
+/// How an incarnation fell, on its way through ractor to the supervisor.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Fall(pub(crate) Exit);
+
+impl Fall {
+    pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Self {
+        Self(Exit::Panicked(panic_message(payload)))
+    }
+
+    /// Whoever tells of the error shows it: one that cannot be shown is found out here, where a
+    /// panic is the actor's own.
+    pub(crate) fn failed(error: BoxError) -> Self {
+        match panic::catch_unwind(AssertUnwindSafe(|| error_message(error.as_ref()))) {
+            Ok(_shown) => Self(Exit::Failed(Arc::from(error))),
+            Err(panic) => Self::panicked(panic.as_ref()),
         }
     }
 }

@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::address::{CallError, Handle, Place};
+use crate::address::{CallError, Handle, Slot};
 use crate::exit::{BoxError, panic_message};
 use crate::incarnation::{Cx, Server};
-use crate::supervisor::Actor;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Actor, Supervisor};
 
 /// Where work lives that a request starts and that goes on when the request is gone.
 ///
@@ -21,7 +20,7 @@ use crate::supervisor::Supervisor;
 #[derive(Clone)]
 pub struct Nursery {
     handle: Handle<Message>,
-    places: Arc<AtomicUsize>,
+    slots: Arc<AtomicUsize>,
     capacity: usize,
 }
 
@@ -40,7 +39,7 @@ impl Nursery {
         let panics = Arc::new(AtomicU64::new(0));
         let nurse = move || Nurse { panics: Arc::clone(&panics) };
         let handle = supervisor.actor(Actor::new(id, nurse).capacity(capacity));
-        Self { handle, places: Arc::new(AtomicUsize::new(0)), capacity }
+        Self { handle, slots: Arc::new(AtomicUsize::new(0)), capacity }
     }
 
     /// Runs `work` to its end, whoever is still interested. Does not wait for it.
@@ -53,11 +52,11 @@ impl Nursery {
         name: &'static str,
         work: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), CallError> {
-        let place = Place::take(&self.places, self.capacity)
+        let slot = Slot::take(&self.slots, self.capacity)
             .map_err(|depth| CallError::Overloaded { depth })?;
         let work = async move {
             work.await;
-            drop(place);
+            drop(slot);
         };
         let message = Message::Start(name, work.boxed());
         self.handle.tell(message).map_err(|rejected| rejected.why)
@@ -65,7 +64,7 @@ impl Nursery {
 
     /// How many pieces of work are running. Answers from memory.
     pub fn running(&self) -> usize {
-        self.places.load(Ordering::Relaxed)
+        self.slots.load(Ordering::Relaxed)
     }
 }
 

@@ -10,15 +10,15 @@ use ractor::{Actor as _, ActorRef};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::address::Recipient;
+use crate::address::{Recipient, Route};
+use crate::clock::from_now;
 use crate::exit::Cause;
+use crate::incarnation::Command;
 use crate::message::{Reply, Request, short_name};
+use crate::policy::Intensity;
 use crate::published::{Ended, Hub};
 use crate::published::{Event, ShutdownReport, TreeSnapshot};
-use crate::supervisor::Route;
-use crate::supervisor::{Command, Driver};
-use crate::supervisor::{Plan, Supervisor};
-use crate::{Backoff, Intensity};
+use crate::supervisor::{Driver, Plan, Supervisor};
 
 /// How long an ask waits where nobody says otherwise.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -119,9 +119,9 @@ impl System {
     pub async fn start(mut root: Supervisor) -> Result<Self, StartError> {
         let mut routes = take_routes(&mut root)?;
         let hub = Arc::new(Hub::new());
-        let plan = root.into_plan(Backoff::none());
+        let plan = root.into_plan();
         answer_get_tree(&mut routes, &plan, &hub);
-        plan.node.place(Arc::clone(&plan.node.id));
+        plan.node.set_path(Arc::clone(&plan.node.id));
         assemble(&plan, &hub, &mut HashSet::from([Arc::clone(&plan.node.id)]))?;
 
         let (booted, boot) = oneshot::channel();
@@ -152,7 +152,7 @@ impl System {
     pub fn recipient<M: 'static>(&self) -> Result<Recipient<M>, NoTaker> {
         let route = self.inner.routes.get(&TypeId::of::<M>());
         let route = route.ok_or_else(|| NoTaker { message: short_name::<M>() })?;
-        Ok(route.recipient(self.ask_timeout))
+        Ok(Recipient::of(route, self.ask_timeout))
     }
 
     /// The whole tree as it is now. Answers from memory: no supervisor is asked, so this works
@@ -245,12 +245,6 @@ impl Drop for Inner {
     }
 }
 
-/// This much later. Past the end of time it is merely far away.
-pub(crate) fn from_now(time: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(86_400 * 365))
-}
-
 fn take_routes(root: &mut Supervisor) -> Result<HashMap<TypeId, Route>, StartError> {
     let mut routes: HashMap<TypeId, Route> = HashMap::new();
     for route in root.routes.drain(..) {
@@ -280,7 +274,7 @@ fn assemble(plan: &Plan, hub: &Arc<Hub>, ids: &mut HashSet<Arc<str>>) -> Result<
         if !ids.insert(Arc::clone(id)) {
             return Err(StartError::DuplicateId { id: Arc::clone(id) });
         }
-        node.place(Arc::from(format!("{}/{id}", plan.node.path())));
+        node.set_path(Arc::from(format!("{}/{id}", plan.node.path())));
         child.connect(hub);
         let Intensity { max, within } = plan.flags.intensity;
         if !plan.flags.intensity.is_reachable_with(&child.policy().backoff) {

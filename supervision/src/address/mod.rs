@@ -1,10 +1,18 @@
 //! The addresses of actors, which survive restarts, and what is sent to them.
 
+mod call_error;
+mod envelope;
 mod handle;
 mod recipient;
+mod route;
+mod seat;
+mod slot;
 
-pub(crate) use self::handle::{
-    Body, Caller, Envelope, Place, Slot, TaskPanic, Trace, await_answer,
-};
-pub use self::handle::{CallError, Handle, Rejected};
+pub use self::call_error::{CallError, Rejected};
+pub(crate) use self::envelope::{Body, Caller, Envelope, TaskPanic, Trace};
+pub use self::handle::Handle;
 pub use self::recipient::Recipient;
+pub(crate) use self::route::Route;
+pub use self::route::{Accept, Asked, Told};
+pub(crate) use self::seat::Seat;
+pub(crate) use self::slot::Slot;

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::address::{CallError, await_answer};
+use super::call_error::CallError;
+use super::handle::await_answer;
+use super::route::{AskRoute, Route, TellRoute};
+use crate::clock::from_now;
 use crate::message::{Notice, Reply, Request};
-use crate::supervisor::{AskRoute, TellRoute};
-use crate::system::from_now;
 
 /// Whoever takes messages of type `M`. Cheap to clone; survives restarts.
 pub struct Recipient<M> {
@@ -35,11 +36,9 @@ impl<M> fmt::Debug for Recipient<M> {
 }
 
 impl<M> Recipient<M> {
-    pub(crate) fn new(
-        entry: Arc<dyn Any + Send + Sync>,
-        taker: Arc<str>,
-        ask_timeout: Duration,
-    ) -> Self {
+    /// The recipient that `route` leads to. An ask waits for `ask_timeout` where nobody says otherwise.
+    pub(crate) fn of(route: &Route, ask_timeout: Duration) -> Self {
+        let (entry, taker) = (Arc::clone(&route.entry), Arc::clone(&route.taker));
         Self { entry, taker, ask_timeout, message: PhantomData }
     }
 }

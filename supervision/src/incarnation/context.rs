@@ -1,4 +1,4 @@
-//! What an actor is made of, and what it may do.
+//! What one incarnation of an actor may do.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -13,50 +13,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::address::{Body, Envelope, Handle, Place, Slot, TaskPanic};
-use crate::exit::{BoxError, panic_message};
+use super::link::{Command, Report};
+use crate::address::{Body, Envelope, Handle, Seat, Slot, TaskPanic};
+use crate::exit::panic_message;
+use crate::machine::Key;
 use crate::published::Hub;
-use crate::supervisor::{Command, Report};
-
-/// An actor: what it starts from, and how it answers messages. One message at a time.
-///
-/// The value itself is made anew for each incarnation and only read; what changes lives in
-/// [`State`](Self::State), and dies with the incarnation. What must outlive a fall belongs in an
-/// `Arc` that the factory hands in.
-///
-/// An `Err` or a panic says "my state is wrong, begin again": the supervisor restarts the actor.
-/// An outage of something outside is not that: it is a state like any other.
-pub trait Server: Send + Sync + 'static {
-    /// What its mailbox takes.
-    type Message: Send + 'static;
-    /// What changes from message to message.
-    type State: Send + 'static;
-
-    /// Makes the state of a new incarnation. Do no IO here: start a [task](Cx::task) for it.
-    fn init(
-        &self,
-        cx: &Cx<Self::Message>,
-    ) -> impl Future<Output = Result<Self::State, BoxError>> + Send;
-
-    /// Handles one message. Await nothing slow here: start a [task](Cx::task) for it.
-    fn handle(
-        &self,
-        cx: &Cx<Self::Message>,
-        message: Self::Message,
-        state: &mut Self::State,
-    ) -> impl Future<Output = Result<(), BoxError>> + Send;
-
-    /// Says goodbye when the actor is asked to end, or asked for it itself; not after a fall or a
-    /// kill. Its tasks have ended by then.
-    fn terminate(
-        &self,
-        cx: &Cx<Self::Message>,
-        state: &mut Self::State,
-    ) -> impl Future<Output = ()> + Send {
-        let _ = (cx, state);
-        std::future::ready(())
-    }
-}
 
 /// What one incarnation of an actor may do.
 pub struct Cx<M> {
@@ -67,14 +28,14 @@ pub struct Cx<M> {
     child: usize,
     myself: ActorRef<Envelope<M>>,
     supervisor: ActorRef<Command>,
-    slot: Arc<Slot<M>>,
+    seat: Arc<Seat<M>>,
     hub: Arc<Hub>,
 }
 
 impl<M> fmt::Debug for Cx<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cx")
-            .field("path", self.slot.node.path())
+            .field("path", self.seat.node.path())
             .field("incarnation", &self.incarnation)
             .finish_non_exhaustive()
     }
@@ -85,7 +46,7 @@ impl<M: Send + 'static> Cx<M> {
         report: &Report,
         occupancy: Arc<OwnedSemaphorePermit>,
         myself: ActorRef<Envelope<M>>,
-        slot: Arc<Slot<M>>,
+        seat: Arc<Seat<M>>,
     ) -> Self {
         Self {
             tasks: Mutex::new(JoinSet::new()),
@@ -94,7 +55,7 @@ impl<M: Send + 'static> Cx<M> {
             child: report.key.child,
             myself,
             supervisor: report.supervisor.clone(),
-            slot,
+            seat,
             hub: Arc::clone(&report.hub),
         }
     }
@@ -106,18 +67,18 @@ impl<M: Send + 'static> Cx<M> {
 
     /// Where in the tree this actor is.
     pub fn path(&self) -> &str {
-        self.slot.node.path()
+        self.seat.node.path()
     }
 
     /// This actor's own address.
     pub fn handle(&self) -> Handle<M> {
-        Handle::new(Arc::clone(&self.slot))
+        Handle::new(Arc::clone(&self.seat))
     }
 
     /// Asks to end by itself. The message in hand is finished; the supervisor then decides by
     /// [`Restart`](crate::Restart) whether the actor begins again.
     pub fn stop(&self) {
-        let key = crate::machine::Key { child: self.child, incarnation: self.incarnation };
+        let key = Key { child: self.child, incarnation: self.incarnation };
         // A supervisor that is gone has ended this actor already.
         self.supervisor.send_message(Command::Finish(key)).ok();
     }
@@ -158,8 +119,8 @@ impl<M: Send + 'static> Cx<M> {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                if let Ok(place) = Place::take(&waiting, 1) {
-                    send_to_self(&myself, Body::Tick(tick(), place));
+                if let Ok(slot) = Slot::take(&waiting, 1) {
+                    send_to_self(&myself, Body::Tick(tick(), slot));
                 }
             }
         });
@@ -170,7 +131,7 @@ impl<M: Send + 'static> Cx<M> {
     /// itself is left out.
     pub fn publish(&self, name: &'static str, fact: impl Serialize) {
         let fact = serde_json::to_value(fact).unwrap_or(serde_json::Value::Null);
-        if self.slot.node.publish_fact(name, &fact) {
+        if self.seat.node.publish_fact(name, &fact) {
             self.hub.touch();
         }
     }

@@ -9,19 +9,20 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either};
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::address::{Body, Caller, Envelope, Slot, Trace};
-use crate::exit::{BoxError, Exit, error_message, panic_message};
-use crate::incarnation::{Cx, Server};
-use crate::supervisor::{Command, Report};
+use super::context::Cx;
+use super::link::{Command, Report};
+use super::server::Server;
+use crate::address::{Body, Caller, Envelope, Seat, Trace};
+use crate::exit::{BoxError, Exit, Fall, error_message, panic_message};
 
 /// One incarnation, before and beyond what it owns.
 pub(crate) struct Host<S: Server> {
     factory: Arc<dyn Fn() -> S + Send + Sync>,
-    slot: Arc<Slot<S::Message>>,
+    seat: Arc<Seat<S::Message>>,
     stall_after: Option<Duration>,
     report: Report,
 }
@@ -39,42 +40,22 @@ pub(crate) struct Running<S: Server> {
     cx: Cx<S::Message>,
 }
 
-/// How an incarnation fell, on its way through ractor to the supervisor.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Fall(pub(crate) Exit);
-
-impl Fall {
-    fn panicked(payload: &(dyn std::any::Any + Send)) -> Self {
-        Self(Exit::Panicked(panic_message(payload)))
-    }
-
-    /// Whoever tells of the error shows it: one that cannot be shown is found out here, where a
-    /// panic is the actor's own.
-    fn failed(error: BoxError) -> Self {
-        match std::panic::catch_unwind(AssertUnwindSafe(|| error_message(error.as_ref()))) {
-            Ok(_shown) => Self(Exit::Failed(Arc::from(error))),
-            Err(panic) => Self::panicked(panic.as_ref()),
-        }
-    }
-}
-
 impl<S: Server> Host<S> {
     pub(crate) fn new(
         factory: Arc<dyn Fn() -> S + Send + Sync>,
-        slot: Arc<Slot<S::Message>>,
+        seat: Arc<Seat<S::Message>>,
         stall_after: Option<Duration>,
         report: Report,
     ) -> Self {
-        Self { factory, slot, stall_after, report }
+        Self { factory, seat, stall_after, report }
     }
 
     async fn start(&self, myself: ActorRef<Envelope<S::Message>>) -> Result<Running<S>, Fall> {
-        let occupancy = self.slot.node.occupy().await;
+        let occupancy = self.seat.node.occupy().await;
         let depth = Arc::new(AtomicUsize::new(0));
-        self.slot.node.depth.store(Arc::clone(&depth));
-        self.slot.node.busy_since_ms.store(0, Ordering::Relaxed);
-        let cx = Cx::new(&self.report, occupancy, myself, Arc::clone(&self.slot));
+        self.seat.node.depth.store(Arc::clone(&depth));
+        self.seat.node.busy_since_ms.store(0, Ordering::Relaxed);
+        let cx = Cx::new(&self.report, occupancy, myself, Arc::clone(&self.seat));
         let start = async {
             let server = (self.factory)();
             let state = server.init(&cx).await?;
@@ -125,7 +106,7 @@ impl<S: Server> Host<S> {
     /// A handling has to wait: how long it may. One that never waits costs no look at a clock.
     fn begin_waiting(&self) -> BoxFuture<'static, ()> {
         let since_ms = self.report.hub.elapsed_ms().saturating_add(1);
-        self.slot.node.busy_since_ms.store(since_ms, Ordering::Relaxed);
+        self.seat.node.busy_since_ms.store(since_ms, Ordering::Relaxed);
         match self.stall_after {
             Some(limit) => tokio::time::sleep(limit).boxed(),
             None => std::future::pending().boxed(),
@@ -134,14 +115,14 @@ impl<S: Server> Host<S> {
 
     /// A message has been dealt with.
     fn dealt_with(&self, running: &Running<S>, is_counted: bool) {
-        let node = &self.slot.node;
+        let node = &self.seat.node;
         // No other writer: a read-modify-write would be paid for nothing.
         let handled = node.handled.load(Ordering::Relaxed);
         node.handled.store(handled + 1, Ordering::Relaxed);
         node.busy_since_ms.store(0, Ordering::Relaxed);
         if is_counted {
             let before = running.depth.fetch_sub(1, Ordering::Relaxed);
-            self.slot.relieved(before - 1);
+            self.seat.relieved(before - 1);
         }
     }
 
@@ -154,7 +135,7 @@ impl<S: Server> Host<S> {
             target: "mainstay::actor",
             parent: parent,
             "actor.handle",
-            actor = &**self.slot.node.path(),
+            actor = &**self.seat.node.path(),
             incarnation = self.report.key.incarnation,
             message = trace.message,
         );
@@ -165,7 +146,7 @@ impl<S: Server> Host<S> {
     }
 }
 
-impl<S: Server> Actor for Host<S> {
+impl<S: Server> ractor::Actor for Host<S> {
     type Msg = Envelope<S::Message>;
     type State = Owned<S>;
     type Arguments = ();

@@ -2,6 +2,10 @@
 
 mod context;
 mod host;
+mod link;
+mod server;
 
-pub use self::context::{Cx, Server};
-pub(crate) use self::host::{Fall, Host};
+pub use self::context::Cx;
+pub(crate) use self::host::Host;
+pub(crate) use self::link::{Command, Report};
+pub use self::server::Server;

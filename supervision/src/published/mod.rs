@@ -1,7 +1,13 @@
 //! What anyone can read of the tree without asking an actor.
 
+mod event;
+mod hub;
 mod node;
+mod report;
 mod snapshot;
 
-pub(crate) use self::node::{Ended, Hub, Kind, Node, Status};
-pub use self::snapshot::{Event, Mailbox, ShutdownReport, State, TreeSnapshot};
+pub use self::event::Event;
+pub(crate) use self::hub::{Ended, Hub};
+pub(crate) use self::node::{Kind, Node, Status};
+pub use self::report::ShutdownReport;
+pub use self::snapshot::{Mailbox, State, TreeSnapshot};

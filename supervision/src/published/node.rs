@@ -1,4 +1,4 @@
-//! What is published of each place in the tree, and who is told of changes.
+//! What is published of each actor and supervisor.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -6,16 +6,11 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::Strategy;
-use crate::exit::{Cause, Exit};
-use crate::machine::{Change, View};
-use crate::published::Event;
-
-/// How many events a slow reader may fall behind before it misses some.
-const EVENTS_KEPT: usize = 1024;
+use crate::exit::Exit;
+use crate::machine::View;
+use crate::policy::Strategy;
 
 /// Named values that an actor shows beside its state.
 pub(crate) type Facts = BTreeMap<&'static str, Value>;
@@ -85,7 +80,7 @@ impl Node {
         }
     }
 
-    pub(crate) fn place(&self, path: Arc<str>) {
+    pub(crate) fn set_path(&self, path: Arc<str>) {
         self.path.set(path).ok();
     }
 
@@ -113,59 +108,5 @@ impl Node {
             facts
         });
         true
-    }
-}
-
-/// What all parts of one running tree share.
-#[derive(Debug)]
-pub(crate) struct Hub {
-    pub(crate) started: Instant,
-    changes: watch::Sender<u64>,
-    events: broadcast::Sender<Event>,
-    /// How the root ended; `None` while it runs.
-    pub(crate) ended: watch::Sender<Option<Ended>>,
-    sequence: AtomicU64,
-}
-
-/// How the root of a tree ended.
-#[derive(Debug, Clone)]
-pub(crate) struct Ended {
-    pub(crate) cause: Option<Arc<Cause>>,
-}
-
-impl Hub {
-    pub(crate) fn new() -> Self {
-        Self {
-            started: Instant::now(),
-            changes: watch::Sender::new(0),
-            events: broadcast::Sender::new(EVENTS_KEPT),
-            ended: watch::Sender::new(None),
-            sequence: AtomicU64::new(0),
-        }
-    }
-
-    /// Lets everyone who waits for a change look again.
-    pub(crate) fn touch(&self) {
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        self.changes.send_replace(sequence);
-    }
-
-    pub(crate) fn tell(&self, node: &Node, incarnation: u64, change: Change) {
-        let event = Event { path: Arc::clone(node.path()), incarnation, change };
-        event.trace();
-        // Nobody listening is the usual case.
-        self.events.send(event).ok();
-    }
-
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
-    }
-
-    pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
-    }
-
-    pub(crate) fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }

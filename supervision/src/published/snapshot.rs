@@ -1,4 +1,4 @@
-//! The tree as data, and the events that change it.
+//! The tree as data.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,9 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::Strategy;
-use crate::machine::{Change, View};
-use crate::published::{Hub, Kind, Node, Status};
+use super::hub::Hub;
+use super::node::{Kind, Node, Status};
+use crate::machine::View;
+use crate::policy::Strategy;
 
 /// One place in the tree and everything below it, at one moment.
 #[derive(Debug, Clone, Serialize)]
@@ -184,70 +185,4 @@ fn strategy_name(strategy: Strategy) -> &'static str {
 
 fn millis_between(from: Instant, to: Instant) -> u64 {
     u64::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Something that happened to one incarnation.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Event {
-    /// Where in the tree.
-    pub path: Arc<str>,
-    /// To which incarnation; the first is 1.
-    pub incarnation: u64,
-    /// What.
-    pub change: Change,
-}
-
-impl Event {
-    /// One line of the log for each event, outside any request's span.
-    pub(crate) fn trace(&self) {
-        let (path, incarnation) = (&*self.path, self.incarnation);
-        macro_rules! line {
-            ($level:ident, $($rest:tt)*) => {
-                tracing::$level!(
-                    target: "mainstay::supervision", parent: None, path, incarnation, $($rest)*
-                )
-            };
-        }
-        match &self.change {
-            Change::Started { took } => line!(debug, ?took, "started"),
-            Change::Exited { exit, uptime } if exit.is_abnormal() => {
-                line!(error, %exit, ?uptime, "fell");
-            }
-            Change::Exited { exit, uptime } => line!(debug, %exit, ?uptime, "ended"),
-            Change::RestartScheduled { delay, attempt } => {
-                line!(warn, ?delay, attempt, "will be restarted");
-            }
-            Change::StopTimedOut => line!(warn, "did not stop in time and is cut off"),
-            Change::Leaked => line!(error, "cannot be cut off: it blocks its thread"),
-            Change::Escalated { cause } => line!(error, %cause, "the supervisor gives up"),
-            Change::Overloaded { depth } => line!(warn, depth, "mailbox full: refusing messages"),
-        }
-    }
-}
-
-/// How a shutdown went.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ShutdownReport {
-    /// The paths of those that did not end in time and were cut off.
-    pub killed: Vec<String>,
-    /// The paths of those that could not even be cut off.
-    pub leaked: Vec<String>,
-}
-
-impl ShutdownReport {
-    /// Whether every actor ended as it was asked to ([`Shutdown`](crate::Shutdown)).
-    pub fn is_clean(&self) -> bool {
-        let Self { killed, leaked } = self;
-        killed.is_empty() && leaked.is_empty()
-    }
-
-    pub(crate) fn note(&mut self, event: &Event) {
-        match event.change {
-            Change::StopTimedOut => self.killed.push(event.path.to_string()),
-            Change::Leaked => self.leaked.push(event.path.to_string()),
-            _ => {}
-        }
-    }
 }

@@ -5,21 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use ractor::{Actor as _, ActorCell, ActorRef, SpawnErr};
-use tokio::time::Instant;
 
-use crate::address::{Handle, Slot};
-use crate::incarnation::Host;
+use super::actor::Actor;
+use super::child::{Child, Plan};
+use super::leaf::Leaf;
+use super::nested::Nested;
+use crate::address::{Handle, Route, Seat};
 use crate::incarnation::Server;
-use crate::machine::View;
-use crate::policy::{ChildPolicy, Flags, Restart, Shutdown, Strategy};
-use crate::published::{Hub, Kind, Node, Status};
-use crate::supervisor::{Actor, Route};
-use crate::supervisor::{Command, Driver, Report};
-use crate::system::from_now;
-use crate::{Backoff, Intensity};
+use crate::policy::{Backoff, Flags, Intensity, Strategy};
+use crate::published::{Kind, Node};
 
 /// What a supervisor's children have in common, where they do not say otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,11 +97,11 @@ impl Supervisor {
     pub fn actor<S: Server>(&mut self, actor: Actor<S>) -> Handle<S::Message> {
         // A mailbox without a place would refuse everything, for ever.
         let capacity = actor.capacity.unwrap_or(self.defaults.capacity).max(1);
-        let slot = Arc::new(Slot::new(actor.id, capacity));
-        let handle = Handle::new(Arc::clone(&slot));
+        let seat = Arc::new(Seat::new(actor.id, capacity));
+        let handle = Handle::new(Arc::clone(&seat));
         self.routes.extend(actor.routes.into_iter().map(|make| make(&handle)));
-        self.children.push(Arc::new(ActorPlan {
-            slot,
+        self.children.push(Arc::new(Leaf {
+            seat,
             factory: actor.factory,
             stall_after: actor.stall_after,
             restart: actor.restart,
@@ -122,192 +116,17 @@ impl Supervisor {
     /// Adds a supervisor with everything below it.
     pub fn supervisor(&mut self, mut supervisor: Supervisor) {
         self.routes.append(&mut supervisor.routes);
-        let backoff = self.defaults.backoff;
-        self.children.push(supervisor.into_plan(backoff));
+        let (significant, backoff) = (supervisor.significant, self.defaults.backoff);
+        self.children.push(Arc::new(Nested { plan: supervisor.into_plan(), significant, backoff }));
     }
 
-    pub(crate) fn into_plan(self, backoff: Backoff) -> Arc<Plan> {
+    pub(crate) fn into_plan(self) -> Arc<Plan> {
         let kind = Kind::Supervisor { strategy: self.flags.strategy };
         Arc::new(Plan {
             node: Arc::new(Node::new(self.id, kind)),
             flags: self.flags,
-            significant: self.significant,
-            backoff,
             children: self.children,
             live: ArcSwapOption::empty(),
         })
-    }
-}
-
-/// A child of a supervisor, for all of its incarnations.
-pub(crate) trait Child: Send + Sync {
-    fn node(&self) -> &Arc<Node>;
-    fn policy(&self) -> ChildPolicy;
-    /// The supervisor that this child is, if it is one.
-    fn plan(&self) -> Option<&Plan>;
-    /// Gives the child what its tree shares.
-    fn connect(&self, hub: &Arc<Hub>);
-    fn spawn(
-        self: Arc<Self>,
-        report: Report,
-        supervisor: ActorCell,
-    ) -> BoxFuture<'static, Result<ActorCell, SpawnErr>>;
-    /// Lets messages in.
-    fn open(&self, incarnation: u64, cell: &ActorCell);
-    /// Lets no more messages in.
-    fn close(&self);
-    /// Asks an incarnation to end.
-    fn stop(&self, cell: &ActorCell, until: Option<Instant>);
-    #[cfg(feature = "chaos")]
-    fn inject_panic(&self) -> bool;
-}
-
-struct ActorPlan<S: Server> {
-    slot: Arc<Slot<S::Message>>,
-    factory: Arc<dyn Fn() -> S + Send + Sync>,
-    stall_after: Option<Duration>,
-    restart: Restart,
-    significant: bool,
-    shutdown: Shutdown,
-    backoff: Backoff,
-    start_timeout: Duration,
-}
-
-impl<S: Server> Child for ActorPlan<S> {
-    fn node(&self) -> &Arc<Node> {
-        &self.slot.node
-    }
-
-    fn policy(&self) -> ChildPolicy {
-        ChildPolicy {
-            path: Arc::clone(self.slot.node.path()),
-            restart: self.restart,
-            significant: self.significant,
-            backoff: self.backoff,
-            shutdown: self.shutdown,
-            start_timeout: Some(self.start_timeout),
-        }
-    }
-
-    fn plan(&self) -> Option<&Plan> {
-        None
-    }
-
-    fn connect(&self, hub: &Arc<Hub>) {
-        self.slot.connect(hub);
-    }
-
-    fn spawn(
-        self: Arc<Self>,
-        report: Report,
-        supervisor: ActorCell,
-    ) -> BoxFuture<'static, Result<ActorCell, SpawnErr>> {
-        let host =
-            Host::new(Arc::clone(&self.factory), Arc::clone(&self.slot), self.stall_after, report);
-        async move {
-            // Unnamed: ractor's names are global to the process, and a tree is not.
-            let (actor, _task) = Host::spawn_linked(None, host, (), supervisor).await?;
-            Ok(actor.get_cell())
-        }
-        .boxed()
-    }
-
-    fn open(&self, incarnation: u64, cell: &ActorCell) {
-        self.slot.open(incarnation, cell.clone().into());
-    }
-
-    fn close(&self) {
-        self.slot.close();
-    }
-
-    fn stop(&self, cell: &ActorCell, _until: Option<Instant>) {
-        match self.shutdown {
-            Shutdown::Drain(_) => {
-                // Refused only by an actor that is already ending.
-                cell.drain().ok();
-            }
-            Shutdown::Stop(_) | Shutdown::Unlimited | Shutdown::Kill => cell.stop(None),
-        }
-    }
-
-    #[cfg(feature = "chaos")]
-    fn inject_panic(&self) -> bool {
-        self.slot.inject_panic()
-    }
-}
-
-/// A supervisor, for all of its incarnations.
-pub(crate) struct Plan {
-    pub(crate) node: Arc<Node>,
-    pub(crate) flags: Flags,
-    significant: bool,
-    backoff: Backoff,
-    pub(crate) children: Vec<Arc<dyn Child>>,
-    /// The incarnation that takes commands now.
-    pub(crate) live: ArcSwapOption<ActorRef<Command>>,
-}
-
-impl Plan {
-    /// Shows that nobody below comes back.
-    pub(crate) fn all_down(&self) {
-        for child in &self.children {
-            child.node().status.rcu(|status| Status { view: View::Down, ..Status::clone(status) });
-            if let Some(plan) = child.plan() {
-                plan.all_down();
-            }
-        }
-    }
-}
-
-/// The same as a child of another supervisor.
-impl Child for Plan {
-    fn node(&self) -> &Arc<Node> {
-        &self.node
-    }
-
-    fn policy(&self) -> ChildPolicy {
-        ChildPolicy {
-            path: Arc::clone(self.node.path()),
-            restart: Restart::Permanent,
-            significant: self.significant,
-            backoff: self.backoff,
-            shutdown: Shutdown::Unlimited,
-            start_timeout: None,
-        }
-    }
-
-    fn plan(&self) -> Option<&Plan> {
-        Some(self)
-    }
-
-    fn connect(&self, _hub: &Arc<Hub>) {}
-
-    fn spawn(
-        self: Arc<Self>,
-        report: Report,
-        supervisor: ActorCell,
-    ) -> BoxFuture<'static, Result<ActorCell, SpawnErr>> {
-        let driver = Driver::below(self, report);
-        async move {
-            let (actor, _task) = Driver::spawn_linked(None, driver, (), supervisor).await?;
-            Ok(actor.get_cell())
-        }
-        .boxed()
-    }
-
-    fn open(&self, _incarnation: u64, _cell: &ActorCell) {}
-
-    fn close(&self) {}
-
-    fn stop(&self, cell: &ActorCell, until: Option<Instant>) {
-        let until = until.unwrap_or_else(|| from_now(Duration::MAX));
-        let driver: ActorRef<Command> = cell.clone().into();
-        // Refused only by a supervisor that has ended.
-        driver.send_message(Command::Shutdown(until)).ok();
-    }
-
-    #[cfg(feature = "chaos")]
-    fn inject_panic(&self) -> bool {
-        false
     }
 }

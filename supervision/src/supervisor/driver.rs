@@ -7,56 +7,30 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ractor::actor::messages::BoxedState;
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use crate::exit::{Cause, Exit, error_message};
-use crate::incarnation::Fall;
+use super::child::{Child, Plan};
+use crate::exit::{Cause, Exit, Fall, error_message};
+use crate::incarnation::{Command, Report};
 use crate::machine::{Change, Effect, Input, Key, Machine, View};
 use crate::published::{Ended, Hub, Status};
-use crate::supervisor::{Child, Plan};
-
-/// What a supervisor takes.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// This incarnation's `init` succeeded.
-    Started(Key),
-    /// This incarnation asks to end.
-    Finish(Key),
-    /// Nothing of this incarnation is left.
-    Gone(Key, Exit),
-    /// A limit may have passed.
-    Tick,
-    /// Restart a child, uncounted.
-    Restart(usize),
-    /// End a child for good.
-    Remove(usize),
-    /// End everything, until then at the latest.
-    Shutdown(Instant),
-}
-
-/// Where an incarnation reports to.
-#[derive(Clone)]
-pub(crate) struct Report {
-    pub(crate) key: Key,
-    pub(crate) supervisor: ActorRef<Command>,
-    pub(crate) hub: Arc<Hub>,
-}
 
 /// One incarnation of a supervisor.
 pub(crate) struct Driver {
     plan: Arc<Plan>,
     hub: Arc<Hub>,
-    place: Place,
+    parent: Parent,
 }
 
-enum Place {
-    /// The top of the tree; says once when everything is up.
-    Root(Mutex<Option<oneshot::Sender<()>>>),
-    /// A child of another supervisor.
-    Below(Report),
+/// Who is told how the supervisor does.
+enum Parent {
+    /// It is the root; whoever starts the tree is told once that everything is up.
+    Nobody(Mutex<Option<oneshot::Sender<()>>>),
+    /// The supervisor above.
+    Supervisor(Report),
 }
 
 pub(crate) struct State {
@@ -89,11 +63,11 @@ impl fmt::Debug for State {
 
 impl Driver {
     pub(crate) fn root(plan: Arc<Plan>, hub: Arc<Hub>, booted: oneshot::Sender<()>) -> Self {
-        Self { plan, hub, place: Place::Root(Mutex::new(Some(booted))) }
+        Self { plan, hub, parent: Parent::Nobody(Mutex::new(Some(booted))) }
     }
 
     pub(crate) fn below(plan: Arc<Plan>, report: Report) -> Self {
-        Self { plan, hub: Arc::clone(&report.hub), place: Place::Below(report) }
+        Self { plan, hub: Arc::clone(&report.hub), parent: Parent::Supervisor(report) }
     }
 
     /// Feeds the machine, and carries out what it answers.
@@ -167,7 +141,7 @@ impl Driver {
     }
 
     fn is_below(&self) -> bool {
-        matches!(self.place, Place::Below(_))
+        matches!(self.parent, Parent::Supervisor(_))
     }
 
     fn child(&self, key: Key) -> &dyn Child {
@@ -175,8 +149,8 @@ impl Driver {
     }
 
     fn booted(&self) {
-        match &self.place {
-            Place::Root(booted) => {
+        match &self.parent {
+            Parent::Nobody(booted) => {
                 let booted = booted.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(booted) = booted {
                     // Before anyone can know: the root may give up at any time from now on.
@@ -187,7 +161,7 @@ impl Driver {
                     booted.send(()).ok();
                 }
             }
-            Place::Below(report) => {
+            Parent::Supervisor(report) => {
                 report.supervisor.send_message(Command::Started(report.key)).ok();
             }
         }
@@ -198,7 +172,7 @@ impl Driver {
         myself: &ActorRef<Command>,
         cause: Option<Arc<Cause>>,
     ) -> Result<(), ActorProcessingErr> {
-        if let Place::Root(_) = self.place {
+        if let Parent::Nobody(_) = self.parent {
             let mut status = Status::clone(&self.plan.node.status.load());
             status.view = View::Down;
             status.last_exit = cause.clone().map(Exit::GaveUp);
@@ -263,8 +237,7 @@ impl Driver {
             // What a killed actor owned comes this way. Its drop is the actor's own code: it must
             // neither hold up nor fell the supervisor.
             std::panic::catch_unwind(AssertUnwindSafe(|| drop(left))).ok();
-            let place = child.node().occupy().await;
-            drop(place);
+            drop(child.node().occupy().await);
             myself.send_message(Command::Gone(key, exit)).ok();
         });
         Some(Input::Fell(key))
@@ -306,7 +279,7 @@ fn exit_of_termination(reason: Option<&str>) -> Exit {
     }
 }
 
-impl Actor for Driver {
+impl ractor::Actor for Driver {
     type Msg = Command;
     type State = State;
     type Arguments = ();
@@ -390,7 +363,7 @@ impl Drop for Driver {
     /// A root that is dropped without having ended was lost to a fault of ours, or to the end of
     /// its runtime: nobody may wait for it for ever.
     fn drop(&mut self) {
-        if let Place::Root(_) = self.place {
+        if let Parent::Nobody(_) = self.parent {
             self.hub.ended.send_if_modified(|ended| {
                 let lost = ended.is_none();
                 if lost {

@@ -2,10 +2,12 @@
 
 mod actor;
 mod builder;
+mod child;
 mod driver;
+mod leaf;
+mod nested;
 
-pub use self::actor::{Accept, Actor, Asked, Told};
-pub(crate) use self::actor::{AskRoute, Route, TellRoute};
-pub(crate) use self::builder::{Child, Plan};
+pub use self::actor::Actor;
 pub use self::builder::{Defaults, Supervisor};
-pub(crate) use self::driver::{Command, Driver, Report};
+pub(crate) use self::child::Plan;
+pub(crate) use self::driver::Driver;

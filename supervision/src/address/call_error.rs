@@ -1,0 +1,54 @@
+//! How sending to an actor can fail, and whether it is safe to send again.
+
+use std::fmt;
+use std::time::Duration;
+
+/// How a question or a message came to nothing. Each variant says whether asking again is safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The actor is not running. The message was not accepted: asking again is safe.
+    #[error("the actor is not running")]
+    Unavailable {
+        /// When asking again is worth a try; `None` while it is ending, and once it has
+        /// ended for good.
+        retry_after: Option<Duration>,
+    },
+    /// The actor's mailbox is full. The message was not accepted: asking again is safe.
+    #[error("the actor's mailbox is full ({depth} messages)")]
+    Overloaded {
+        /// The messages queued.
+        depth: usize,
+    },
+    /// There was no reply in time. If the message was `accepted` the deed may have happened
+    /// anyway, or may still happen: never ask again blindly.
+    #[error("no reply within the deadline")]
+    Deadline {
+        /// Whether the message had reached the mailbox.
+        accepted: bool,
+    },
+    /// The message was accepted, and then the actor fell or dropped the question unanswered. The
+    /// deed may have happened: never ask again blindly.
+    #[error("the actor ended before it replied (incarnation {incarnation})")]
+    Died {
+        /// The incarnation that had accepted the message.
+        incarnation: u64,
+    },
+}
+
+/// A told message that was not accepted, given back.
+#[derive(thiserror::Error)]
+#[error("not accepted: {why}")]
+pub struct Rejected<M> {
+    /// The message.
+    pub message: M,
+    /// [`CallError::Unavailable`] or [`CallError::Overloaded`].
+    #[source]
+    pub why: CallError,
+}
+
+impl<M> fmt::Debug for Rejected<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected").field("why", &self.why).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,37 @@
+//! What an incarnation and its supervisor say to each other.
+
+use std::sync::Arc;
+
+use ractor::ActorRef;
+use tokio::time::Instant;
+
+use crate::exit::Exit;
+use crate::machine::Key;
+use crate::published::Hub;
+
+/// What a supervisor takes.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// This incarnation's `init` succeeded.
+    Started(Key),
+    /// This incarnation asks to end.
+    Finish(Key),
+    /// Nothing of this incarnation is left.
+    Gone(Key, Exit),
+    /// A limit may have passed.
+    Tick,
+    /// Restart a child, uncounted.
+    Restart(usize),
+    /// End a child for good.
+    Remove(usize),
+    /// End everything, until then at the latest.
+    Shutdown(Instant),
+}
+
+/// Where an incarnation reports to.
+#[derive(Clone)]
+pub(crate) struct Report {
+    pub(crate) key: Key,
+    pub(crate) supervisor: ActorRef<Command>,
+    pub(crate) hub: Arc<Hub>,
+}

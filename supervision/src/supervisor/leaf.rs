@@ -1,0 +1,90 @@
+//! An actor as a child of its supervisor.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use ractor::{Actor as _, ActorCell, SpawnErr};
+use tokio::time::Instant;
+
+use super::child::{Child, Plan};
+use crate::address::Seat;
+use crate::incarnation::{Host, Report, Server};
+use crate::policy::{Backoff, ChildPolicy, Restart, Shutdown};
+use crate::published::{Hub, Node};
+
+/// An actor, for all of its incarnations.
+pub(super) struct Leaf<S: Server> {
+    pub(super) seat: Arc<Seat<S::Message>>,
+    pub(super) factory: Arc<dyn Fn() -> S + Send + Sync>,
+    pub(super) stall_after: Option<Duration>,
+    pub(super) restart: Restart,
+    pub(super) significant: bool,
+    pub(super) shutdown: Shutdown,
+    pub(super) backoff: Backoff,
+    pub(super) start_timeout: Duration,
+}
+
+impl<S: Server> Child for Leaf<S> {
+    fn node(&self) -> &Arc<Node> {
+        &self.seat.node
+    }
+
+    fn policy(&self) -> ChildPolicy {
+        ChildPolicy {
+            path: Arc::clone(self.seat.node.path()),
+            restart: self.restart,
+            significant: self.significant,
+            backoff: self.backoff,
+            shutdown: self.shutdown,
+            start_timeout: Some(self.start_timeout),
+        }
+    }
+
+    fn plan(&self) -> Option<&Plan> {
+        None
+    }
+
+    fn connect(&self, hub: &Arc<Hub>) {
+        self.seat.connect(hub);
+    }
+
+    fn spawn(
+        self: Arc<Self>,
+        report: Report,
+        supervisor: ActorCell,
+    ) -> BoxFuture<'static, Result<ActorCell, SpawnErr>> {
+        let host =
+            Host::new(Arc::clone(&self.factory), Arc::clone(&self.seat), self.stall_after, report);
+        async move {
+            // Unnamed: ractor's names are global to the process, and a tree is not.
+            let (actor, _task) = Host::spawn_linked(None, host, (), supervisor).await?;
+            Ok(actor.get_cell())
+        }
+        .boxed()
+    }
+
+    fn open(&self, incarnation: u64, cell: &ActorCell) {
+        self.seat.open(incarnation, cell.clone().into());
+    }
+
+    fn close(&self) {
+        self.seat.close();
+    }
+
+    fn stop(&self, cell: &ActorCell, _until: Option<Instant>) {
+        match self.shutdown {
+            Shutdown::Drain(_) => {
+                // Refused only by an actor that is already ending.
+                cell.drain().ok();
+            }
+            Shutdown::Stop(_) | Shutdown::Unlimited | Shutdown::Kill => cell.stop(None),
+        }
+    }
+
+    #[cfg(feature = "chaos")]
+    fn inject_panic(&self) -> bool {
+        self.seat.inject_panic()
+    }
+}
