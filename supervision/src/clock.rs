@@ -4,8 +4,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// This much later. Past the end of time it is merely far away.
+/// What is later than anyone waits for. The clock itself ends somewhere, and a timer set for later
+/// than that would panic.
+const FAR: Duration = Duration::from_secs(86_400 * 365);
+
+/// `time` after `at`. Past the end of time it is merely far away.
+pub(crate) fn later(at: Instant, time: Duration) -> Instant {
+    at.checked_add(time.min(FAR)).unwrap_or(at)
+}
+
+/// `time` from now. Past the end of time it is merely far away.
 pub(crate) fn from_now(time: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(86_400 * 365))
+    later(Instant::now(), time)
 }

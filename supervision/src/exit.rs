@@ -19,8 +19,9 @@ pub enum Exit {
     Stopped,
     /// It was cut off at an await point, because it did not end in time.
     Killed,
-    /// Its code returned an error.
-    Failed(Arc<dyn std::error::Error + Send + Sync>),
+    /// Its code returned an error, which read like this with all of its sources. The error itself was
+    /// dropped by the actor.
+    Failed(Arc<str>),
     /// Its code, or a task of its own, panicked with this message.
     Panicked(Arc<str>),
     /// The handling of one message waited for longer than this, and was cut off.
@@ -46,7 +47,7 @@ impl fmt::Display for Exit {
             Self::Normal => f.write_str("ended by itself"),
             Self::Stopped => f.write_str("stopped"),
             Self::Killed => f.write_str("killed: it did not end in time"),
-            Self::Failed(error) => write!(f, "failed: {}", Chain(error.as_ref())),
+            Self::Failed(message) => write!(f, "failed: {message}"),
             Self::Panicked(message) => write!(f, "panicked: {message}"),
             Self::Stalled(limit) => write!(f, "stalled: one message waited for {limit:?}"),
             Self::StartFailed(message) => write!(f, "did not start: {message}"),
@@ -72,6 +73,17 @@ pub enum Cause {
         /// How it fell the last time.
         exit: Exit,
     },
+    /// An actor that had fallen failed to start again and again. Such starts count however long they
+    /// take, for a window of time would forget those that are slow to fail.
+    #[error("{path} failed to start {starts} times in a row; the last time it {exit}")]
+    TooManyFailedStarts {
+        /// The actor.
+        path: Arc<str>,
+        /// How often it failed to start since it was last up.
+        starts: u32,
+        /// What kept it from starting the last time.
+        exit: Exit,
+    },
     /// An actor did not come up when the tree was started.
     #[error("{path} {exit}")]
     StartFailed {
@@ -88,8 +100,12 @@ pub enum Cause {
         /// How it ended.
         exit: Exit,
     },
-    /// The supervisor itself died. This is a fault of this crate.
-    #[error("the supervisor itself died; please report this as a fault of mainstay-supervision")]
+    /// The supervisor is gone without having ended: its runtime ended before the tree was shut down. If
+    /// the runtime still runs, this is a fault of this crate.
+    #[error(
+        "its runtime ended before the tree was shut down, or else its supervisor died: \
+         please report that as a fault of mainstay-supervision"
+    )]
     SupervisorDied,
 }
 
@@ -98,6 +114,7 @@ impl Cause {
     pub fn path(&self) -> Option<&str> {
         match self {
             Self::TooManyRestarts { path, exit, .. }
+            | Self::TooManyFailedStarts { path, exit, .. }
             | Self::StartFailed { path, exit }
             | Self::SignificantExit { path, exit } => match exit {
                 Exit::GaveUp(inner) => inner.path().or(Some(path)),
@@ -109,22 +126,32 @@ impl Cause {
 }
 
 /// How an incarnation fell, on its way through ractor to the supervisor.
+///
+/// It holds text alone: an error, or what a panic was started with, is a value of the actor's own code.
+/// It is shown and dropped in the actor's own task, and never by a supervisor.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Fall(pub(crate) Exit);
 
 impl Fall {
-    pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Self {
-        Self(Exit::Panicked(panic_message(payload)))
+    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
+        Self(Exit::Panicked(panic_text(payload)))
     }
 
-    /// Whoever tells of the error shows it: one that cannot be shown is found out here, where a
-    /// panic is the actor's own.
     pub(crate) fn failed(error: BoxError) -> Self {
-        match panic::catch_unwind(AssertUnwindSafe(|| error_message(error.as_ref()))) {
-            Ok(_shown) => Self(Exit::Failed(Arc::from(error))),
-            Err(panic) => Self::panicked(panic.as_ref()),
+        match error_text(error) {
+            Ok(text) => Self(Exit::Failed(text)),
+            Err(panic) => Self(Exit::Panicked(panic)),
         }
+    }
+
+    pub(crate) fn start_failed(error: BoxError) -> Self {
+        let (Ok(text) | Err(text)) = error_text(error);
+        Self(Exit::StartFailed(text))
+    }
+
+    pub(crate) fn start_panicked(payload: Box<dyn Any + Send>) -> Self {
+        Self(Exit::StartFailed(panic_text(payload)))
     }
 }
 
@@ -143,18 +170,34 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// What a panic said.
-pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> Arc<str> {
-    if let Some(text) = payload.downcast_ref::<&'static str>() {
+/// What a panic said. Drops what it was started with.
+pub(crate) fn panic_text(payload: Box<dyn Any + Send>) -> Arc<str> {
+    let text = if let Some(text) = payload.downcast_ref::<&'static str>() {
         Arc::from(*text)
     } else if let Some(text) = payload.downcast_ref::<String>() {
         Arc::from(text.as_str())
     } else {
         Arc::from("a value that is not text")
-    }
+    };
+    drop_quietly(payload);
+    text
 }
 
-/// An error's chain as one line.
-pub(crate) fn error_message(error: &(dyn std::error::Error + 'static)) -> Arc<str> {
-    Arc::from(Chain(error).to_string())
+/// What an error and its sources say, on one line; or what a panic says while they are shown or
+/// dropped. Drops the error.
+fn error_text(error: BoxError) -> Result<Arc<str>, Arc<str>> {
+    let shown =
+        panic::catch_unwind(AssertUnwindSafe(|| Arc::from(Chain(error.as_ref()).to_string())));
+    let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(error)));
+    let text = shown.map_err(panic_text)?;
+    dropped.map_err(panic_text)?;
+    Ok(text)
+}
+
+/// Drops a value of somebody else's code, whatever that does.
+pub(crate) fn drop_quietly<T>(value: T) {
+    if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        // What a panic in a drop was started with may panic in its own drop, and so on without end.
+        std::mem::forget(panic);
+    }
 }

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::address::{CallError, Handle, Slot};
-use crate::exit::{BoxError, panic_message};
+use crate::exit::{BoxError, panic_text};
 use crate::incarnation::{Cx, Server};
 use crate::supervisor::{Actor, Supervisor};
 
@@ -38,7 +38,9 @@ impl Nursery {
     pub fn add_to(supervisor: &mut Supervisor, id: impl Into<Arc<str>>, capacity: usize) -> Self {
         let panics = Arc::new(AtomicU64::new(0));
         let nurse = move || Nurse { panics: Arc::clone(&panics) };
-        let handle = supervisor.actor(Actor::new(id, nurse).capacity(capacity));
+        // The slots are the bound; a task counts for a moment longer than the work in it.
+        let actor = Actor::new(id, nurse).capacity(capacity).tasks(usize::MAX);
+        let handle = supervisor.actor(actor);
         Self { handle, slots: Arc::new(AtomicUsize::new(0)), capacity }
     }
 
@@ -98,7 +100,7 @@ impl Server for Nurse {
                 let guarded = async move {
                     if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
                         panics.fetch_add(1, Ordering::Relaxed);
-                        let panic = panic_message(panic.as_ref());
+                        let panic = panic_text(panic);
                         tracing::error!(
                             target: "mainstay::supervision", parent: None,
                             work = name, %panic, "work in the nursery panicked"

@@ -4,6 +4,7 @@ use std::any::TypeId;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ractor::{Actor as _, ActorRef};
@@ -11,13 +12,12 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::address::{Recipient, Route};
-use crate::clock::from_now;
 use crate::exit::Cause;
 use crate::incarnation::Command;
+use crate::machine::Deadlines;
 use crate::message::{Reply, Request, short_name};
 use crate::policy::Intensity;
-use crate::published::{Ended, Hub};
-use crate::published::{Event, ShutdownReport, TreeSnapshot};
+use crate::published::{Ended, Event, Hub, Node, ShutdownReport, TreeSnapshot};
 use crate::supervisor::{Driver, Plan, Supervisor};
 
 /// How long an ask waits where nobody says otherwise.
@@ -37,6 +37,8 @@ struct Inner {
     plan: Arc<Plan>,
     root: ActorRef<Command>,
     routes: HashMap<TypeId, Route>,
+    /// Whether somebody has asked for the end of all of it.
+    is_ending: AtomicBool,
 }
 
 impl fmt::Debug for System {
@@ -65,10 +67,11 @@ pub enum StartError {
         /// The actor that was added second.
         second: Arc<str>,
     },
-    /// The delays of an actor are so long that its supervisor could never give up on it.
+    /// The delays of an actor, and what it may take to stall, are so long that its supervisor could never
+    /// give up on it.
     #[error(
         "{id:?} waits so long between its restarts that {max} of them never fall within {within:?}: \
-         shorten its backoff, or widen the window of its supervisor"
+         shorten its backoff (or its `stall_after`), or widen the window of its supervisor"
     )]
     UnreachableIntensity {
         /// The actor.
@@ -121,7 +124,6 @@ impl System {
         let hub = Arc::new(Hub::new());
         let plan = root.into_plan();
         answer_get_tree(&mut routes, &plan, &hub);
-        plan.node.set_path(Arc::clone(&plan.node.id));
         assemble(&plan, &hub, &mut HashSet::from([Arc::clone(&plan.node.id)]))?;
 
         let (booted, boot) = oneshot::channel();
@@ -130,7 +132,7 @@ impl System {
         let (root, _task) = Driver::spawn(None, driver, ())
             .await
             .map_err(|_| StartError::Failed(Arc::new(Cause::SupervisorDied)))?;
-        let inner = Inner { hub, plan, root, routes };
+        let inner = Inner { hub, plan, root, routes, is_ending: AtomicBool::new(false) };
         let system = Self { inner: Arc::new(inner), ask_timeout: ASK_TIMEOUT };
         match boot.await {
             Ok(()) => Ok(system),
@@ -181,37 +183,35 @@ impl System {
     }
 
     /// Ends every actor in reverse start order, each as its [`Shutdown`](crate::Shutdown) says, all
-    /// of it within `budget`. Those who are left then are cut off one after the other, which takes up to
-    /// 50 ms each.
+    /// of it within `budget`. One waits for the other until 100 ms are left. Then everyone who was not
+    /// yet asked to end is asked, all at once, and 50 ms later whoever is left is cut off. A `budget`
+    /// below 200 ms shortens these moments; none is shorter than 10 ms.
+    ///
+    /// Everyone who calls this gets the same report, also after the end.
     pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
-        let mut events = self.events();
+        self.inner.is_ending.store(true, Ordering::Release);
+        let deadlines = Deadlines::within(Instant::now(), budget);
         // Refused only by a tree that has ended.
-        self.inner.root.send_message(Command::Shutdown(from_now(budget))).ok();
-        self.ended().await;
-        let mut report = ShutdownReport::default();
-        loop {
-            match events.try_recv() {
-                Ok(event) => report.note(&event),
-                Err(broadcast::error::TryRecvError::Lagged(_)) => {}
-                Err(_empty_or_closed) => return report,
-            }
-        }
+        self.inner.root.send_message(Command::Shutdown(deadlines)).ok();
+        self.ended().await.report
     }
 
     /// Restarts an actor (or a supervisor with all below it) in good order. Not counted as a fall.
     ///
     /// # Errors
-    /// [`NoActor`] if no child has this id, or if the supervisor above it is not running.
+    /// [`NoActor`] if no child has this id, if it was removed, or if a supervisor above it is not
+    /// running.
     pub fn restart(&self, id: &str) -> Result<(), NoActor> {
-        self.command(id, Command::Restart)
+        self.command(id, |node| !node.is_removed(), Command::Restart)
     }
 
     /// Ends an actor (or a supervisor with all below it) for good.
     ///
     /// # Errors
-    /// [`NoActor`] if no child has this id, or if the supervisor above it is not running.
+    /// [`NoActor`] if no child has this id, if it was removed before, or if a supervisor above it is
+    /// not running.
     pub fn remove(&self, id: &str) -> Result<(), NoActor> {
-        self.command(id, Command::Remove)
+        self.command(id, Node::remove, Command::Remove)
     }
 
     /// Makes an actor panic in its next message, as a bug would.
@@ -225,10 +225,19 @@ impl System {
         found.map(|_| ()).ok_or_else(|| NoActor { id: id.to_owned() })
     }
 
-    fn command(&self, id: &str, command: fn(usize) -> Command) -> Result<(), NoActor> {
+    fn command(
+        &self,
+        id: &str,
+        can_be_done_to: impl FnOnce(&Node) -> bool,
+        command: fn(usize) -> Command,
+    ) -> Result<(), NoActor> {
         let nobody = || NoActor { id: id.to_owned() };
         let (plan, child) = find(&self.inner.plan, id).ok_or_else(nobody)?;
         let supervisor = plan.live.load_full().ok_or_else(nobody)?;
+        let is_ending = self.inner.is_ending.load(Ordering::Acquire) || plan.node.is_going();
+        if is_ending || !can_be_done_to(plan.children[child].node()) {
+            return Err(nobody());
+        }
         supervisor.send_message(command(child)).map_err(|_| nobody())
     }
 
@@ -241,7 +250,9 @@ impl System {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.root.send_message(Command::Shutdown(Instant::now() + DROP_BUDGET)).ok();
+        self.root
+            .send_message(Command::Shutdown(Deadlines::within(Instant::now(), DROP_BUDGET)))
+            .ok();
     }
 }
 
@@ -259,7 +270,7 @@ fn take_routes(root: &mut Supervisor) -> Result<HashMap<TypeId, Route>, StartErr
 
 fn answer_get_tree(routes: &mut HashMap<TypeId, Route>, plan: &Arc<Plan>, hub: &Arc<Hub>) {
     let (top, plan, hub) = (Arc::clone(&plan.node.id), Arc::clone(plan), Arc::clone(hub));
-    let answer = move |GetTree, reply: Reply<TreeSnapshot>, _deadline| {
+    let answer = move |GetTree, reply: Reply<TreeSnapshot>, _question: &_| {
         reply.send(snapshot(&plan, &hub, Instant::now()));
         Ok(1)
     };
@@ -274,10 +285,12 @@ fn assemble(plan: &Plan, hub: &Arc<Hub>, ids: &mut HashSet<Arc<str>>) -> Result<
         if !ids.insert(Arc::clone(id)) {
             return Err(StartError::DuplicateId { id: Arc::clone(id) });
         }
-        node.set_path(Arc::from(format!("{}/{id}", plan.node.path())));
+        node.set_parent(&plan.node);
         child.connect(hub);
-        let Intensity { max, within } = plan.flags.intensity;
-        if !plan.flags.intensity.is_reachable_with(&child.policy().backoff) {
+        let intensity = plan.policy.intensity;
+        let Intensity { max, within } = intensity;
+        let policy = child.policy();
+        if !intensity.is_reachable(&policy.backoff, policy.stall_after.unwrap_or_default()) {
             return Err(StartError::UnreachableIntensity { id: Arc::clone(id), max, within });
         }
         if let Some(plan) = child.plan() {

@@ -10,21 +10,23 @@ pub enum CallError {
     /// The actor is not running. The message was not accepted: asking again is safe.
     #[error("the actor is not running")]
     Unavailable {
-        /// When asking again is worth a try; `None` while it is ending, and once it has
-        /// ended for good.
+        /// When asking again is worth a try, never at once; `None` if it has ended for good, or is
+        /// ending for good.
         retry_after: Option<Duration>,
     },
-    /// The actor's mailbox is full. The message was not accepted: asking again is safe.
-    #[error("the actor's mailbox is full ({depth} messages)")]
+    /// The actor has as much to do as it may: its mailbox is full, or it runs as many tasks as it may.
+    /// The message was not accepted: asking again is safe.
+    #[error("the actor is overloaded ({depth} messages or tasks)")]
     Overloaded {
-        /// The messages queued.
+        /// The messages queued, or, where these are what is too many, the tasks running.
         depth: usize,
     },
     /// There was no reply in time. If the message was `accepted` the deed may have happened
     /// anyway, or may still happen: never ask again blindly.
     #[error("no reply within the deadline")]
     Deadline {
-        /// Whether the message had reached the mailbox.
+        /// Whether the actor may have begun to handle the message. `false` says that it never did and
+        /// never will: the deadline had passed before the message was sent, or while it was queued.
         accepted: bool,
     },
     /// The message was accepted, and then the actor fell or dropped the question unanswered. The

@@ -2,20 +2,54 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 use tracing::{Span, span};
 
+use super::question::Question;
 use super::slot::Slot;
+use crate::exit::drop_quietly;
 use crate::log::LIBRARY_LOG_TARGET;
+use crate::published::Task;
 
 /// What travels to an actor.
 pub(crate) struct Envelope<M> {
-    pub(crate) body: Body<M>,
-    /// Skipped once this has passed: nobody waits for the answer any more.
-    pub(crate) deadline: Option<Instant>,
+    /// `None` once it was opened.
+    body: Option<Body<M>>,
+    /// `None` for what is not asked.
+    pub(crate) question: Option<Arc<Question>>,
     /// `None` where the sender was not traced. Boxed, because most messages travel without.
     pub(crate) trace: Option<Box<Trace>>,
+}
+
+impl<M> Envelope<M> {
+    /// What an actor, or its supervisor, sends to the actor itself.
+    pub(crate) fn own(body: Body<M>) -> Self {
+        Self { body: Some(body), question: None, trace: None }
+    }
+
+    /// A message from outside.
+    pub(super) fn message(
+        message: M,
+        name: fn() -> &'static str,
+        question: Option<Arc<Question>>,
+    ) -> Self {
+        let trace = Trace::capture(name, question.is_some());
+        Self { body: Some(Body::Message(message)), question, trace }
+    }
+
+    pub(crate) fn open(&mut self) -> Body<M> {
+        self.body.take().expect("an envelope is opened once")
+    }
+}
+
+impl<M> Drop for Envelope<M> {
+    /// A message that is lost with its mailbox may panic when it is dropped, and so may the one behind
+    /// it: two panics at once would end the process.
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take() {
+            drop_quietly(body);
+        }
+    }
 }
 
 /// Whose span a message is handled under.
@@ -25,22 +59,19 @@ pub(crate) struct Trace {
     pub(crate) caller: Caller,
 }
 
-impl<M> Envelope<M> {
-    /// What an actor, or its supervisor, sends to the actor itself.
-    pub(crate) fn own(body: Body<M>) -> Self {
-        Self { body, deadline: None, trace: None }
-    }
-}
-
 pub(crate) enum Body<M> {
     /// From outside: takes a place in the mailbox.
     Message(M),
     /// From the actor to itself: takes no place, so it gets through when the mailbox is full.
     Own(M),
-    /// The same, and lets the next tick through when it is handled or dropped.
+    /// The result of one of its tasks, which counts as running until this was handled.
+    Result(M, Task),
+    /// From a timer; lets the next tick through when it is handled or dropped.
     Tick(M, #[expect(dead_code, reason = "held for its drop")] Slot),
     /// A task of the actor panicked.
     TaskPanicked(Box<TaskPanic>),
+    /// Its supervisor asks it to end when it has nothing left to do.
+    Drain,
     #[cfg(feature = "chaos")]
     Panic,
 }
@@ -60,7 +91,7 @@ pub(crate) enum Caller {
 
 impl Trace {
     /// The sender's, if it is traced.
-    pub(super) fn capture(message: fn() -> &'static str, asks: bool) -> Option<Box<Self>> {
+    fn capture(message: fn() -> &'static str, asks: bool) -> Option<Box<Self>> {
         if LevelFilter::current() < LevelFilter::INFO {
             return None;
         }

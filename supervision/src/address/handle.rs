@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::call_error::{CallError, Rejected};
+use super::question::{Question, await_answer};
 use super::seat::Seat;
+use crate::machine::State;
 use crate::message::{Reply, short_name};
-use crate::published::State;
 
 /// The address of an actor: of whichever incarnation is running. Cheap to clone.
 pub struct Handle<M> {
@@ -50,15 +50,18 @@ impl<M: Send + 'static> Handle<M> {
     /// # Errors
     /// [`CallError`]; it says whether the message had been accepted.
     ///
-    /// *Cancel safety:* dropping the future stops the waiting, not the handling.
+    /// *Cancel safety:* dropping the future withdraws the question if the actor has not begun to handle
+    /// it; otherwise the handling goes on.
     pub async fn ask<R: Send + 'static>(
         &self,
         deadline: Instant,
         question: impl FnOnce(Reply<R>) -> M,
     ) -> Result<R, CallError> {
         let (reply, answer) = Reply::channel();
-        let incarnation = self.accept(question(reply), short_name::<M>, Some(deadline))?;
-        await_answer(answer, deadline, incarnation).await
+        let asked = Question::new(deadline);
+        let incarnation =
+            self.accept(question(reply), short_name::<M>, Some(Arc::clone(&asked)))?;
+        await_answer(answer, asked, incarnation).await
     }
 
     /// Waits until the actor takes messages, and says which incarnation does. Answers from memory.
@@ -82,16 +85,16 @@ impl<M: Send + 'static> Handle<M> {
         }
     }
 
-    pub(crate) fn accept(
+    pub(super) fn accept(
         &self,
         message: M,
         name: fn() -> &'static str,
-        deadline: Option<Instant>,
+        question: Option<Arc<Question>>,
     ) -> Result<u64, CallError> {
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if question.as_ref().is_some_and(|question| question.is_too_late()) {
             return Err(CallError::Deadline { accepted: false });
         }
-        self.seat.send(message, name, deadline).map_err(|(_, why)| why)
+        self.seat.send(message, name, question).map_err(|(_, why)| why)
     }
 
     pub(crate) fn id(&self) -> Arc<str> {
@@ -100,28 +103,16 @@ impl<M: Send + 'static> Handle<M> {
 
     /// What the actor is doing. Answers from memory.
     pub fn state(&self) -> State {
-        self.seat.node.status.load().view.state()
+        self.seat.node.state()
     }
 
     /// How many messages wait or are being handled. Answers from memory.
     pub fn depth(&self) -> usize {
-        self.seat.node.depth()
+        self.seat.node.load.load().messages()
     }
 
     /// Where in the tree the actor is.
     pub fn path(&self) -> &str {
         self.seat.node.path()
-    }
-}
-
-pub(crate) async fn await_answer<R>(
-    answer: oneshot::Receiver<R>,
-    deadline: Instant,
-    incarnation: u64,
-) -> Result<R, CallError> {
-    match tokio::time::timeout_at(deadline, answer).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(_dropped)) => Err(CallError::Died { incarnation }),
-        Err(_elapsed) => Err(CallError::Deadline { accepted: true }),
     }
 }

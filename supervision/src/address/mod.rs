@@ -3,6 +3,7 @@
 mod call_error;
 mod envelope;
 mod handle;
+mod question;
 mod recipient;
 mod route;
 mod seat;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::call_error::CallError;
-use super::handle::await_answer;
+use super::question::{Question, await_answer};
 use super::route::{AskRoute, Route, TellRoute};
 use crate::clock::from_now;
 use crate::message::{Notice, Reply, Request};
@@ -64,8 +64,9 @@ impl<R: Request> Recipient<R> {
         let route: &AskRoute<R> =
             self.entry.downcast_ref().expect("a request's type leads to a route for asking");
         let (reply, answer) = Reply::channel();
-        let incarnation = (route.0)(request, reply, deadline)?;
-        await_answer(answer, deadline, incarnation).await
+        let question = Question::new(deadline);
+        let incarnation = (route.0)(request, reply, &question)?;
+        await_answer(answer, question, incarnation).await
     }
 }
 

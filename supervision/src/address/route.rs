@@ -4,10 +4,9 @@ use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::call_error::CallError;
 use super::handle::Handle;
+use super::question::Question;
 use crate::message::{Notice, Reply, Request, short_name};
 
 /// The way from a type of message to the one actor that takes it.
@@ -21,7 +20,7 @@ pub struct Route {
 }
 
 type Ask<R> =
-    dyn Fn(R, Reply<<R as Request>::Reply>, Instant) -> Result<u64, CallError> + Send + Sync;
+    dyn Fn(R, Reply<<R as Request>::Reply>, &Arc<Question>) -> Result<u64, CallError> + Send + Sync;
 type Tell<N> = dyn Fn(N) -> Result<(), CallError> + Send + Sync;
 
 pub(super) struct AskRoute<R: Request>(pub(super) Box<Ask<R>>);
@@ -39,7 +38,10 @@ impl fmt::Debug for Route {
 impl Route {
     pub(crate) fn asked<R: Request>(
         taker: Arc<str>,
-        ask: impl Fn(R, Reply<R::Reply>, Instant) -> Result<u64, CallError> + Send + Sync + 'static,
+        ask: impl Fn(R, Reply<R::Reply>, &Arc<Question>) -> Result<u64, CallError>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         let entry = Arc::new(AskRoute::<R>(Box::new(ask)));
         Self { message: TypeId::of::<R>(), name: short_name::<R>(), taker, entry }
@@ -67,8 +69,8 @@ where
 {
     fn route(self, handle: Handle<M>) -> Route {
         let taker = handle.id();
-        let ask = move |request, reply, deadline| {
-            handle.accept(self(request, reply), short_name::<R>, Some(deadline))
+        let ask = move |request, reply, question: &Arc<Question>| {
+            handle.accept(self(request, reply), short_name::<R>, Some(Arc::clone(question)))
         };
         Route::asked::<R>(taker, ask)
     }

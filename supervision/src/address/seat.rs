@@ -1,6 +1,6 @@
 //! Where messages for one actor arrive, whichever incarnation is running.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,14 +9,21 @@ use ractor::{ActorRef, MessagingErr};
 use tokio::time::Instant;
 
 use super::call_error::CallError;
-use super::envelope::{Body, Envelope, Trace};
-use crate::machine::{Change, View};
-use crate::published::{Hub, Kind, Node};
+use super::envelope::{Body, Envelope};
+use super::question::Question;
+use crate::clock::later;
+use crate::machine::{Change, State};
+use crate::published::{Hub, Kind, Load, Node};
+
+/// How long it takes at least until asking again is worth a try.
+const SOON: Duration = Duration::from_millis(10);
 
 /// Everything about an actor that outlives its incarnations.
 pub(crate) struct Seat<M> {
     pub(crate) node: Arc<Node>,
     capacity: usize,
+    /// How many tasks may run before messages are refused.
+    tasks: usize,
     /// The incarnation that takes messages now.
     pub(super) live: ArcSwapOption<Live<M>>,
     refusing: AtomicBool,
@@ -26,16 +33,15 @@ pub(crate) struct Seat<M> {
 pub(super) struct Live<M> {
     pub(super) incarnation: u64,
     actor: ActorRef<Envelope<M>>,
-    /// Messages that wait, or are being handled, in this incarnation's mailbox. Each incarnation
-    /// counts anew, so nothing that is lost with one can be missing from the next.
-    depth: Arc<AtomicUsize>,
+    load: Arc<Load>,
 }
 
 impl<M: Send + 'static> Seat<M> {
-    pub(crate) fn new(id: Arc<str>, capacity: usize) -> Self {
+    pub(crate) fn new(id: Arc<str>, capacity: usize, tasks: usize) -> Self {
         Self {
             node: Arc::new(Node::new(id, Kind::Actor { capacity })),
             capacity,
+            tasks,
             live: ArcSwapOption::empty(),
             refusing: AtomicBool::new(false),
             hub: OnceLock::new(),
@@ -47,9 +53,9 @@ impl<M: Send + 'static> Seat<M> {
     }
 
     pub(crate) fn open(&self, incarnation: u64, actor: ActorRef<Envelope<M>>) {
-        let depth = self.node.depth.load_full();
+        let load = self.node.load.load_full();
         self.refusing.store(false, Ordering::Release);
-        self.live.store(Some(Arc::new(Live { incarnation, actor, depth })));
+        self.live.store(Some(Arc::new(Live { incarnation, actor, load })));
     }
 
     pub(crate) fn close(&self) {
@@ -73,20 +79,20 @@ impl<M: Send + 'static> Seat<M> {
         live.as_ref().is_some_and(|live| live.actor.send_message(envelope).is_ok())
     }
 
-    /// Notes how many messages are left, when one has been handled.
-    pub(crate) fn relieved(&self, depth: usize) {
-        if self.refusing.load(Ordering::Relaxed) && depth <= self.capacity / 2 {
+    /// Notes how much is left to do, when a message has been handled.
+    pub(crate) fn relieved(&self, load: &Load) {
+        if self.refusing.load(Ordering::Relaxed)
+            && load.messages() <= self.capacity / 2
+            && load.tasks() <= self.tasks / 2
+        {
             self.refusing.store(false, Ordering::Release);
         }
     }
 
     fn unavailable(&self) -> CallError {
-        let retry_after = match self.node.status.load().view {
-            View::Backoff { until } => Some(until.saturating_duration_since(Instant::now())),
-            View::Idle | View::Starting | View::Up { .. } => Some(Duration::ZERO),
-            View::Stopping | View::Down => None,
-        };
-        CallError::Unavailable { retry_after }
+        let now = Instant::now();
+        let at = comes_back_at(&self.node, later(now, SOON));
+        CallError::Unavailable { retry_after: at.map(|at| at.saturating_duration_since(now)) }
     }
 
     /// Puts a message in the mailbox of whichever incarnation is running.
@@ -94,24 +100,26 @@ impl<M: Send + 'static> Seat<M> {
         &self,
         message: M,
         name: fn() -> &'static str,
-        deadline: Option<Instant>,
+        question: Option<Arc<Question>>,
     ) -> Result<u64, (M, CallError)> {
-        let trace = Trace::capture(name, deadline.is_some());
-        let mut envelope = Envelope { body: Body::Message(message), deadline, trace };
+        let mut envelope = Envelope::message(message, name, question);
         let mut refused_by = 0;
         let why = loop {
             let live = self.live.load();
             let newer = live.as_ref().filter(|live| live.incarnation > refused_by);
             let Some(live) = newer else { break self.unavailable() };
-            let depth = live.depth.fetch_add(1, Ordering::Relaxed);
-            if depth >= self.capacity {
-                live.depth.fetch_sub(1, Ordering::Relaxed);
-                break self.overloaded(live.incarnation, depth);
+            let tasks = live.load.tasks();
+            if tasks >= self.tasks {
+                break self.overloaded(live.incarnation, tasks);
+            }
+            if let Err(messages) = live.load.add_message(self.capacity) {
+                break self.overloaded(live.incarnation, messages);
             }
             match live.actor.send_message(envelope) {
                 Ok(()) => return Ok(live.incarnation),
                 // It ended since the load. Not accepted, so a newer incarnation may have it.
                 Err(MessagingErr::SendErr(returned)) => {
+                    live.load.remove_message();
                     refused_by = live.incarnation;
                     envelope = returned;
                 }
@@ -120,9 +128,27 @@ impl<M: Send + 'static> Seat<M> {
                 }
             }
         };
-        match envelope.body {
+        match envelope.open() {
             Body::Message(message) => Err((message, why)),
-            _ => unreachable!("the envelope was built above around a message"),
+            _ => unreachable!("the envelope was made above around a message"),
         }
+    }
+}
+
+/// When an actor that takes no messages now may take them again: not before `soonest`. `None` if it
+/// will not. It comes back when everything above it has.
+fn comes_back_at(node: &Node, soonest: Instant) -> Option<Instant> {
+    let summary = node.summary.load();
+    let at = match summary.state {
+        State::Idle | State::Starting | State::Up => None,
+        State::Backoff => summary.starts_at,
+        State::Stopping => Some(summary.starts_at?),
+        State::Down => return None,
+    };
+    let soonest = at.map_or(soonest, |at| at.max(soonest));
+    match node.parent() {
+        Some(parent) => comes_back_at(parent, soonest),
+        None if node.is_ending.load(Ordering::Relaxed) => None,
+        None => Some(soonest),
     }
 }

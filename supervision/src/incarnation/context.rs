@@ -11,13 +11,13 @@ use ractor::ActorRef;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 
 use super::link::{Command, Report};
 use crate::address::{Body, Envelope, Handle, Seat, Slot, TaskPanic};
-use crate::exit::panic_message;
+use crate::clock::from_now;
+use crate::exit::panic_text;
 use crate::machine::Key;
-use crate::published::Hub;
+use crate::published::{Hub, Load};
 
 /// What one incarnation of an actor may do.
 pub struct Cx<M> {
@@ -29,6 +29,7 @@ pub struct Cx<M> {
     myself: ActorRef<Envelope<M>>,
     supervisor: ActorRef<Command>,
     seat: Arc<Seat<M>>,
+    load: Arc<Load>,
     hub: Arc<Hub>,
 }
 
@@ -47,6 +48,7 @@ impl<M: Send + 'static> Cx<M> {
         occupancy: Arc<OwnedSemaphorePermit>,
         myself: ActorRef<Envelope<M>>,
         seat: Arc<Seat<M>>,
+        load: Arc<Load>,
     ) -> Self {
         Self {
             tasks: Mutex::new(JoinSet::new()),
@@ -56,6 +58,7 @@ impl<M: Send + 'static> Cx<M> {
             myself,
             supervisor: report.supervisor.clone(),
             seat,
+            load,
             hub: Arc::clone(&report.hub),
         }
     }
@@ -87,6 +90,9 @@ impl<M: Send + 'static> Cx<M> {
     ///
     /// The task belongs to this incarnation: it is cut off at its next await point when the
     /// incarnation ends, and the next one starts only when it is gone. Its panic is this actor's.
+    ///
+    /// A task can always be started. While as many run as the actor may have
+    /// ([`Actor::tasks`](crate::Actor::tasks)), messages from outside are refused.
     pub fn task<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -94,8 +100,10 @@ impl<M: Send + 'static> Cx<M> {
         into_message: impl FnOnce(T) -> M + Send + 'static,
     ) {
         let myself = self.myself.clone();
+        let task = Arc::clone(&self.load).add_task();
         self.spawn(name, async move {
-            send_to_self(&myself, Body::Own(into_message(work.await)));
+            let message = into_message(work.await);
+            send_to_self(&myself, Body::Result(message, task));
         });
     }
 
@@ -110,15 +118,18 @@ impl<M: Send + 'static> Cx<M> {
 
     /// Sends this actor a message each `period`, the first one after `period`.
     ///
-    /// A tick is left out while the one before it still waits: a slow actor is not flooded.
+    /// A tick is left out while the one before it still waits: a slow actor is not flooded. A period
+    /// of zero is a bug of the actor, and a panic in its task.
     pub fn every(&self, period: Duration, tick: impl Fn() -> M + Send + 'static) {
         let myself = self.myself.clone();
         let waiting = Arc::new(AtomicUsize::new(0));
         self.spawn("every", async move {
-            let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            assert!(!period.is_zero(), "`period` must be non-zero.");
+            let mut next = from_now(period);
             loop {
-                ticks.tick().await;
+                tokio::time::sleep_until(next).await;
+                // One that came late puts off those behind it.
+                next = from_now(period);
                 if let Ok(slot) = Slot::take(&waiting, 1) {
                     send_to_self(&myself, Body::Tick(tick(), slot));
                 }
@@ -139,11 +150,9 @@ impl<M: Send + 'static> Cx<M> {
     #[expect(clippy::disallowed_methods, reason = "this is where cx.task gets its tasks from")]
     fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let (myself, occupancy) = (self.myself.clone(), Arc::clone(&self.occupancy));
-        let mut tasks = self.tasks();
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(async move {
+        self.tasks().spawn(async move {
             if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
-                let message = panic_message(panic.as_ref());
+                let message = panic_text(panic);
                 send_to_self(
                     &myself,
                     Body::TaskPanicked(Box::new(TaskPanic { task: name, message })),
@@ -155,6 +164,21 @@ impl<M: Send + 'static> Cx<M> {
 
     fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn load(&self) -> &Load {
+        &self.load
+    }
+
+    /// Ends this incarnation after the message in hand, as its supervisor wants it.
+    pub(crate) fn end_now(&self) {
+        self.myself.stop(None);
+    }
+
+    /// Lets go of the tasks that have ended.
+    pub(crate) fn reap_tasks(&self) {
+        let mut tasks = self.tasks();
+        while tasks.try_join_next().is_some() {}
     }
 
     /// Cuts off all tasks and waits until they are gone.

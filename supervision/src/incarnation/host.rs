@@ -1,23 +1,24 @@
 //! The ractor actor around each [`Server`].
 
+use std::any::Any;
 use std::future::{poll_fn, ready};
-use std::panic::AssertUnwindSafe;
+use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either};
 use ractor::{ActorProcessingErr, ActorRef};
-use tokio::time::Instant;
 use tracing::Span;
 
 use super::context::Cx;
 use super::link::{Command, Report};
 use super::server::Server;
 use crate::address::{Body, Caller, Envelope, Seat, Trace};
-use crate::exit::{BoxError, Exit, Fall, error_message, panic_message};
+use crate::exit::{BoxError, Exit, Fall, drop_quietly};
+use crate::published::{Load, Task};
 
 /// One incarnation, before and beyond what it owns.
 pub(crate) struct Host<S: Server> {
@@ -27,17 +28,67 @@ pub(crate) struct Host<S: Server> {
     report: Report,
 }
 
+/// What is no longer counted once a message has been handled.
+enum Counts {
+    Message,
+    Task(Task),
+    Nothing,
+}
+
 /// What one incarnation owns. Empty before `init` is done and after `terminate`.
 pub(crate) type Owned<S> = Option<Box<Running<S>>>;
 
 /// Fields are dropped in this order: the state first; in the end, with the `cx`, the tasks and the
-/// place that all of it occupies.
+/// occupancy that all of it shares.
 pub(crate) struct Running<S: Server> {
+    own: Option<Own<S>>,
+    /// Whether it ends when it has nothing left to do.
+    draining: bool,
+    cx: Cx<S::Message>,
+}
+
+/// What the actor's own code has made.
+struct Own<S: Server> {
     state: S::State,
     server: S,
-    /// Messages in this incarnation's mailbox.
-    depth: Arc<AtomicUsize>,
-    cx: Cx<S::Message>,
+}
+
+impl<S: Server> Running<S> {
+    fn own(&mut self) -> (&S, &mut S::State, &Cx<S::Message>) {
+        let own = self.own.as_mut().expect("it is there until `terminate` is done");
+        (&own.server, &mut own.state, &self.cx)
+    }
+
+    /// Ends what is there, and says how the first panic of it went.
+    async fn terminate(&mut self) -> Result<(), Box<dyn Any + Send>> {
+        self.cx.end_tasks().await;
+        let said = {
+            let (server, state, cx) = self.own();
+            AssertUnwindSafe(server.terminate(cx, state)).catch_unwind().await
+        };
+        let Some(Own { state, server }) = self.own.take() else { return said };
+        // Each apart, for a drop that panics while a panic unwinds ends the whole process.
+        let state = panic::catch_unwind(AssertUnwindSafe(|| drop(state)));
+        let server = panic::catch_unwind(AssertUnwindSafe(|| drop(server)));
+        said.and(state).and(server)
+    }
+}
+
+impl<S: Server> Running<S> {
+    fn stop_if_drained(&self) {
+        if self.draining && self.cx.load().is_nothing() {
+            self.cx.end_now();
+        }
+    }
+}
+
+impl<S: Server> Drop for Running<S> {
+    fn drop(&mut self) {
+        if let Some(Own { state, server }) = self.own.take() {
+            drop_quietly(state);
+            drop_quietly(server);
+        }
+    }
 }
 
 impl<S: Server> Host<S> {
@@ -52,10 +103,10 @@ impl<S: Server> Host<S> {
 
     async fn start(&self, myself: ActorRef<Envelope<S::Message>>) -> Result<Running<S>, Fall> {
         let occupancy = self.seat.node.occupy().await;
-        let depth = Arc::new(AtomicUsize::new(0));
-        self.seat.node.depth.store(Arc::clone(&depth));
+        let load = Arc::new(Load::default());
+        self.seat.node.load.store(Arc::clone(&load));
         self.seat.node.busy_since_ms.store(0, Ordering::Relaxed);
-        let cx = Cx::new(&self.report, occupancy, myself, Arc::clone(&self.seat));
+        let cx = Cx::new(&self.report, occupancy, myself, Arc::clone(&self.seat), load);
         let start = async {
             let server = (self.factory)();
             let state = server.init(&cx).await?;
@@ -63,9 +114,11 @@ impl<S: Server> Host<S> {
         };
         let started: Result<Result<_, BoxError>, _> = AssertUnwindSafe(start).catch_unwind().await;
         match started {
-            Ok(Ok((server, state))) => Ok(Running { state, server, depth, cx }),
-            Ok(Err(error)) => Err(Fall(Exit::StartFailed(error_message(error.as_ref())))),
-            Err(panic) => Err(Fall(Exit::StartFailed(panic_message(panic.as_ref())))),
+            Ok(Ok((server, state))) => {
+                Ok(Running { own: Some(Own { state, server }), draining: false, cx })
+            }
+            Ok(Err(error)) => Err(Fall::start_failed(error)),
+            Err(panic) => Err(Fall::start_panicked(panic)),
         }
     }
 
@@ -75,10 +128,11 @@ impl<S: Server> Host<S> {
         running: &mut Running<S>,
         message: S::Message,
         span: Option<Box<Span>>,
-        is_counted: bool,
+        counts: Counts,
     ) -> Result<(), ActorProcessingErr> {
         let ended = {
-            let handling = running.server.handle(&running.cx, message, &mut running.state);
+            let (server, state, cx) = running.own();
+            let handling = server.handle(cx, message, state);
             let mut handling = pin!(AssertUnwindSafe(handling).catch_unwind());
             let mut limit = None;
             poll_fn(|context| {
@@ -94,11 +148,16 @@ impl<S: Server> Host<S> {
         };
         match ended {
             Some(Ok(Ok(()))) => {
-                self.dealt_with(running, is_counted);
+                let node = &self.seat.node;
+                // No other writer: a read-modify-write would be paid for nothing.
+                let handled = node.handled.load(Ordering::Relaxed);
+                node.handled.store(handled + 1, Ordering::Relaxed);
+                node.busy_since_ms.store(0, Ordering::Relaxed);
+                self.dealt_with(running, counts);
                 Ok(())
             }
             Some(Ok(Err(error))) => Err(Fall::failed(error).into()),
-            Some(Err(panic)) => Err(Fall::panicked(panic.as_ref()).into()),
+            Some(Err(panic)) => Err(Fall::panicked(panic).into()),
             None => Err(Fall(Exit::Stalled(self.stall_after.unwrap_or_default())).into()),
         }
     }
@@ -113,17 +172,18 @@ impl<S: Server> Host<S> {
         }
     }
 
-    /// A message has been dealt with.
-    fn dealt_with(&self, running: &Running<S>, is_counted: bool) {
-        let node = &self.seat.node;
-        // No other writer: a read-modify-write would be paid for nothing.
-        let handled = node.handled.load(Ordering::Relaxed);
-        node.handled.store(handled + 1, Ordering::Relaxed);
-        node.busy_since_ms.store(0, Ordering::Relaxed);
-        if is_counted {
-            let before = running.depth.fetch_sub(1, Ordering::Relaxed);
-            self.seat.relieved(before - 1);
+    /// A message has been handled, or skipped.
+    fn dealt_with(&self, running: &Running<S>, counts: Counts) {
+        match counts {
+            Counts::Message => running.cx.load().remove_message(),
+            Counts::Task(task) => {
+                drop(task);
+                running.cx.reap_tasks();
+            }
+            Counts::Nothing => running.cx.reap_tasks(),
         }
+        self.seat.relieved(running.cx.load());
+        running.stop_if_drained();
     }
 
     fn span(&self, trace: Trace) -> Span {
@@ -173,33 +233,40 @@ impl<S: Server> ractor::Actor for Host<S> {
     fn handle(
         &self,
         _myself: ActorRef<Self::Msg>,
-        envelope: Envelope<S::Message>,
+        mut envelope: Envelope<S::Message>,
         owned: &mut Owned<S>,
     ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
-        let Envelope { body, deadline, trace } = envelope;
         let running = owned.as_mut().expect("messages come after a start that succeeded");
-        let is_counted = matches!(body, Body::Message(_));
-        let done = match body {
+        let (body, trace) = (envelope.open(), envelope.trace.take());
+        let is_withdrawn = envelope.question.as_ref().is_some_and(|question| !question.take());
+        let (message, counts) = match body {
             // Nobody waits for the answer any more.
-            Body::Message(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                self.dealt_with(running, is_counted);
-                Ok(())
+            Body::Message(message) if is_withdrawn => {
+                let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(message)));
+                self.dealt_with(running, Counts::Message);
+                return Either::Right(ready(dropped.map_err(|panic| Fall::panicked(panic).into())));
             }
-            Body::Message(message) | Body::Own(message) | Body::Tick(message, _) => {
-                let span = trace.map(|trace| Box::new(self.span(*trace)));
-                return Either::Left(self.handle_message(running, message, span, is_counted));
+            Body::Message(message) => (message, Counts::Message),
+            Body::Own(message) | Body::Tick(message, _) => (message, Counts::Nothing),
+            Body::Result(message, task) => (message, Counts::Task(task)),
+            Body::Drain => {
+                running.draining = true;
+                running.stop_if_drained();
+                return Either::Right(ready(Ok(())));
             }
             Body::TaskPanicked(panic) => {
                 let message = format!("in its task {:?}: {}", panic.task, panic.message);
-                Err(Fall(Exit::Panicked(Arc::from(message))).into())
+                let fall = Fall(Exit::Panicked(Arc::from(message)));
+                return Either::Right(ready(Err(fall.into())));
             }
             #[cfg(feature = "chaos")]
             Body::Panic => {
-                let panic = std::panic::catch_unwind(|| panic!("on purpose: inject_panic"));
-                panic.map_err(|panic| Fall::panicked(panic.as_ref()).into())
+                let panic = panic::catch_unwind(|| panic!("on purpose: inject_panic"));
+                return Either::Right(ready(panic.map_err(|panic| Fall::panicked(panic).into())));
             }
         };
-        Either::Right(ready(done))
+        let span = trace.map(|trace| Box::new(self.span(*trace)));
+        Either::Left(self.handle_message(running, message, span, counts))
     }
 
     /// Everything the incarnation owns is dropped here, in its own task: what is left in `owned`
@@ -210,16 +277,6 @@ impl<S: Server> ractor::Actor for Host<S> {
         owned: &mut Owned<S>,
     ) -> Result<(), ActorProcessingErr> {
         let Some(mut running) = owned.take() else { return Ok(()) };
-        let goodbye = async {
-            running.cx.end_tasks().await;
-            running.server.terminate(&running.cx, &mut running.state).await;
-        };
-        let said = AssertUnwindSafe(goodbye).catch_unwind().await;
-        // Apart, for a drop that panics while a panic unwinds ends the whole process.
-        let dropped = std::panic::catch_unwind(AssertUnwindSafe(|| drop(running)));
-        match said.and(dropped) {
-            Ok(()) => Ok(()),
-            Err(panic) => Err(Fall::panicked(panic.as_ref()).into()),
-        }
+        running.terminate().await.map_err(|panic| Fall::panicked(panic).into())
     }
 }

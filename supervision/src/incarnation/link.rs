@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use ractor::ActorRef;
-use tokio::time::Instant;
 
 use crate::exit::Exit;
-use crate::machine::Key;
+use crate::machine::{Deadlines, Key};
 use crate::published::Hub;
 
 /// What a supervisor takes.
@@ -24,8 +23,8 @@ pub(crate) enum Command {
     Restart(usize),
     /// End a child for good.
     Remove(usize),
-    /// End everything, until then at the latest.
-    Shutdown(Instant),
+    /// End everything, by these deadlines.
+    Shutdown(Deadlines),
 }
 
 /// Where an incarnation reports to.

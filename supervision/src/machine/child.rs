@@ -2,21 +2,26 @@
 
 use tokio::time::Instant;
 
+use super::event::Key;
 use crate::exit::Exit;
 use crate::policy::ChildPolicy;
 
-/// What a child is doing.
+/// What a child is doing, with all that the machine must know of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
+pub(super) enum State {
     /// Not running. Exits to `Starting`, `Ended`.
     Idle,
-    /// In `init`. Exits to `Up`, `Stopping`, `Idle`.
-    Starting { since: Instant, finishing: bool },
+    /// In `init`. Exits to `Up`, `Stopping`, `Idle`, `Ended`.
+    Starting {
+        /// Whether it has already asked to end.
+        finishing: bool,
+    },
     /// Running. Exits to `Stopping`, `Idle`, `Ended`.
     Up { since: Instant },
-    /// Asked to end. Exits to `Idle`, `Ended`.
+    /// On its way out. Exits to `Idle`, `Ended`.
     Stopping(Stopping),
-    /// Ended for good. Exits to `Starting` by `Input::Restart` alone.
+    /// Ended for good. Exits to `Starting` by `Input::Restart`, and to `Idle` when a transient child
+    /// is restarted with a sibling.
     Ended,
 }
 
@@ -46,21 +51,59 @@ pub(super) enum StopReason {
 pub(super) struct Child {
     pub(super) policy: ChildPolicy,
     pub(super) incarnation: u64,
-    pub(super) life: Life,
-    /// Attempts since an incarnation was last stable.
+    pub(super) state: State,
+    /// When the newest incarnation was started.
+    pub(super) spawned_at: Option<Instant>,
+    /// The group that it is brought up with.
+    pub(super) group: Option<u64>,
+    /// Restarts since an incarnation was last stable.
     pub(super) attempt: u32,
+    /// Starts that failed since one last succeeded.
+    pub(super) failed_starts: u32,
     pub(super) restarts: u64,
     pub(super) removed: bool,
+    /// Whether the newest incarnation had to be cut off.
+    pub(super) killed: bool,
+    /// How the newest incarnation fell, while something of it is left.
+    pub(super) fell_with: Option<Exit>,
     pub(super) last_exit: Option<Exit>,
 }
 
 impl Child {
-    pub(super) fn is_alive(&self) -> bool {
-        matches!(self.life, Life::Starting { .. } | Life::Up { .. } | Life::Stopping(_))
+    pub(super) fn new(policy: ChildPolicy) -> Self {
+        Self {
+            policy,
+            incarnation: 0,
+            state: State::Idle,
+            spawned_at: None,
+            group: None,
+            attempt: 0,
+            failed_starts: 0,
+            restarts: 0,
+            removed: false,
+            killed: false,
+            fell_with: None,
+            last_exit: None,
+        }
     }
-}
 
-/// When an `init` that began at `since` has taken too long. A limit past the end of time is none.
-pub(super) fn start_limit(policy: &ChildPolicy, since: Instant) -> Option<Instant> {
-    policy.start_timeout.and_then(|limit| since.checked_add(limit))
+    pub(super) fn key(&self, child: usize) -> Key {
+        Key { child, incarnation: self.incarnation }
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self.state, State::Starting { .. } | State::Up { .. } | State::Stopping(_))
+    }
+
+    /// When something must be done about it, if nothing happens before.
+    pub(super) fn limit(&self) -> Option<Instant> {
+        match self.state {
+            // A limit past the end of time is none.
+            State::Starting { .. } => self.spawned_at?.checked_add(self.policy.start_timeout?),
+            State::Stopping(Stopping { leaked: false, kill_at, leaked_at, .. }) => {
+                leaked_at.or(kill_at)
+            }
+            State::Stopping(_) | State::Up { .. } | State::Idle | State::Ended => None,
+        }
+    }
 }

@@ -1,26 +1,28 @@
-//! What a [`Machine`](super::Machine) is told, and what it says.
+//! What a [`Machine`](super::Machine) is told, and what it answers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::time::Instant;
 
+use super::deadlines::Deadlines;
 use crate::exit::{Cause, Exit};
 #[cfg(doc)]
 use crate::policy::Shutdown;
 
 /// One incarnation of one child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key {
+pub(crate) struct Key {
     /// Which child, in start order.
-    pub child: usize,
+    pub(crate) child: usize,
     /// Which of its incarnations; the first is 1.
-    pub incarnation: u64,
+    pub(crate) incarnation: u64,
 }
 
 /// What happened.
 #[derive(Debug, Clone)]
-pub enum Input {
+pub(crate) enum Input {
     /// Start the children, in order.
     Boot,
     /// This incarnation is up: its `init` succeeded.
@@ -28,26 +30,27 @@ pub enum Input {
     /// This incarnation asks to end by itself.
     Finish(Key),
     /// This incarnation has ended; something of it may still be left.
-    Fell(Key),
+    Fell(Key, Exit),
     /// This incarnation has ended, and nothing of it is left.
     Exited(Key, Exit),
     /// Restart this child, without counting it as a fall.
     Restart(usize),
     /// End this child for good.
     Remove(usize),
-    /// End all children, in reverse order, until then at the latest.
-    Shutdown(Instant),
+    /// End all children in reverse order, by these deadlines.
+    Shutdown(Deadlines),
     /// Time has passed.
     Tick,
 }
 
 /// What to do.
 #[derive(Debug, Clone)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Start this incarnation.
     Spawn(Key),
-    /// Ask this incarnation to end as its [`Shutdown`] says, until then at the latest.
-    Stop(Key, Option<Instant>),
+    /// Ask this incarnation to end as its [`Shutdown`] says; a supervisor also by these deadlines, if
+    /// the whole tree is ending.
+    Stop(Key, Option<Deadlines>),
     /// Cut this incarnation off.
     Kill(Key),
     /// Tell whoever watches.
@@ -91,32 +94,57 @@ pub enum Change {
         /// Why.
         cause: Arc<Cause>,
     },
-    /// It refuses messages, its mailbox being full. Told once until half of it is free again.
+    /// It refuses messages: its mailbox is full, or it runs as many tasks as it may. Told once until
+    /// half of that is free again.
     Overloaded {
-        /// The messages queued.
+        /// The messages queued, or the tasks running.
         depth: usize,
     },
 }
 
-/// What a child is doing, for those who look.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum View {
+/// What an actor or a supervisor is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum State {
     /// Waits for its turn to start.
     Idle,
     /// In `init`.
     Starting,
-    /// Running since then.
-    Up {
-        /// When `init` was done.
-        since: Instant,
-    },
-    /// Fell; is started again then.
-    Backoff {
-        /// When.
-        until: Instant,
-    },
+    /// Running.
+    Up,
+    /// Fell, and waits to be started again.
+    Backoff,
     /// Asked to end.
     Stopping,
     /// Ended for good.
     Down,
+}
+
+/// What a supervisor says of one of its children.
+#[derive(Debug, Clone)]
+pub(crate) struct Summary {
+    pub(crate) state: State,
+    /// When it came up, if it is up.
+    pub(crate) up_since: Option<Instant>,
+    /// When it will be started again, where that is known.
+    pub(crate) starts_at: Option<Instant>,
+    /// The newest; 0 before the first.
+    pub(crate) incarnation: u64,
+    /// How often it fell and was restarted.
+    pub(crate) restarts: u64,
+    pub(crate) last_exit: Option<Exit>,
+}
+
+impl Default for Summary {
+    fn default() -> Self {
+        Self {
+            state: State::Idle,
+            up_since: None,
+            starts_at: None,
+            incarnation: 0,
+            restarts: 0,
+            last_exit: None,
+        }
+    }
 }

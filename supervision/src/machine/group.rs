@@ -1,150 +1,302 @@
 //! Who is restarted together, and in which order.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
 use tokio::time::Instant;
 
-use super::child::{Life, StopReason, Stopping};
-use super::event::{Effect, Key};
-use super::machine::{Machine, Phase};
+use super::child::{State, StopReason, Stopping};
+use super::children::Children;
+use super::event::Effect;
+use super::stop::begin_stop;
 use crate::policy::{Restart, Strategy};
 
-/// Children that are brought up together: all of them at boot, later those that fell together.
+/// Children that are brought up together: all of them at boot, later those that fell together. A
+/// child is in one group at most, and remembers which.
 #[derive(Debug)]
-pub(super) struct Group {
-    /// In start order.
-    pub(super) members: Vec<usize>,
+struct Group {
+    /// In start order. Some may have left.
+    members: Vec<usize>,
     /// When the first may start.
-    pub(super) until: Instant,
-    /// Exits to `Starting` when no member is alive and `until` has come.
-    pub(super) phase: GroupPhase,
-    pub(super) reason: GroupReason,
+    until: Instant,
+    phase: Phase,
+    reason: Reason,
     /// Whether the boot is done when this group is up.
-    pub(super) boots: bool,
+    boots: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum GroupReason {
+pub(super) enum Reason {
     Boot,
     Fall,
     ByHand,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum GroupPhase {
-    Stopping,
-    Starting,
+enum Phase {
+    /// So many members, counted from the first, may still be alive. Exits to `Starting` when none
+    /// is left and `until` has come.
+    Stopping { left: usize },
+    /// So many members, counted from the first, are up or have ended.
+    Starting { done: usize },
 }
 
-impl Machine {
+/// All groups of one supervisor.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    groups: BTreeMap<u64, Group>,
+    newest: u64,
+    /// Groups of which no member is alive, and when they may start.
+    waiting: BTreeSet<(Instant, u64)>,
+    /// Groups that may be able to take a step.
+    stirred: VecDeque<u64>,
+}
+
+impl Groups {
+    /// A group of everyone, for the boot.
+    pub(super) fn boot(&mut self, now: Instant, children: &mut Children) {
+        let members = (0..children.len()).collect();
+        self.add(children, members, now, Reason::Boot, true);
+    }
+
     /// Puts a fallen child, and whoever falls with it, into one group that starts at `until`.
-    pub(super) fn regroup(&mut self, fallen: usize, mut until: Instant) {
-        let strategy = self.strategy;
+    pub(super) fn regroup(
+        &mut self,
+        strategy: Strategy,
+        fallen: usize,
+        mut until: Instant,
+        children: &mut Children,
+    ) {
         let falls_too = |child: usize| match strategy {
             Strategy::OneForOne => child == fallen,
             Strategy::OneForAll => true,
             Strategy::RestForOne => child >= fallen,
         };
-        let mut members: Vec<usize> = (0..self.children.len())
-            .filter(|&child| falls_too(child) && !matches!(self.children[child].life, Life::Ended))
-            .collect();
+        let mut members = match strategy {
+            Strategy::OneForOne => vec![fallen],
+            Strategy::OneForAll => (0..children.len()).collect(),
+            Strategy::RestForOne => (fallen..children.len()).collect(),
+        };
+        members.retain(|&child| {
+            children[child].state != State::Ended || comes_back_with_others(children, child)
+        });
         // A further fall joins a restart that is under way. What it must not do is to restart once
         // more what is already back, or to touch the restart by hand of someone it spares.
         let joins = |group: &Group| {
-            strategy != Strategy::OneForOne
-                && (group.reason != GroupReason::ByHand
-                    || group.members.iter().any(|&member| falls_too(member)))
+            group.reason != Reason::ByHand || group.members.iter().any(|&member| falls_too(member))
         };
         let mut boots = false;
-        for group in self.groups.extract_if(.., |group| joins(group)) {
-            until = until.max(group.until);
-            boots |= group.boots;
-            let is_due = |member: &usize| {
-                group.phase == GroupPhase::Stopping || self.children[*member].life == Life::Idle
-            };
-            members.extend(group.members.iter().copied().filter(is_due));
+        if strategy != Strategy::OneForOne {
+            for (id, group) in self.groups.extract_if(.., |_, group| joins(group)) {
+                until = until.max(group.until);
+                boots |= group.boots;
+                self.waiting.remove(&(group.until, id));
+                let is_stopping = matches!(group.phase, Phase::Stopping { .. });
+                let is_due = |member: &usize| {
+                    children[*member].group == Some(id)
+                        && (is_stopping || children[*member].state == State::Idle)
+                };
+                members.extend(group.members.iter().copied().filter(is_due));
+            }
+            members.sort_unstable();
+            members.dedup();
         }
-        members.sort_unstable();
-        members.dedup();
-        self.leave_groups(fallen);
-        let (phase, reason) = (GroupPhase::Stopping, GroupReason::Fall);
-        self.groups.push(Group { members, until, phase, reason, boots });
+        self.add(children, members, until, Reason::Fall, boots);
+    }
+
+    /// A group of one, for a restart by hand.
+    pub(super) fn restart(&mut self, now: Instant, child: usize, children: &mut Children) {
+        self.add(children, vec![child], now, Reason::ByHand, false);
+    }
+
+    fn add(
+        &mut self,
+        children: &mut Children,
+        members: Vec<usize>,
+        until: Instant,
+        reason: Reason,
+        boots: bool,
+    ) {
+        self.newest += 1;
+        let id = self.newest;
+        for &member in &members {
+            self.leave(member, children);
+            children.update(member, |child| child.group = Some(id));
+        }
+        let phase = Phase::Stopping { left: members.len() };
+        self.groups.insert(id, Group { members, until, phase, reason, boots });
+        self.stirred.push_back(id);
     }
 
     /// Takes a child out of whatever it was to be started with.
-    pub(super) fn leave_groups(&mut self, child: usize) {
-        for group in &mut self.groups {
-            group.members.retain(|&member| member != child);
+    pub(super) fn leave(&mut self, child: usize, children: &mut Children) {
+        if let Some(id) = children[child].group {
+            children.update(child, |child| child.group = None);
+            self.stirred.push_back(id);
         }
-        self.groups.retain(|group| group.boots || !group.members.is_empty());
     }
 
-    pub(super) fn restart(&mut self, now: Instant, child: usize) {
-        if !matches!(self.phase, Phase::Running) || self.children[child].removed {
-            return;
+    /// Notes that something happened to a child: its group may go on, or has to wait for it again.
+    pub(super) fn stir(&mut self, child: usize, children: &Children) {
+        let Some(id) = children[child].group else { return };
+        if let Some(Group { members, phase: Phase::Starting { done }, .. }) =
+            self.groups.get_mut(&id)
+            && matches!(children[child].state, State::Stopping(_))
+        {
+            *done = (*done).min(members.partition_point(|&member| member < child));
         }
-        self.children[child].attempt = 0;
-        let comes_back = match self.children[child].life {
-            Life::Idle => true,
-            Life::Stopping(Stopping { reason: StopReason::Asked, .. }) => {
-                self.children[child].policy.restart != Restart::Temporary
+        self.stirred.push_back(id);
+    }
+
+    /// Lets a child that is about to be started anyway start without delay. `false` if it is not.
+    pub(super) fn hasten(&mut self, now: Instant, child: usize, children: &Children) -> bool {
+        let comes_back = match children[child].state {
+            State::Idle => true,
+            State::Stopping(Stopping { reason: StopReason::Asked, .. }) => {
+                children[child].policy.restart != Restart::Temporary
             }
-            Life::Stopping(_) | Life::Starting { .. } | Life::Up { .. } | Life::Ended => false,
+            State::Stopping(_) | State::Starting { .. } | State::Up { .. } | State::Ended => false,
         };
-        let mut groups = self.groups.iter_mut();
-        if comes_back && let Some(group) = groups.find(|group| group.members.contains(&child)) {
-            // Its turn comes, and now without delay.
-            group.until = group.until.min(now);
-            return;
-        }
-        match &mut self.children[child].life {
-            life @ Life::Ended => *life = Life::Idle,
-            // What it asked for itself is no longer the last word.
-            Life::Stopping(Stopping { reason: reason @ StopReason::Finishing, .. }) => {
-                *reason = StopReason::Asked;
-            }
-            Life::Stopping(_) | Life::Starting { .. } | Life::Up { .. } | Life::Idle => {}
-        }
-        self.leave_groups(child);
-        let (phase, reason) = (GroupPhase::Stopping, GroupReason::ByHand);
-        let members = vec![child];
-        self.groups.push(Group { members, until: now, phase, reason, boots: false });
+        let Some(id) = children[child].group.filter(|_| comes_back) else { return false };
+        let Some(group) = self.groups.get_mut(&id) else { return false };
+        self.waiting.remove(&(group.until, id));
+        group.until = group.until.min(now);
+        self.stirred.push_back(id);
+        true
     }
 
-    /// Brings a group one step further. `true` when all of it is up.
-    pub(super) fn advance_group(
+    /// Why a child is to be started, and when.
+    pub(super) fn of(&self, child: usize, children: &Children) -> Option<(Reason, Instant)> {
+        let group = self.groups.get(&children[child].group?)?;
+        Some((group.reason, group.until))
+    }
+
+    /// When the next group may start whose members are all gone.
+    pub(super) fn next_start(&self) -> Option<Instant> {
+        self.waiting.first().map(|&(at, _)| at)
+    }
+
+    /// Forgets every group: nobody is started any more.
+    pub(super) fn clear(&mut self, children: &mut Children) {
+        for (_, group) in std::mem::take(&mut self.groups) {
+            for member in group.members {
+                children.update(member, |child| child.group = None);
+            }
+        }
+        self.waiting.clear();
+        self.stirred.clear();
+    }
+
+    /// Takes every step that is possible. `true` when the boot is done.
+    pub(super) fn advance(
         &mut self,
         now: Instant,
-        group: &mut Group,
+        children: &mut Children,
         out: &mut Vec<Effect>,
     ) -> bool {
-        if group.phase == GroupPhase::Stopping {
-            let all_down = self.stop_last_of(now, group.members.iter().copied(), out);
-            if !all_down || now < group.until {
-                return false;
-            }
-            group.phase = GroupPhase::Starting;
+        while let Some(&(at, id)) = self.waiting.first().filter(|&&(at, _)| at <= now) {
+            self.waiting.remove(&(at, id));
+            self.stirred.push_back(id);
         }
-        for &member in &group.members {
-            match self.children[member].life {
-                Life::Up { .. } | Life::Ended => {}
-                Life::Starting { .. } | Life::Stopping(_) => return false,
-                Life::Idle => {
-                    let child = &mut self.children[member];
-                    child.incarnation += 1;
-                    child.life = Life::Starting { since: now, finishing: false };
-                    let incarnation = child.incarnation;
-                    out.push(Effect::Spawn(Key { child: member, incarnation }));
-                    return false;
+        let mut has_booted = false;
+        while let Some(id) = self.stirred.pop_front() {
+            let Some(group) = self.groups.get_mut(&id) else { continue };
+            if !group.is_stopped(id, now, children, out) {
+                continue;
+            }
+            if now < group.until {
+                self.waiting.insert((group.until, id));
+            } else if group.is_started(id, now, children, out) {
+                has_booted |= group.boots;
+                for member in self.groups.remove(&id).into_iter().flat_map(|group| group.members) {
+                    if children[member].group == Some(id) {
+                        children.update(member, |child| child.group = None);
+                    }
                 }
             }
         }
-        if group.boots && !self.booted {
-            self.booted = true;
-            out.push(Effect::Booted);
+        has_booted
+    }
+}
+
+impl Group {
+    /// Asks the last living member to end. `true` when none is left.
+    fn is_stopped(
+        &mut self,
+        id: u64,
+        now: Instant,
+        children: &mut Children,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        let Phase::Stopping { left } = &mut self.phase else { return true };
+        while *left > 0 {
+            let member = self.members[*left - 1];
+            if children[member].group == Some(id) {
+                match children[member].state {
+                    State::Idle | State::Ended => {}
+                    State::Stopping(_) => return false,
+                    State::Starting { .. } | State::Up { .. } => {
+                        begin_stop(now, member, StopReason::Asked, None, children, out);
+                        return false;
+                    }
+                }
+            }
+            *left -= 1;
         }
         true
     }
 
-    pub(super) fn group_of(&self, child: usize) -> Option<&Group> {
-        self.groups.iter().find(|group| group.members.contains(&child))
+    /// Starts the first member that is not up. `true` when all are up, or have ended.
+    fn is_started(
+        &mut self,
+        id: u64,
+        now: Instant,
+        children: &mut Children,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        if matches!(self.phase, Phase::Stopping { .. }) {
+            self.phase = Phase::Starting { done: 0 };
+            if self.reason == Reason::Fall {
+                self.call_back_the_ended(id, children);
+            }
+        }
+        let Phase::Starting { done } = &mut self.phase else { return false };
+        while let Some(&member) = self.members.get(*done) {
+            if children[member].group == Some(id) {
+                match children[member].state {
+                    State::Up { .. } | State::Ended => {}
+                    State::Starting { .. } | State::Stopping(_) => return false,
+                    State::Idle => {
+                        let key = children.update(member, |child| {
+                            child.incarnation += 1;
+                            child.state = State::Starting { finishing: false };
+                            child.spawned_at = Some(now);
+                            child.killed = false;
+                            child.key(member)
+                        });
+                        out.push(Effect::Spawn(key));
+                        return false;
+                    }
+                }
+            }
+            *done += 1;
+        }
+        true
     }
+
+    /// As in OTP, a restart of several children also starts the transient ones that had ended by
+    /// themselves.
+    fn call_back_the_ended(&self, id: u64, children: &mut Children) {
+        for &member in &self.members {
+            let has_ended =
+                children[member].group == Some(id) && children[member].state == State::Ended;
+            if has_ended && comes_back_with_others(children, member) {
+                children.set_state(member, State::Idle);
+            }
+        }
+    }
+}
+
+/// Whether a child that has ended by itself is started again when its siblings are.
+fn comes_back_with_others(children: &Children, child: usize) -> bool {
+    !children[child].removed && children[child].policy.restart == Restart::Transient
 }

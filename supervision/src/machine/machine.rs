@@ -1,82 +1,102 @@
-//! The decisions of one supervisor, without a runtime.
-//!
-//! The machine is told what happened ([`Input`]) and when, and answers with what to do ([`Effect`]).
-//! It reads no clock, draws no random number but from its own seed, and never waits; every event
-//! names the incarnation it speaks of, so that a late one is ignored by construction.
+//! The decisions of one supervisor.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::child::{Child, Life, StopReason, Stopping, start_limit};
-use super::event::{Change, Effect, Input, Key, View};
-use super::group::{Group, GroupPhase, GroupReason};
+use super::child::{self, StopReason, Stopping};
+use super::children::Children;
+use super::deadlines::Deadlines;
+use super::event::{Change, Effect, Input, Key, State, Summary};
+use super::group::{Groups, Reason};
+use super::stop;
+use crate::clock::later;
 use crate::exit::{Cause, Exit};
-use crate::policy::Window;
-use crate::policy::{ChildPolicy, Flags, Restart, Strategy};
+use crate::policy::{ChildPolicy, Restart, Strategy, SupervisorPolicy, Window};
 
 /// The decisions of one supervisor.
+///
+/// The machine is told what happened ([`Input`]) and when, and answers with what to do ([`Effect`]).
+/// It reads no clock, draws no random number but from its own seed, and never waits; every event
+/// names the incarnation it speaks of, so that a late one is ignored by construction.
 #[derive(Debug)]
-pub struct Machine {
-    pub(super) strategy: Strategy,
+pub(crate) struct Machine {
+    strategy: Strategy,
     window: Window,
+    max: u32,
     within: Duration,
-    pub(super) children: Vec<Child>,
-    pub(super) groups: Vec<Group>,
-    pub(super) phase: Phase,
-    pub(super) booted: bool,
+    children: Children,
+    groups: Groups,
+    phase: Phase,
+    booted: bool,
     rng: fastrand::Rng,
 }
 
+/// What the supervisor as a whole is doing.
 #[derive(Debug)]
-pub(super) enum Phase {
+enum Phase {
     /// Exits to `Running` by `Input::Boot`, to `Halted`.
     New,
     /// Exits to `Stopping`.
     Running,
     /// Exits to `Halted` when no child is left.
-    Stopping { deadline: Option<Instant>, cause: Option<Arc<Cause>> },
+    Stopping(Ending),
     /// The end.
     Halted,
 }
 
+#[derive(Debug)]
+struct Ending {
+    /// `None` where no one has asked for the end: a supervisor that gives up takes its time.
+    deadlines: Option<Deadlines>,
+    next: LastMoment,
+    /// So many children, counted from the first, may still be alive.
+    left: usize,
+    cause: Option<Arc<Cause>>,
+}
+
+/// Which of the deadlines comes next.
+#[derive(Debug, Clone, Copy)]
+enum LastMoment {
+    AskAll,
+    KillAll,
+    Over,
+}
+
 impl Machine {
     /// A machine for these children, in start order. `seed` decides the jitter.
-    pub fn new(flags: Flags, children: Vec<ChildPolicy>, seed: u64) -> Self {
-        let child = |policy| Child {
-            policy,
-            incarnation: 0,
-            life: Life::Idle,
-            attempt: 0,
-            restarts: 0,
-            removed: false,
-            last_exit: None,
-        };
+    pub(crate) fn new(policy: SupervisorPolicy, children: Vec<ChildPolicy>, seed: u64) -> Self {
         Self {
-            strategy: flags.strategy,
-            window: Window::new(flags.intensity),
-            within: flags.intensity.within,
-            children: children.into_iter().map(child).collect(),
-            groups: Vec::new(),
+            strategy: policy.strategy,
+            window: Window::new(policy.intensity),
+            max: policy.intensity.max,
+            within: policy.intensity.within,
+            children: Children::new(children),
+            groups: Groups::default(),
             phase: Phase::New,
             booted: false,
             rng: fastrand::Rng::with_seed(seed),
         }
     }
 
-    /// Takes over what an earlier machine knew of `child`: its incarnations go on counting, and
-    /// once removed it stays so. For a supervisor that is itself restarted; before `Input::Boot`.
-    pub fn recall(&mut self, child: usize, incarnation: u64, restarts: u64, removed: bool) {
-        let child = &mut self.children[child];
-        (child.incarnation, child.restarts, child.removed) = (incarnation, restarts, removed);
-        if removed {
-            child.life = Life::Ended;
-        }
+    /// Takes over what an earlier machine said of `child`: its incarnations go on counting. Once
+    /// removed it stays so. For a supervisor that is itself restarted; before `Input::Boot`.
+    pub(crate) fn recall(&mut self, child: usize, earlier: &Summary, removed: bool) {
+        self.children.update(child, |child| {
+            child.incarnation = earlier.incarnation;
+            child.restarts = earlier.restarts;
+            child.last_exit.clone_from(&earlier.last_exit);
+            child.removed = removed;
+            if removed {
+                child.state = child::State::Ended;
+            }
+        });
     }
 
     /// Takes in what happened at `now` and appends what to do.
-    pub fn on(&mut self, now: Instant, input: Input, out: &mut Vec<Effect>) {
+    pub(crate) fn on(&mut self, now: Instant, input: Input, out: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Halted) {
             return;
         }
@@ -84,11 +104,11 @@ impl Machine {
             Input::Boot => self.boot(now),
             Input::Started(key) => self.started(now, key, out),
             Input::Finish(key) => self.finish(now, key, out),
-            Input::Fell(key) => self.note_fall(now, key),
+            Input::Fell(key, exit) => self.note_fall(now, key, exit),
             Input::Exited(key, exit) => self.exited(now, key, exit, out),
             Input::Restart(child) => self.restart(now, child),
-            Input::Remove(child) => self.remove(child),
-            Input::Shutdown(deadline) => self.shut_down(now, deadline, out),
+            Input::Remove(child) => self.remove(now, child, out),
+            Input::Shutdown(deadlines) => self.shut_down(deadlines, out),
             Input::Tick => {}
         }
         self.window.expire(now);
@@ -97,156 +117,163 @@ impl Machine {
     }
 
     /// When [`Input::Tick`] is next needed.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        let of_child = |child: &Child| match child.life {
-            Life::Starting { since, .. } => start_limit(&child.policy, since),
-            Life::Stopping(Stopping { leaked: false, kill_at, leaked_at, .. }) => {
-                leaked_at.or(kill_at)
-            }
-            Life::Stopping(_) | Life::Up { .. } | Life::Idle | Life::Ended => None,
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let of_ending = match &self.phase {
+            Phase::Stopping(ending) => ending.next_deadline(),
+            Phase::New | Phase::Running | Phase::Halted => None,
         };
-        // A group whose members are not all gone waits for them, not for the clock.
-        let waits = |group: &&Group| {
-            group.phase == GroupPhase::Stopping
-                && !group.members.iter().any(|&member| self.children[member].is_alive())
-        };
-        let groups = self.groups.iter().filter(waits).map(|group| group.until);
-        self.children.iter().filter_map(of_child).chain(groups).min()
+        let deadlines = [self.children.next_limit(), self.groups.next_start(), of_ending];
+        deadlines.into_iter().flatten().min()
     }
 
     /// When [`falls_left`](Self::falls_left) next changes by time alone.
-    pub fn next_forgiven(&self) -> Option<Instant> {
+    pub(crate) fn next_forgiven(&self) -> Option<Instant> {
         self.window.next_expiry().filter(|_| matches!(self.phase, Phase::Running))
     }
 
     /// Whether everything is being ended: it was asked to, or has given up.
-    pub fn is_ending(&self) -> bool {
-        matches!(self.phase, Phase::Stopping { .. } | Phase::Halted)
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Stopping(_) | Phase::Halted)
     }
 
-    /// What `child` is doing.
-    pub fn view(&self, child: usize) -> View {
-        match self.children[child].life {
-            Life::Idle if matches!(self.phase, Phase::Stopping { .. } | Phase::Halted) => {
-                View::Down
-            }
-            Life::Idle => match self.group_of(child) {
-                Some(group) if group.reason != GroupReason::Boot => {
-                    View::Backoff { until: group.until }
-                }
-                _ => View::Idle,
+    /// How many falls the supervisor still tolerates.
+    pub(crate) fn falls_left(&self) -> u32 {
+        self.max.saturating_sub(self.window.count())
+    }
+
+    /// Those of whom [`summary`](Self::summary) may say something new since this was last asked.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<usize> {
+        self.children.take_changed()
+    }
+
+    /// What is to be said of `child`.
+    pub(crate) fn summary(&self, index: usize) -> Summary {
+        let child = &self.children[index];
+        let group = self.groups.of(index, &self.children);
+        let (state, up_since, starts_at) = match child.state {
+            child::State::Idle if self.is_ending() => (State::Down, None, None),
+            child::State::Idle => match group {
+                Some((Reason::Fall | Reason::ByHand, until)) => (State::Backoff, None, Some(until)),
+                Some((Reason::Boot, _)) | None => (State::Idle, None, None),
             },
-            Life::Starting { .. } => View::Starting,
-            Life::Up { since } => View::Up { since },
-            Life::Stopping(Stopping { reason: StopReason::Fell(at), .. }) => {
-                View::Backoff { until: at }
+            child::State::Starting { .. } => (State::Starting, None, None),
+            child::State::Up { since } => (State::Up, Some(since), None),
+            child::State::Stopping(Stopping { reason: StopReason::Fell(at), .. }) => {
+                (State::Backoff, None, Some(at))
             }
-            Life::Stopping(_) => View::Stopping,
-            Life::Ended => View::Down,
+            // As long as it cannot be cut off nobody knows whether it comes back.
+            child::State::Stopping(Stopping { leaked: true, .. }) => (State::Stopping, None, None),
+            child::State::Stopping(_) => (State::Stopping, None, group.map(|(_, until)| until)),
+            child::State::Ended => (State::Down, None, None),
+        };
+        Summary {
+            state,
+            up_since,
+            starts_at,
+            incarnation: child.incarnation,
+            restarts: child.restarts,
+            last_exit: child.last_exit.clone(),
         }
     }
 
-    /// The newest incarnation of `child`; 0 before the first.
-    pub fn incarnation(&self, child: usize) -> u64 {
-        self.children[child].incarnation
-    }
-
-    /// How often `child` was restarted.
-    pub fn restarts(&self, child: usize) -> u64 {
-        self.children[child].restarts
-    }
-
-    /// Whether `child` was ended for good by hand.
-    pub fn is_removed(&self, child: usize) -> bool {
-        self.children[child].removed
-    }
-
     /// Whether `child` has ended for good, as opposed to having ended with its supervisor.
-    pub fn has_ended(&self, child: usize) -> bool {
-        self.children[child].life == Life::Ended
+    pub(crate) fn has_ended(&self, child: usize) -> bool {
+        self.children[child].state == child::State::Ended
     }
 
-    /// How `child` last ended.
-    pub fn last_exit(&self, child: usize) -> Option<&Exit> {
-        self.children[child].last_exit.as_ref()
-    }
-
-    /// How many falls the supervisor still tolerates at `now`.
-    pub fn falls_left(&self, now: Instant) -> u32 {
-        self.window.left(now)
+    /// Whether the newest incarnation of `child` did not end in time and was cut off.
+    pub(crate) fn was_killed(&self, child: usize) -> bool {
+        self.children[child].killed
     }
 
     fn boot(&mut self, now: Instant) {
         if matches!(self.phase, Phase::New) {
             self.phase = Phase::Running;
-            let members = (0..self.children.len()).collect();
-            let (phase, reason) = (GroupPhase::Starting, GroupReason::Boot);
-            self.groups.push(Group { members, until: now, phase, reason, boots: true });
+            self.groups.boot(now, &mut self.children);
         }
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+    }
+
+    fn is_current(&self, key: Key) -> bool {
+        self.children[key.child].incarnation == key.incarnation
     }
 
     fn started(&mut self, now: Instant, key: Key, out: &mut Vec<Effect>) {
-        let child = &mut self.children[key.child];
-        if child.incarnation != key.incarnation {
+        if !self.is_current(key) {
             return;
         }
-        // A start that was given up on is being killed: its late success changes nothing.
-        if let Life::Starting { since, finishing } = child.life {
-            child.life = Life::Up { since: now };
-            out.push(Effect::Tell(key, Change::Started { took: now - since }));
-            if finishing {
-                self.finish(now, key, out);
-            }
+        let child = &self.children[key.child];
+        let (state, finishing) = match child.state {
+            child::State::Starting { finishing } => (child::State::Up { since: now }, finishing),
+            // It has already fallen: the news that it had come up was overtaken.
+            child::State::Stopping(
+                stopping @ Stopping { reason: StopReason::Fell(_), up_since: None, .. },
+            ) => (child::State::Stopping(Stopping { up_since: Some(now), ..stopping }), false),
+            // A start that was given up on is being killed: its late success changes nothing.
+            child::State::Stopping(_)
+            | child::State::Up { .. }
+            | child::State::Idle
+            | child::State::Ended => return,
+        };
+        let took = child.spawned_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.children.update(key.child, |child| {
+            child.state = state;
+            child.failed_starts = 0;
+        });
+        out.push(Effect::Tell(key, Change::Started { took }));
+        if finishing {
+            self.finish(now, key, out);
         }
+        self.groups.stir(key.child, &self.children);
     }
 
     fn finish(&mut self, now: Instant, key: Key, out: &mut Vec<Effect>) {
-        let child = &mut self.children[key.child];
         // Where everything is ending, its turn comes.
-        let is_running = matches!(self.phase, Phase::Running);
-        if child.incarnation != key.incarnation || !is_running {
+        if !self.is_current(key) || !self.is_running() {
             return;
         }
-        match &mut child.life {
-            Life::Starting { finishing, .. } => *finishing = true,
-            Life::Up { .. } => self.begin_stop(now, key.child, StopReason::Finishing, out),
-            Life::Stopping(_) | Life::Idle | Life::Ended => {}
+        match self.children[key.child].state {
+            child::State::Starting { .. } => {
+                self.children.set_state(key.child, child::State::Starting { finishing: true });
+            }
+            child::State::Up { .. } => {
+                let reason = StopReason::Finishing;
+                stop::begin_stop(now, key.child, reason, None, &mut self.children, out);
+                self.groups.stir(key.child, &self.children);
+            }
+            child::State::Stopping(_) | child::State::Idle | child::State::Ended => {}
         }
     }
 
-    /// From here on it has a second to be gone. One that was still starting is bounded by that, and
-    /// the news that it came up may be on its way.
-    fn note_fall(&mut self, now: Instant, key: Key) {
-        let leaked_at = Some(now + self.grace(now));
-        let child = &mut self.children[key.child];
-        if child.incarnation == key.incarnation
-            && let Life::Up { since } = child.life
-        {
-            let (reason, up_since) = (StopReason::Fell(now), Some(since));
-            let stopping = Stopping { reason, up_since, kill_at: None, leaked_at, leaked: false };
-            child.life = Life::Stopping(stopping);
+    fn note_fall(&mut self, now: Instant, key: Key, exit: Exit) {
+        if self.is_current(key) {
+            stop::note_fall(now, key.child, &mut self.children);
+            self.children.update(key.child, |child| child.fell_with = Some(exit));
+            self.groups.stir(key.child, &self.children);
         }
     }
 
     fn exited(&mut self, now: Instant, key: Key, exit: Exit, out: &mut Vec<Effect>) {
-        let child = &mut self.children[key.child];
-        if child.incarnation != key.incarnation || !child.is_alive() {
+        let child = &self.children[key.child];
+        if !self.is_current(key) || !child.is_alive() {
             return;
         }
-        let was = std::mem::replace(&mut child.life, Life::Idle);
-        let (exit, up_since, reason) = match was {
-            Life::Stopping(stopping) => {
-                let exit = match stopping.reason {
-                    StopReason::Finishing if !exit.is_abnormal() => Exit::Normal,
-                    StopReason::StartTimedOut => {
-                        Exit::StartTimedOut(child.policy.start_timeout.unwrap_or_default())
-                    }
-                    StopReason::Finishing | StopReason::Asked | StopReason::Fell(_) => exit,
-                };
-                (exit, stopping.up_since, Some(stopping.reason))
+        let (reason, up_since) = match child.state {
+            child::State::Stopping(stopping) => (Some(stopping.reason), stopping.up_since),
+            child::State::Up { since } => (None, Some(since)),
+            child::State::Starting { .. } | child::State::Idle | child::State::Ended => {
+                (None, None)
             }
-            Life::Up { since } => (exit, Some(since), None),
-            Life::Starting { .. } | Life::Idle | Life::Ended => (exit, None, None),
+        };
+        let exit = match reason {
+            Some(StopReason::Finishing) if !exit.is_abnormal() => Exit::Normal,
+            Some(StopReason::StartTimedOut) => {
+                Exit::StartTimedOut(child.policy.start_timeout.unwrap_or_default())
+            }
+            _ => exit,
         };
         let fell_at = match reason {
             Some(StopReason::Fell(at)) => at,
@@ -254,39 +281,44 @@ impl Machine {
         };
         let uptime =
             up_since.map_or(Duration::ZERO, |since| fell_at.saturating_duration_since(since));
-        let was_starting =
-            matches!(was, Life::Starting { .. }) || reason == Some(StopReason::StartTimedOut);
-        child.last_exit = Some(exit.clone());
+        self.children.update(key.child, |child| {
+            child.state = child::State::Idle;
+            child.fell_with = None;
+            child.last_exit = Some(exit.clone());
+        });
         out.push(Effect::Tell(key, Change::Exited { exit: exit.clone(), uptime }));
+        let child = &self.children[key.child];
         if child.removed {
-            child.life = Life::Ended;
-        } else if !matches!(self.phase, Phase::Running) {
+            self.children.set_state(key.child, child::State::Ended);
+        } else if !self.is_running() {
             // Everything is ending: `advance` goes on with the next.
         } else if reason == Some(StopReason::Asked) {
             // A temporary child that fell with its siblings is not started again.
-            let temporary = child.policy.restart == Restart::Temporary;
-            let fell_along = |group: &Group| group.reason == GroupReason::Fall;
-            if temporary && self.group_of(key.child).is_some_and(fell_along) {
-                self.children[key.child].life = Life::Ended;
+            let group = self.groups.of(key.child, &self.children);
+            let fell_along = matches!(group, Some((Reason::Fall, _)));
+            if child.policy.restart == Restart::Temporary && fell_along {
+                self.children.set_state(key.child, child::State::Ended);
             }
         } else {
-            self.fell(now, key, exit, uptime, was_starting, out);
+            let uptime = up_since.map(|_| uptime);
+            self.fell(now, key, exit, uptime, out);
         }
+        self.groups.stir(key.child, &self.children);
     }
 
-    /// Decides what becomes of a child that ended without being asked to.
+    /// Decides what becomes of a child that ended without being asked to. `uptime` is `None` if it
+    /// was never up.
     fn fell(
         &mut self,
         now: Instant,
         key: Key,
         exit: Exit,
-        uptime: Duration,
-        was_starting: bool,
+        uptime: Option<Duration>,
         out: &mut Vec<Effect>,
     ) {
-        let child = &mut self.children[key.child];
+        let child = &self.children[key.child];
         let path = Arc::clone(&child.policy.path);
-        if was_starting && !self.booted {
+        if uptime.is_none() && !self.booted {
             return self.escalate(key, Cause::StartFailed { path, exit }, out);
         }
         if child.policy.significant && exit.is_abnormal() {
@@ -298,59 +330,193 @@ impl Machine {
             Restart::Temporary => false,
         };
         if !restarts {
-            child.life = Life::Ended;
-            return;
+            return self.children.set_state(key.child, child::State::Ended);
         }
         if !self.window.admit(now) {
             let falls = self.window.count() + 1;
             let cause = Cause::TooManyRestarts { path, falls, within: self.within, exit };
             return self.escalate(key, cause, out);
         }
-        if uptime >= child.policy.backoff.stable_after {
-            child.attempt = 0;
+        let failed_starts = if uptime.is_some() { 0 } else { child.failed_starts + 1 };
+        // A start may take longer than the window remembers: those that fail in a row are counted
+        // however long they took.
+        if failed_starts > self.max {
+            let cause = Cause::TooManyFailedStarts { path, starts: failed_starts, exit };
+            return self.escalate(key, cause, out);
         }
-        let delay = child.policy.backoff.delay(child.attempt, self.rng.f64());
-        child.attempt = child.attempt.saturating_add(1);
-        child.restarts += 1;
-        let attempt = child.attempt;
+        let luck = self.rng.f64();
+        let (delay, attempt) = self.children.update(key.child, |child| {
+            let backoff = child.policy.backoff;
+            if uptime.is_some_and(|uptime| uptime >= backoff.stable_after) {
+                child.attempt = 0;
+            }
+            let delay = backoff.delay(child.attempt, luck);
+            child.attempt = child.attempt.saturating_add(1);
+            child.failed_starts = failed_starts;
+            child.restarts += 1;
+            (delay, child.attempt)
+        });
         out.push(Effect::Tell(key, Change::RestartScheduled { delay, attempt }));
-        self.regroup(key.child, now + delay);
+        let until = later(now, delay);
+        self.groups.regroup(self.strategy, key.child, until, &mut self.children);
     }
 
-    fn remove(&mut self, child: usize) {
-        self.children[child].removed = true;
-        if !self.children[child].is_alive() {
-            self.children[child].life = Life::Ended;
+    fn restart(&mut self, now: Instant, index: usize) {
+        if !self.is_running() || self.children[index].removed {
+            return;
         }
-        self.leave_groups(child);
+        self.children.update(index, |child| (child.attempt, child.failed_starts) = (0, 0));
+        if self.groups.hasten(now, index, &self.children) {
+            return;
+        }
+        self.children.update(index, |child| match &mut child.state {
+            state @ child::State::Ended => *state = child::State::Idle,
+            // What it asked for itself is no longer the last word.
+            child::State::Stopping(Stopping { reason: reason @ StopReason::Finishing, .. }) => {
+                *reason = StopReason::Asked;
+            }
+            child::State::Stopping(_)
+            | child::State::Starting { .. }
+            | child::State::Up { .. }
+            | child::State::Idle => {}
+        });
+        self.groups.restart(now, index, &mut self.children);
+    }
+
+    fn remove(&mut self, now: Instant, index: usize, out: &mut Vec<Effect>) {
+        self.groups.leave(index, &mut self.children);
+        self.children.update(index, |child| child.removed = true);
+        match self.children[index].state {
+            child::State::Starting { .. } | child::State::Up { .. } if self.is_running() => {
+                stop::begin_stop(now, index, StopReason::Asked, None, &mut self.children, out);
+            }
+            child::State::Idle => self.children.set_state(index, child::State::Ended),
+            child::State::Starting { .. }
+            | child::State::Up { .. }
+            | child::State::Stopping(_)
+            | child::State::Ended => {}
+        }
+    }
+
+    fn escalate(&mut self, key: Key, cause: Cause, out: &mut Vec<Effect>) {
+        let cause = Arc::new(cause);
+        out.push(Effect::Tell(key, Change::Escalated { cause: Arc::clone(&cause) }));
+        self.begin_ending(None, Some(cause));
+    }
+
+    fn begin_ending(&mut self, deadlines: Option<Deadlines>, cause: Option<Arc<Cause>>) {
+        self.groups.clear(&mut self.children);
+        self.children.mark_all_changed();
+        let (next, left) = (LastMoment::AskAll, self.children.len());
+        self.phase = Phase::Stopping(Ending { deadlines, next, left, cause });
+    }
+
+    fn shut_down(&mut self, deadlines: Deadlines, out: &mut Vec<Effect>) {
+        match &mut self.phase {
+            Phase::New => {
+                self.phase = Phase::Halted;
+                return out.push(Effect::Halt(None));
+            }
+            Phase::Running => self.begin_ending(Some(deadlines), None),
+            Phase::Stopping(ending) => {
+                // A second one may only shorten the first.
+                if ending.deadlines.is_some_and(|earlier| earlier.give_up <= deadlines.give_up) {
+                    return;
+                }
+                ending.deadlines = Some(deadlines);
+            }
+            Phase::Halted => return,
+        }
+        // A supervisor that is already ending knows of no deadline, or of a later one.
+        for index in 0..self.children.len() {
+            let child = &self.children[index];
+            if child.policy.is_supervisor && matches!(child.state, child::State::Stopping(_)) {
+                out.push(Effect::Stop(child.key(index), Some(deadlines)));
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let never_up = stop::expire(now, &mut self.children, out);
+        let mut fallen = never_up.into_iter();
+        if let Some(index) = fallen.next()
+            && !self.booted
+            && self.is_running()
+        {
+            // It may never be gone, and whoever started the tree waits.
+            let child = &self.children[index];
+            let timed_out = || Exit::StartTimedOut(child.policy.start_timeout.unwrap_or_default());
+            let exit = child.fell_with.clone().unwrap_or_else(timed_out);
+            let path = Arc::clone(&child.policy.path);
+            self.escalate(child.key(index), Cause::StartFailed { path, exit }, out);
+        }
     }
 
     /// Takes every step that what has happened so far allows.
     fn advance(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        match &self.phase {
+        match &mut self.phase {
             Phase::New | Phase::Halted => {}
             Phase::Running => {
-                self.advance_removals(now, out);
-                let mut groups = std::mem::take(&mut self.groups);
-                groups.retain_mut(|group| !self.advance_group(now, group, out));
-                self.groups = groups;
+                let has_booted = self.groups.advance(now, &mut self.children, out);
+                if has_booted && !self.booted {
+                    self.booted = true;
+                    out.push(Effect::Booted);
+                }
             }
-            Phase::Stopping { cause, .. } => {
-                let cause = cause.clone();
-                let all = 0..self.children.len();
-                if self.stop_last_of(now, all, out) {
+            Phase::Stopping(ending) => {
+                ending.hurry(now, &mut self.children, out);
+                if ending.advance(now, &mut self.children, out) {
+                    let cause = ending.cause.clone();
                     self.phase = Phase::Halted;
+                    self.children.mark_all_changed();
                     out.push(Effect::Halt(cause));
                 }
             }
         }
     }
+}
 
-    fn advance_removals(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        for child in 0..self.children.len() {
-            if self.children[child].removed {
-                self.stop_last_of(now, std::iter::once(child), out);
-            }
+impl Ending {
+    fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = self.deadlines?;
+        match self.next {
+            LastMoment::AskAll => Some(deadlines.ask_all),
+            LastMoment::KillAll => Some(deadlines.kill_all),
+            LastMoment::Over => None,
         }
+    }
+
+    /// Does what the deadlines that have come demand.
+    fn hurry(&mut self, now: Instant, children: &mut Children, out: &mut Vec<Effect>) {
+        let Some(deadlines) = self.deadlines else { return };
+        if matches!(self.next, LastMoment::AskAll) && now >= deadlines.ask_all {
+            self.next = LastMoment::KillAll;
+            stop::ask_all(now, deadlines, children, out);
+        }
+        if matches!(self.next, LastMoment::KillAll) && now >= deadlines.kill_all {
+            self.next = LastMoment::Over;
+            stop::kill_all(now, deadlines, children, out);
+        }
+    }
+
+    /// Asks the last living child to end. `true` when none is left that could.
+    fn advance(&mut self, now: Instant, children: &mut Children, out: &mut Vec<Effect>) -> bool {
+        while self.left > 0 {
+            let child = self.left - 1;
+            match children[child].state {
+                child::State::Idle | child::State::Ended => {}
+                // What cannot be ended does not hold up the end of everything else; a restart,
+                // though, waits for it: two incarnations never overlap.
+                child::State::Stopping(Stopping { leaked: true, .. }) => {}
+                child::State::Stopping(_) => return false,
+                child::State::Starting { .. } | child::State::Up { .. } => {
+                    let reason = StopReason::Asked;
+                    stop::begin_stop(now, child, reason, self.deadlines, children, out);
+                    return false;
+                }
+            }
+            self.left -= 1;
+        }
+        true
     }
 }

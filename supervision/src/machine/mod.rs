@@ -1,11 +1,15 @@
 //! The decisions of one supervisor, without a runtime.
 
 mod child;
+mod children;
+mod deadlines;
 mod event;
 mod group;
 #[expect(clippy::module_inception, reason = "the machine is what this folder is about")]
 mod machine;
 mod stop;
 
-pub use self::event::{Change, Effect, Input, Key, View};
-pub use self::machine::Machine;
+pub(crate) use self::deadlines::Deadlines;
+pub use self::event::{Change, State};
+pub(crate) use self::event::{Effect, Input, Key, Summary};
+pub(crate) use self::machine::Machine;

@@ -60,7 +60,10 @@ impl Backoff {
     pub fn delay(&self, attempt: u32, luck: f64) -> Duration {
         match self.jitter {
             Jitter::None => self.ceiling(attempt),
-            Jitter::Full => self.ceiling(attempt).mul_f64(luck),
+            Jitter::Full => {
+                let ceiling = self.ceiling(attempt);
+                Duration::try_from_secs_f64(ceiling.as_secs_f64() * luck).unwrap_or(ceiling)
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::Backoff;
+use super::backoff::Backoff;
 
 /// How many restarts a supervisor performs within a sliding window before it gives up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +27,16 @@ impl Intensity {
     ///
     /// A backoff that grows past the window would let a broken actor restart for ever.
     pub fn is_reachable_with(&self, backoff: &Backoff) -> bool {
+        self.is_reachable(backoff, Duration::ZERO)
+    }
+
+    /// The same for an actor that takes `until_fall` to fall.
+    pub(crate) fn is_reachable(&self, backoff: &Backoff, until_fall: Duration) -> bool {
         // From the 32nd doubling on every delay is the same.
         let growing = (0..self.max.min(32)).map(|attempt| backoff.ceiling(attempt));
         let rest = backoff.ceiling(32).saturating_mul(self.max.saturating_sub(32));
-        growing.fold(rest, Duration::saturating_add) < self.within
+        let delays = growing.fold(rest, Duration::saturating_add);
+        delays.saturating_add(until_fall.saturating_mul(self.max)) < self.within
     }
 }
 
@@ -59,13 +65,6 @@ impl Window {
     /// How many restarts the window holds.
     pub(crate) fn count(&self) -> u32 {
         u32::try_from(self.restarts.len()).unwrap_or(u32::MAX)
-    }
-
-    /// How many restarts the window still tolerates at `now`.
-    pub(crate) fn left(&self, now: Instant) -> u32 {
-        let within = |at: &&Instant| now.saturating_duration_since(**at) < self.intensity.within;
-        let used = self.restarts.iter().filter(within).count();
-        self.intensity.max.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
     }
 
     /// When one more restart stops to count.

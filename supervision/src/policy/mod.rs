@@ -1,10 +1,12 @@
 //! What a supervisor promises about its children.
 
 mod backoff;
+mod child;
 mod intensity;
 mod restart;
 
 pub use self::backoff::{Backoff, Jitter};
+pub(crate) use self::child::{ChildPolicy, SupervisorPolicy};
 pub use self::intensity::Intensity;
 pub(crate) use self::intensity::Window;
-pub use self::restart::{ChildPolicy, Flags, Restart, Shutdown, Strategy};
+pub use self::restart::{Restart, Shutdown, Strategy};

@@ -1,9 +1,6 @@
-//! What a supervisor promises about its children.
+//! When a child is restarted, with whom, and how it is asked to end.
 
-use std::sync::Arc;
 use std::time::Duration;
-
-use crate::{Backoff, Intensity};
 
 /// Which exits a child is restarted after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,30 +46,4 @@ impl Default for Shutdown {
     fn default() -> Self {
         Self::Stop(Duration::from_secs(5))
     }
-}
-
-/// Everything the [`Machine`](crate::machine::Machine) knows of one child.
-#[derive(Debug, Clone)]
-pub struct ChildPolicy {
-    /// Its place in the tree, as in `mainstay/application/reads`.
-    pub path: Arc<str>,
-    /// Which exits it is restarted after.
-    pub restart: Restart,
-    /// Whether its abnormal exit ends the supervisor instead of restarting it.
-    pub significant: bool,
-    /// How long it waits before a restart.
-    pub backoff: Backoff,
-    /// How it is asked to end.
-    pub shutdown: Shutdown,
-    /// How long its `init` may take. `None` is without limit: for supervisors.
-    pub start_timeout: Option<Duration>,
-}
-
-/// What a supervisor does about its children as a whole.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Flags {
-    /// Which siblings fall together.
-    pub strategy: Strategy,
-    /// When the supervisor gives up.
-    pub intensity: Intensity,
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::event::Event;
 use super::node::Node;
+use super::report::ShutdownReport;
 use crate::exit::Cause;
 use crate::machine::Change;
 
@@ -29,6 +30,7 @@ pub(crate) struct Hub {
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
     pub(crate) cause: Option<Arc<Cause>>,
+    pub(crate) report: ShutdownReport,
 }
 
 impl Hub {

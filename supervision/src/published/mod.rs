@@ -2,12 +2,14 @@
 
 mod event;
 mod hub;
+mod load;
 mod node;
 mod report;
 mod snapshot;
 
 pub use self::event::Event;
 pub(crate) use self::hub::{Ended, Hub};
-pub(crate) use self::node::{Kind, Node, Status};
+pub(crate) use self::load::{Load, Task};
+pub(crate) use self::node::{Kind, Node};
 pub use self::report::ShutdownReport;
-pub use self::snapshot::{Mailbox, State, TreeSnapshot};
+pub use self::snapshot::{Mailbox, TreeSnapshot};

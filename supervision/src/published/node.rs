@@ -1,36 +1,43 @@
 //! What is published of each actor and supervisor.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::exit::Exit;
-use crate::machine::View;
+use super::load::Load;
+use super::report::ShutdownReport;
+use crate::machine::{State, Summary};
 use crate::policy::Strategy;
 
 /// Named values that an actor shows beside its state.
 pub(crate) type Facts = BTreeMap<&'static str, Value>;
 
-/// One place in the tree: an actor's or a supervisor's, for all of its incarnations.
+/// What is published of one actor or supervisor, for all of its incarnations.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) id: Arc<str>,
     /// Known once the tree is assembled.
     path: OnceLock<Arc<str>>,
     pub(crate) kind: Kind,
-    /// Written by the supervisor alone.
-    pub(crate) status: ArcSwap<Status>,
+    /// The supervisor above. Known once the tree is assembled; the root has none.
+    parent: OnceLock<Arc<Node>>,
+    /// What its supervisor last said of it. Written by the supervisor alone.
+    pub(crate) summary: ArcSwap<Summary>,
+    /// Whether it was removed by hand. Written by whoever does that, before the supervisor knows.
+    is_removed: AtomicBool,
     /// Written by the actor; outlives its incarnations.
     pub(crate) facts: ArcSwap<Facts>,
-    /// Messages that wait, or are being handled, in the newest incarnation's mailbox.
-    pub(crate) depth: ArcSwap<AtomicUsize>,
+    /// How much the newest incarnation has to do.
+    pub(crate) load: ArcSwap<Load>,
     pub(crate) handled: AtomicU64,
     /// Whether a supervisor is ending its children: it knows before the one above it does.
     pub(crate) is_ending: AtomicBool,
+    /// How a supervisor's last end went.
+    report: Mutex<ShutdownReport>,
     /// How many falls a supervisor still tolerates.
     pub(crate) falls_left: AtomicU32,
     /// Held by all parts of an incarnation (its state, its tasks): the next one starts, and the end
@@ -47,45 +54,76 @@ pub(crate) enum Kind {
     Supervisor { strategy: Strategy },
 }
 
-/// What its supervisor last said of a place in the tree.
-#[derive(Debug, Clone)]
-pub(crate) struct Status {
-    pub(crate) view: View,
-    pub(crate) incarnation: u64,
-    pub(crate) restarts: u64,
-    pub(crate) last_exit: Option<Exit>,
-    pub(crate) removed: bool,
-}
-
-impl Default for Status {
-    fn default() -> Self {
-        Self { view: View::Idle, incarnation: 0, restarts: 0, last_exit: None, removed: false }
-    }
-}
-
 impl Node {
     pub(crate) fn new(id: Arc<str>, kind: Kind) -> Self {
         Self {
             id,
             path: OnceLock::new(),
             kind,
-            status: ArcSwap::from_pointee(Status::default()),
+            parent: OnceLock::new(),
+            summary: ArcSwap::default(),
+            is_removed: AtomicBool::new(false),
             facts: ArcSwap::from_pointee(Facts::new()),
-            depth: ArcSwap::default(),
+            load: ArcSwap::default(),
             handled: AtomicU64::new(0),
             is_ending: AtomicBool::new(false),
+            report: Mutex::default(),
             falls_left: AtomicU32::new(0),
             occupancy: Arc::new(Semaphore::new(1)),
             busy_since_ms: AtomicU64::new(0),
         }
     }
 
-    pub(crate) fn set_path(&self, path: Arc<str>) {
-        self.path.set(path).ok();
+    /// Says where in the tree it is.
+    pub(crate) fn set_parent(&self, parent: &Arc<Node>) {
+        self.path.set(Arc::from(format!("{}/{}", parent.path(), self.id))).ok();
+        self.parent.set(Arc::clone(parent)).ok();
     }
 
     pub(crate) fn path(&self) -> &Arc<str> {
         self.path.get().unwrap_or(&self.id)
+    }
+
+    pub(crate) fn parent(&self) -> Option<&Arc<Node>> {
+        self.parent.get()
+    }
+
+    /// What is to be said of its state: a supervisor that is ending knows before the one above it.
+    pub(crate) fn state(&self) -> State {
+        match self.summary.load().state {
+            State::Up if self.is_ending.load(Ordering::Relaxed) => State::Stopping,
+            state => state,
+        }
+    }
+
+    /// Says that it has ended, whatever it was doing.
+    pub(crate) fn set_down(&self) {
+        self.summary.rcu(|summary| Summary {
+            state: State::Down,
+            up_since: None,
+            starts_at: None,
+            ..Summary::clone(summary)
+        });
+    }
+
+    pub(crate) fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Acquire)
+    }
+
+    /// Notes that it is removed by hand. `false` if it was already.
+    pub(crate) fn remove(&self) -> bool {
+        !self.is_removed.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether it, or a supervisor above it, is ending or was removed.
+    pub(crate) fn is_going(&self) -> bool {
+        let is_ending = self.is_ending.load(Ordering::Relaxed) || self.is_removed();
+        is_ending || self.parent().is_some_and(|parent| parent.is_going())
+    }
+
+    /// Whether something of an incarnation is left.
+    pub(crate) fn is_occupied(&self) -> bool {
+        self.occupancy.available_permits() == 0
     }
 
     /// Waits until no part of an earlier incarnation is left, and keeps others out.
@@ -94,8 +132,12 @@ impl Node {
         Arc::new(permit.expect("the semaphore is never closed"))
     }
 
-    pub(crate) fn depth(&self) -> usize {
-        self.depth.load().load(Ordering::Relaxed)
+    pub(crate) fn report(&self) -> ShutdownReport {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_report(&self, report: ShutdownReport) {
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
     }
 
     pub(crate) fn publish_fact(&self, name: &'static str, value: &Value) -> bool {

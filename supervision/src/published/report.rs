@@ -1,15 +1,12 @@
 //! How a shutdown went.
 
-use super::event::Event;
-use crate::machine::Change;
-
 /// How a shutdown went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// The paths of those that did not end in time and were cut off.
+    /// The paths of those that did not end in time and were cut off, in reverse start order.
     pub killed: Vec<String>,
-    /// The paths of those that could not even be cut off.
+    /// The paths of those that could not even be cut off, and are still there.
     pub leaked: Vec<String>,
 }
 
@@ -20,11 +17,9 @@ impl ShutdownReport {
         killed.is_empty() && leaked.is_empty()
     }
 
-    pub(crate) fn note(&mut self, event: &Event) {
-        match event.change {
-            Change::StopTimedOut => self.killed.push(event.path.to_string()),
-            Change::Leaked => self.leaked.push(event.path.to_string()),
-            _ => {}
-        }
+    /// Adds what happened below a supervisor.
+    pub(crate) fn append(&mut self, mut below: Self) {
+        self.killed.append(&mut below.killed);
+        self.leaked.append(&mut below.leaked);
     }
 }

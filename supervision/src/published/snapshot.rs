@@ -1,7 +1,6 @@
 //! The tree as data.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::Serialize;
@@ -9,11 +8,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::hub::Hub;
-use super::node::{Kind, Node, Status};
-use crate::machine::View;
+use super::node::{Kind, Node};
+use crate::machine::State;
 use crate::policy::Strategy;
 
-/// One place in the tree and everything below it, at one moment.
+/// One actor or supervisor and everything below it, at one moment.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct TreeSnapshot {
@@ -62,6 +61,8 @@ pub struct Mailbox {
     pub depth: usize,
     /// How many may wait before more are refused.
     pub capacity: usize,
+    /// Tasks of the actor that run, or whose result waits to be handled.
+    pub tasks: usize,
     /// Messages handled by all incarnations.
     pub handled: u64,
     /// For how many milliseconds the message in hand has been waiting for something; 0 while none
@@ -69,27 +70,8 @@ pub struct Mailbox {
     pub busy_ms: u64,
 }
 
-/// What a place in the tree is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum State {
-    /// Waits for its turn to start.
-    Idle,
-    /// In `init`.
-    Starting,
-    /// Running.
-    Up,
-    /// Fell, and waits to be started again.
-    Backoff,
-    /// Asked to end.
-    Stopping,
-    /// Ended for good.
-    Down,
-}
-
 /// Facts are written beside these: one of the same name would hide the truth, and is left out.
-const OWN_FIELDS: [&str; 15] = [
+const OWN_FIELDS: [&str; 16] = [
     "id",
     "path",
     "state",
@@ -100,25 +82,13 @@ const OWN_FIELDS: [&str; 15] = [
     "last_exit",
     "depth",
     "capacity",
+    "tasks",
     "handled",
     "busy_ms",
     "strategy",
     "falls_left",
     "children",
 ];
-
-impl View {
-    pub(crate) fn state(&self) -> State {
-        match self {
-            Self::Idle => State::Idle,
-            Self::Starting => State::Starting,
-            Self::Up { .. } => State::Up,
-            Self::Backoff { .. } => State::Backoff,
-            Self::Stopping => State::Stopping,
-            Self::Down => State::Down,
-        }
-    }
-}
 
 impl TreeSnapshot {
     /// The actor or supervisor of this id, here or below.
@@ -130,17 +100,17 @@ impl TreeSnapshot {
     }
 
     pub(crate) fn of(node: &Node, hub: &Hub, now: Instant, children: Vec<Self>) -> Self {
-        let status: Arc<Status> = node.status.load_full();
-        let (uptime_ms, restarts_in_ms) = match status.view {
-            View::Up { since } => (millis_between(since, now), None),
-            View::Backoff { until } => (0, Some(millis_between(now, until))),
-            View::Idle | View::Starting | View::Stopping | View::Down => (0, None),
-        };
+        let summary = node.summary.load_full();
+        let uptime_ms = summary.up_since.map_or(0, |since| millis_between(since, now));
+        let is_in_backoff = summary.state == State::Backoff;
+        let starts_at = summary.starts_at.filter(|_| is_in_backoff);
         let (mailbox, strategy) = match node.kind {
             Kind::Supervisor { strategy } => (None, Some(strategy_name(strategy))),
             Kind::Actor { capacity } => {
+                let load = node.load.load();
                 let mailbox = Mailbox {
-                    depth: node.depth(),
+                    depth: load.messages(),
+                    tasks: load.tasks(),
                     capacity,
                     handled: node.handled.load(Ordering::Relaxed),
                     busy_ms: match node.busy_since_ms.load(Ordering::Relaxed) {
@@ -157,15 +127,12 @@ impl TreeSnapshot {
         Self {
             id: node.id.to_string(),
             path: node.path().to_string(),
-            state: match status.view.state() {
-                State::Up if node.is_ending.load(Ordering::Relaxed) => State::Stopping,
-                state => state,
-            },
+            state: node.state(),
             uptime_ms,
-            restarts_in_ms,
-            incarnation: status.incarnation,
-            restarts: status.restarts,
-            last_exit: status.last_exit.as_ref().map(ToString::to_string),
+            restarts_in_ms: starts_at.map(|at| millis_between(now, at)),
+            incarnation: summary.incarnation,
+            restarts: summary.restarts,
+            last_exit: summary.last_exit.as_ref().map(ToString::to_string),
             mailbox,
             strategy,
             falls_left: strategy.map(|_| node.falls_left.load(Ordering::Relaxed)),

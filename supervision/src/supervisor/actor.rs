@@ -19,6 +19,7 @@ pub struct Actor<S: Server> {
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) stall_after: Option<Duration>,
     pub(crate) capacity: Option<usize>,
+    pub(crate) tasks: Option<usize>,
     pub(crate) routes: Vec<RouteMaker<S::Message>>,
 }
 
@@ -44,6 +45,7 @@ impl<S: Server> Actor<S> {
             start_timeout: None,
             stall_after: None,
             capacity: None,
+            tasks: None,
             routes: Vec::new(),
         }
     }
@@ -79,7 +81,8 @@ impl<S: Server> Actor<S> {
     }
 
     /// How long the handling of one message may wait for something. One that takes longer is cut
-    /// off, and the actor falls. Default: without limit. Code that blocks its thread cannot be cut
+    /// off, and the actor falls. Default: without limit. A limit so long that the supervisor could never
+    /// give up on the actor is refused at start. Code that blocks its thread cannot be cut
     /// off.
     #[must_use]
     pub fn stall_after(self, limit: Duration) -> Self {
@@ -91,6 +94,14 @@ impl<S: Server> Actor<S> {
     #[must_use]
     pub fn capacity(self, messages: usize) -> Self {
         Self { capacity: Some(messages), ..self }
+    }
+
+    /// How many [tasks](crate::Cx::task) may run before more messages are refused. Default: as many as
+    /// messages may wait. The actor itself can always start one, so what its mailbox holds by then comes
+    /// on top.
+    #[must_use]
+    pub fn tasks(self, tasks: usize) -> Self {
+        Self { tasks: Some(tasks), ..self }
     }
 
     /// Takes a type of message from anyone, by the mailbox's variant for it: `Variant(R, Reply<_>)`

@@ -12,7 +12,7 @@ use super::leaf::Leaf;
 use super::nested::Nested;
 use crate::address::{Handle, Route, Seat};
 use crate::incarnation::Server;
-use crate::policy::{Backoff, Flags, Intensity, Strategy};
+use crate::policy::{Backoff, Intensity, Strategy, SupervisorPolicy};
 use crate::published::{Kind, Node};
 
 /// What a supervisor's children have in common, where they do not say otherwise.
@@ -36,7 +36,7 @@ impl Default for Defaults {
 /// A supervisor to be: its children in start order, and what it does when one falls.
 pub struct Supervisor {
     pub(crate) id: Arc<str>,
-    pub(crate) flags: Flags,
+    pub(crate) policy: SupervisorPolicy,
     significant: bool,
     defaults: Defaults,
     pub(crate) children: Vec<Arc<dyn Child>>,
@@ -47,7 +47,7 @@ impl fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Supervisor")
             .field("id", &self.id)
-            .field("flags", &self.flags)
+            .field("policy", &self.policy)
             .field("children", &self.children.len())
             .finish_non_exhaustive()
     }
@@ -58,7 +58,7 @@ impl Supervisor {
     pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self {
             id: id.into(),
-            flags: Flags::default(),
+            policy: SupervisorPolicy::default(),
             significant: false,
             defaults: Defaults::default(),
             children: Vec::new(),
@@ -69,14 +69,14 @@ impl Supervisor {
     /// Which siblings fall together. Default [`Strategy::OneForOne`].
     #[must_use]
     pub fn strategy(mut self, strategy: Strategy) -> Self {
-        self.flags.strategy = strategy;
+        self.policy.strategy = strategy;
         self
     }
 
     /// When it gives up. Default 5 restarts in 30 s.
     #[must_use]
     pub fn intensity(mut self, intensity: Intensity) -> Self {
-        self.flags.intensity = intensity;
+        self.policy.intensity = intensity;
         self
     }
 
@@ -97,7 +97,8 @@ impl Supervisor {
     pub fn actor<S: Server>(&mut self, actor: Actor<S>) -> Handle<S::Message> {
         // A mailbox without a place would refuse everything, for ever.
         let capacity = actor.capacity.unwrap_or(self.defaults.capacity).max(1);
-        let seat = Arc::new(Seat::new(actor.id, capacity));
+        let tasks = actor.tasks.unwrap_or(capacity).max(1);
+        let seat = Arc::new(Seat::new(actor.id, capacity, tasks));
         let handle = Handle::new(Arc::clone(&seat));
         self.routes.extend(actor.routes.into_iter().map(|make| make(&handle)));
         self.children.push(Arc::new(Leaf {
@@ -121,10 +122,10 @@ impl Supervisor {
     }
 
     pub(crate) fn into_plan(self) -> Arc<Plan> {
-        let kind = Kind::Supervisor { strategy: self.flags.strategy };
+        let kind = Kind::Supervisor { strategy: self.policy.strategy };
         Arc::new(Plan {
             node: Arc::new(Node::new(self.id, kind)),
-            flags: self.flags,
+            policy: self.policy,
             children: self.children,
             live: ArcSwapOption::empty(),
         })

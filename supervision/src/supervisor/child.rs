@@ -5,12 +5,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
 use ractor::{ActorCell, ActorRef, SpawnErr};
-use tokio::time::Instant;
 
 use crate::incarnation::{Command, Report};
-use crate::machine::View;
-use crate::policy::{ChildPolicy, Flags};
-use crate::published::{Hub, Node, Status};
+use crate::machine::Deadlines;
+use crate::policy::{ChildPolicy, SupervisorPolicy};
+use crate::published::{Hub, Node};
 
 /// A child of a supervisor, for all of its incarnations.
 pub(crate) trait Child: Send + Sync {
@@ -29,8 +28,10 @@ pub(crate) trait Child: Send + Sync {
     fn open(&self, incarnation: u64, cell: &ActorCell);
     /// Lets no more messages in.
     fn close(&self);
-    /// Asks an incarnation to end.
-    fn stop(&self, cell: &ActorCell, until: Option<Instant>);
+    /// Asks an incarnation to end; a supervisor by these deadlines.
+    fn stop(&self, cell: &ActorCell, deadlines: Option<Deadlines>);
+    /// Ends an incarnation at once.
+    fn kill(&self, cell: &ActorCell);
     #[cfg(feature = "chaos")]
     fn inject_panic(&self) -> bool;
 }
@@ -38,7 +39,7 @@ pub(crate) trait Child: Send + Sync {
 /// A supervisor, for all of its incarnations.
 pub(crate) struct Plan {
     pub(crate) node: Arc<Node>,
-    pub(crate) flags: Flags,
+    pub(crate) policy: SupervisorPolicy,
     pub(crate) children: Vec<Arc<dyn Child>>,
     /// The incarnation that takes commands now.
     pub(crate) live: ArcSwapOption<ActorRef<Command>>,
@@ -48,7 +49,7 @@ impl Plan {
     /// Shows that nobody below comes back.
     pub(crate) fn all_down(&self) {
         for child in &self.children {
-            child.node().status.rcu(|status| Status { view: View::Down, ..Status::clone(status) });
+            child.node().set_down();
             if let Some(plan) = child.plan() {
                 plan.all_down();
             }

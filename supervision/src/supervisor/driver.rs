@@ -2,8 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::panic::AssertUnwindSafe;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ractor::actor::messages::BoxedState;
@@ -13,16 +12,18 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::child::{Child, Plan};
-use crate::exit::{Cause, Exit, Fall, error_message};
+use crate::exit::{Cause, Exit, Fall, drop_quietly};
 use crate::incarnation::{Command, Report};
-use crate::machine::{Change, Effect, Input, Key, Machine, View};
-use crate::published::{Ended, Hub, Status};
+use crate::machine::{self, Change, Effect, Input, Key, Machine, Summary};
+use crate::published::{Ended, Hub, ShutdownReport};
 
 /// One incarnation of a supervisor.
 pub(crate) struct Driver {
     plan: Arc<Plan>,
     hub: Arc<Hub>,
     parent: Parent,
+    /// Whether it has come to its end, and said so.
+    has_ended: AtomicBool,
 }
 
 /// Who is told how the supervisor does.
@@ -63,11 +64,21 @@ impl fmt::Debug for State {
 
 impl Driver {
     pub(crate) fn root(plan: Arc<Plan>, hub: Arc<Hub>, booted: oneshot::Sender<()>) -> Self {
-        Self { plan, hub, parent: Parent::Nobody(Mutex::new(Some(booted))) }
+        Self {
+            plan,
+            hub,
+            parent: Parent::Nobody(Mutex::new(Some(booted))),
+            has_ended: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn below(plan: Arc<Plan>, report: Report) -> Self {
-        Self { plan, hub: Arc::clone(&report.hub), parent: Parent::Supervisor(report) }
+        Self {
+            plan,
+            hub: Arc::clone(&report.hub),
+            parent: Parent::Supervisor(report),
+            has_ended: AtomicBool::new(false),
+        }
     }
 
     /// Feeds the machine, and carries out what it answers.
@@ -78,7 +89,7 @@ impl Driver {
         input: Input,
     ) -> Result<(), ActorProcessingErr> {
         let mut inputs = VecDeque::from([input]);
-        let mut ending = None;
+        let (mut news, mut has_booted, mut ending) = (Vec::new(), false, None);
         while let Some(input) = inputs.pop_front() {
             let mut effects = Vec::new();
             state.machine.on(Instant::now(), input, &mut effects);
@@ -89,16 +100,16 @@ impl Driver {
                             inputs.push_back(Input::Exited(key, exit));
                         }
                     }
-                    Effect::Stop(key, until) => {
+                    Effect::Stop(key, deadlines) => {
                         self.child(key).close();
                         if let Some(cell) = &state.cells[key.child] {
-                            self.child(key).stop(cell, until);
+                            self.child(key).stop(cell, deadlines);
                         }
                     }
                     Effect::Kill(key) => {
                         self.child(key).close();
                         if let Some(cell) = &state.cells[key.child] {
-                            cell.kill();
+                            self.child(key).kill(cell);
                         }
                     }
                     Effect::Tell(key, change) => {
@@ -107,18 +118,25 @@ impl Driver {
                         {
                             self.child(key).open(key.incarnation, cell);
                         }
-                        self.hub.tell(self.child(key).node(), key.incarnation, change);
+                        news.push((key, change));
                     }
-                    Effect::Booted => self.booted(),
+                    Effect::Booted => has_booted = true,
                     Effect::Halt(cause) => ending = Some(cause),
                 }
             }
         }
+        // Whoever hears of an event finds it in the tree.
         self.publish(state);
-        arm(myself, state);
+        for (key, change) in news {
+            self.hub.tell(self.child(key).node(), key.incarnation, change);
+        }
+        if has_booted {
+            self.booted();
+        }
+        state.arm(myself);
         match ending {
             None => Ok(()),
-            Some(cause) => self.end(myself, cause),
+            Some(cause) => self.end(myself, state, cause),
         }
     }
 
@@ -136,7 +154,7 @@ impl Driver {
                 state.cells[key.child] = Some(cell);
                 Ok(())
             }
-            Err(error) => Err(Exit::StartFailed(error_message(&error))),
+            Err(error) => Err(Exit::StartFailed(Arc::from(error.to_string()))),
         }
     }
 
@@ -154,9 +172,12 @@ impl Driver {
                 let booted = booted.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(booted) = booted {
                     // Before anyone can know: the root may give up at any time from now on.
-                    let view = View::Up { since: Instant::now() };
-                    let status = Status { view, incarnation: 1, ..Status::default() };
-                    self.plan.node.status.store(Arc::new(status));
+                    self.plan.node.summary.store(Arc::new(Summary {
+                        state: machine::State::Up,
+                        up_since: Some(Instant::now()),
+                        incarnation: 1,
+                        ..Summary::default()
+                    }));
                     // Whoever started the tree may have lost interest.
                     booted.send(()).ok();
                 }
@@ -170,14 +191,19 @@ impl Driver {
     fn end(
         &self,
         myself: &ActorRef<Command>,
+        state: &State,
         cause: Option<Arc<Cause>>,
     ) -> Result<(), ActorProcessingErr> {
+        self.has_ended.store(true, Ordering::Relaxed);
+        let report = self.report(state);
+        self.plan.node.set_report(report.clone());
         if let Parent::Nobody(_) = self.parent {
-            let mut status = Status::clone(&self.plan.node.status.load());
-            status.view = View::Down;
-            status.last_exit = cause.clone().map(Exit::GaveUp);
-            self.plan.node.status.store(Arc::new(status));
-            self.hub.ended.send_replace(Some(Ended { cause: cause.clone() }));
+            self.plan.node.summary.rcu(|summary| Summary {
+                last_exit: cause.clone().map(Exit::GaveUp),
+                ..Summary::clone(summary)
+            });
+            self.plan.node.set_down();
+            self.hub.ended.send_replace(Some(Ended { cause: cause.clone(), report }));
             self.hub.touch();
         }
         if let Some(cause) = cause {
@@ -187,30 +213,42 @@ impl Driver {
         Ok(())
     }
 
-    /// Shows what the machine now says of each child.
-    fn publish(&self, state: &State) {
-        for (index, child) in self.plan.children.iter().enumerate() {
-            let before = child.node().status.load().last_exit.clone();
-            let view = match state.machine.view(index) {
-                // It comes back with this supervisor. If that does not come back, the one above
-                // knows, and says so below.
-                View::Down if self.is_below() && !state.machine.has_ended(index) => View::Idle,
-                view => view,
-            };
-            if let (View::Down, Some(plan)) = (&view, child.plan()) {
-                plan.all_down();
+    /// Who below this supervisor did not end in time, in reverse start order.
+    fn report(&self, state: &State) -> ShutdownReport {
+        let mut report = ShutdownReport::default();
+        for (index, child) in self.plan.children.iter().enumerate().rev() {
+            let node = child.node();
+            if child.plan().is_some() {
+                report.append(node.report());
             }
-            child.node().status.store(Arc::new(Status {
-                view,
-                incarnation: state.machine.incarnation(index),
-                restarts: state.machine.restarts(index),
-                last_exit: state.machine.last_exit(index).or(before.as_ref()).cloned(),
-                removed: state.machine.is_removed(index),
-            }));
+            if state.machine.was_killed(index) {
+                report.killed.push(node.path().to_string());
+            }
+            if node.is_occupied() {
+                report.leaked.push(node.path().to_string());
+            }
+        }
+        report
+    }
+
+    /// Shows what the machine has to say that is new.
+    fn publish(&self, state: &mut State) {
+        for index in state.machine.take_changed() {
+            let child = &self.plan.children[index];
+            let mut summary = state.machine.summary(index);
+            if summary.state == machine::State::Down {
+                if self.is_below() && !state.machine.has_ended(index) {
+                    // It comes back with this supervisor. If that does not come back, the one above
+                    // knows, and says so below.
+                    summary.state = machine::State::Idle;
+                } else if let Some(plan) = child.plan() {
+                    plan.all_down();
+                }
+            }
+            child.node().summary.store(Arc::new(summary));
         }
         self.plan.node.is_ending.store(state.machine.is_ending(), Ordering::Relaxed);
-        let falls_left = state.machine.falls_left(Instant::now());
-        self.plan.node.falls_left.store(falls_left, Ordering::Relaxed);
+        self.plan.node.falls_left.store(state.machine.falls_left(), Ordering::Relaxed);
         self.hub.touch();
     }
 
@@ -228,39 +266,43 @@ impl Driver {
         let key = state.keys.remove(&cell.get_id())?;
         let child = Arc::clone(&self.plan.children[key.child]);
         child.close();
-        child.node().depth.store(Arc::default());
+        child.node().load.store(Arc::default());
         child.node().busy_since_ms.store(0, Ordering::Relaxed);
         state.cells[key.child] = None;
-        let myself = myself.clone();
+        let (myself, fell_with) = (myself.clone(), exit.clone());
         while state.leavers.try_join_next().is_some() {}
         state.leavers.spawn(async move {
             // What a killed actor owned comes this way. Its drop is the actor's own code: it must
             // neither hold up nor fell the supervisor.
-            std::panic::catch_unwind(AssertUnwindSafe(|| drop(left))).ok();
+            drop_quietly(left);
             drop(child.node().occupy().await);
-            myself.send_message(Command::Gone(key, exit)).ok();
+            myself.send_message(Command::Gone(key, fell_with)).ok();
         });
-        Some(Input::Fell(key))
+        Some(Input::Fell(key, exit))
     }
 }
 
-/// Sets the timer to the machine's next limit.
-#[expect(clippy::disallowed_methods, reason = "cut off when the supervisor drops its timer")]
-fn arm(myself: &ActorRef<Command>, state: &mut State) {
-    let deadlines = [state.machine.next_deadline(), state.machine.next_forgiven()];
-    let Some(at) = deadlines.into_iter().flatten().min() else {
-        state.timer = None;
-        return;
-    };
-    if state.timer.as_ref().is_some_and(|timer| timer.at == at && !timer.task.is_finished()) {
-        return;
+impl State {
+    /// Makes sure that the machine is asked again when its next limit has come. A timer that was set
+    /// for an earlier one stays: it wakes the machine in vain once, which costs less than to set
+    /// another one at every step.
+    #[expect(clippy::disallowed_methods, reason = "cut off when the supervisor drops its timer")]
+    fn arm(&mut self, myself: &ActorRef<Command>) {
+        let deadlines = [self.machine.next_deadline(), self.machine.next_forgiven()];
+        let Some(at) = deadlines.into_iter().flatten().min() else {
+            self.timer = None;
+            return;
+        };
+        if self.timer.as_ref().is_some_and(|timer| timer.at <= at) {
+            return;
+        }
+        let myself = myself.clone();
+        let task = tokio::spawn(async move {
+            tokio::time::sleep_until(at).await;
+            myself.send_message(Command::Tick).ok();
+        });
+        self.timer = Some(Timer { at, task: task.abort_handle() });
     }
-    let myself = myself.clone();
-    let task = tokio::spawn(async move {
-        tokio::time::sleep_until(at).await;
-        myself.send_message(Command::Tick).ok();
-    });
-    state.timer = Some(Timer { at, task: task.abort_handle() });
 }
 
 /// What ractor's way of saying it means.
@@ -268,7 +310,7 @@ fn exit_of_failure(error: ActorProcessingErr) -> Exit {
     match error.downcast::<Fall>() {
         Ok(fall) => fall.0,
         // Everything of ours is a `Fall`: this is ractor speaking.
-        Err(other) => Exit::Panicked(error_message(other.as_ref())),
+        Err(other) => Exit::Panicked(Arc::from(other.to_string())),
     }
 }
 
@@ -290,10 +332,10 @@ impl ractor::Actor for Driver {
         _arguments: (),
     ) -> Result<State, ActorProcessingErr> {
         let policies = self.plan.children.iter().map(|child| child.policy()).collect();
-        let mut machine = Machine::new(self.plan.flags, policies, fastrand::u64(..));
+        let mut machine = Machine::new(self.plan.policy, policies, fastrand::u64(..));
         for (index, child) in self.plan.children.iter().enumerate() {
-            let known = child.node().status.load();
-            machine.recall(index, known.incarnation, known.restarts, known.removed);
+            let node = child.node();
+            machine.recall(index, &node.summary.load(), node.is_removed());
         }
         Ok(State {
             machine,
@@ -330,7 +372,7 @@ impl ractor::Actor for Driver {
             }
             Command::Restart(child) => Input::Restart(child),
             Command::Remove(child) => Input::Remove(child),
-            Command::Shutdown(until) => Input::Shutdown(until),
+            Command::Shutdown(deadlines) => Input::Shutdown(deadlines),
         };
         self.feed(&myself, state, input).await
     }
@@ -360,17 +402,21 @@ impl ractor::Actor for Driver {
 }
 
 impl Drop for Driver {
-    /// A root that is dropped without having ended was lost to a fault of ours, or to the end of
-    /// its runtime: nobody may wait for it for ever.
+    /// One that is dropped without having ended was lost, to the end of its runtime or to a fault of
+    /// ours. What is below it is gone, and nobody may wait for it.
     fn drop(&mut self) {
-        if let Parent::Nobody(_) = self.parent {
-            self.hub.ended.send_if_modified(|ended| {
-                let lost = ended.is_none();
-                if lost {
-                    *ended = Some(Ended { cause: Some(Arc::new(Cause::SupervisorDied)) });
-                }
-                lost
-            });
+        if self.has_ended.load(Ordering::Relaxed) {
+            return;
         }
+        for child in &self.plan.children {
+            child.close();
+        }
+        self.plan.all_down();
+        if let Parent::Nobody(_) = self.parent {
+            self.plan.node.set_down();
+            let cause = Some(Arc::new(Cause::SupervisorDied));
+            self.hub.ended.send_replace(Some(Ended { cause, report: ShutdownReport::default() }));
+        }
+        self.hub.touch();
     }
 }

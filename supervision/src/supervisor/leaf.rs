@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use ractor::{Actor as _, ActorCell, SpawnErr};
-use tokio::time::Instant;
+use ractor::{Actor as _, ActorCell, ActorRef, SpawnErr};
 
 use super::child::{Child, Plan};
-use crate::address::Seat;
+use crate::address::{Body, Envelope, Seat};
 use crate::incarnation::{Host, Report, Server};
+use crate::machine::Deadlines;
 use crate::policy::{Backoff, ChildPolicy, Restart, Shutdown};
 use crate::published::{Hub, Node};
 
@@ -34,11 +34,13 @@ impl<S: Server> Child for Leaf<S> {
     fn policy(&self) -> ChildPolicy {
         ChildPolicy {
             path: Arc::clone(self.seat.node.path()),
+            is_supervisor: false,
             restart: self.restart,
             significant: self.significant,
             backoff: self.backoff,
             shutdown: self.shutdown,
             start_timeout: Some(self.start_timeout),
+            stall_after: self.stall_after,
         }
     }
 
@@ -73,14 +75,19 @@ impl<S: Server> Child for Leaf<S> {
         self.seat.close();
     }
 
-    fn stop(&self, cell: &ActorCell, _until: Option<Instant>) {
+    fn stop(&self, cell: &ActorCell, _deadlines: Option<Deadlines>) {
         match self.shutdown {
             Shutdown::Drain(_) => {
+                let actor: ActorRef<Envelope<S::Message>> = cell.clone().into();
                 // Refused only by an actor that is already ending.
-                cell.drain().ok();
+                actor.send_message(Envelope::own(Body::Drain)).ok();
             }
             Shutdown::Stop(_) | Shutdown::Unlimited | Shutdown::Kill => cell.stop(None),
         }
+    }
+
+    fn kill(&self, cell: &ActorCell) {
+        cell.kill();
     }
 
     #[cfg(feature = "chaos")]

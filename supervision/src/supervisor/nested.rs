@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::child::{Child, Plan};
 use super::driver::Driver;
-use crate::clock::from_now;
 use crate::incarnation::{Command, Report};
+use crate::machine::Deadlines;
 use crate::policy::{Backoff, ChildPolicy, Restart, Shutdown};
 use crate::published::{Hub, Node};
 
@@ -30,11 +30,13 @@ impl Child for Nested {
     fn policy(&self) -> ChildPolicy {
         ChildPolicy {
             path: Arc::clone(self.plan.node.path()),
+            is_supervisor: true,
             restart: Restart::Permanent,
             significant: self.significant,
             backoff: self.backoff,
             shutdown: Shutdown::Unlimited,
             start_timeout: None,
+            stall_after: None,
         }
     }
 
@@ -61,11 +63,17 @@ impl Child for Nested {
 
     fn close(&self) {}
 
-    fn stop(&self, cell: &ActorCell, until: Option<Instant>) {
-        let until = until.unwrap_or_else(|| from_now(Duration::MAX));
+    fn stop(&self, cell: &ActorCell, deadlines: Option<Deadlines>) {
+        let in_its_time = || Deadlines::within(Instant::now(), Duration::MAX);
+        let deadlines = deadlines.unwrap_or_else(in_its_time);
         let driver: ActorRef<Command> = cell.clone().into();
         // Refused only by a supervisor that has ended.
-        driver.send_message(Command::Shutdown(until)).ok();
+        driver.send_message(Command::Shutdown(deadlines)).ok();
+    }
+
+    /// A supervisor that is killed would leave its children behind: it kills them first.
+    fn kill(&self, cell: &ActorCell) {
+        self.stop(cell, Some(Deadlines::within(Instant::now(), Duration::ZERO)));
     }
 
     #[cfg(feature = "chaos")]

@@ -46,9 +46,10 @@ proptest! {
         let mut admitted: Vec<Instant> = Vec::new();
         for gap in gaps {
             now += Duration::from_millis(gap);
+            window.expire(now);
             let counting = admitted.iter().filter(|&&at| now - at < within).count();
             let room = counting < max as usize;
-            prop_assert_eq!(window.left(now), max - u32::try_from(counting).unwrap());
+            prop_assert_eq!(window.count(), u32::try_from(counting).unwrap());
             prop_assert_eq!(window.admit(now), room);
             if room {
                 admitted.push(now);

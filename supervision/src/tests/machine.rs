@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::world::{Deed, Ending, Plot, Run, Start, World, policy};
-use crate::machine::{Effect, Input, Machine, View};
-use crate::{Cause, ChildPolicy, Flags, Intensity, Restart, Shutdown, Strategy};
+use crate::machine::{Change, Deadlines, Effect, Input, Machine, State};
+use crate::policy::{ChildPolicy, SupervisorPolicy};
+use crate::{Cause, Intensity, Restart, Shutdown, Strategy};
 
 const GOOD: Plot = Plot::GOOD;
 
@@ -23,7 +24,7 @@ fn finishes(ms: u64) -> Plot {
 }
 
 fn world(strategy: Strategy, children: Vec<(ChildPolicy, Vec<Plot>)>) -> World {
-    World::new(Flags { strategy, ..Flags::default() }, children, 0)
+    World::new(SupervisorPolicy { strategy, ..SupervisorPolicy::default() }, children, 0)
 }
 
 /// Children `a`, `b`, .. that are Permanent, with the plots of their incarnations.
@@ -116,9 +117,9 @@ fn a_failed_start_after_boot_is_a_counted_restart() {
     let bad = Plot { start: Start::Fails(0), ..GOOD };
     let mut world = booted(Strategy::OneForOne, trio([vec![falls(0), bad]]));
     world.run_to_rest();
-    assert_eq!(world.machine.restarts(0), 2);
-    assert_eq!(world.machine.incarnation(0), 3);
-    assert!(matches!(world.view(0), View::Up { .. }));
+    assert_eq!(world.machine.summary(0).restarts, 2);
+    assert_eq!(world.machine.summary(0).incarnation, 3);
+    assert!(matches!(world.view(0), State::Up));
 }
 
 #[test]
@@ -184,7 +185,7 @@ fn a_failed_start_inside_a_rest_for_one_restart_leaves_those_already_back_alone(
     let children = trio([vec![falls(10)], vec![GOOD, bad], vec![]]);
     let mut world = booted(Strategy::RestForOne, children);
     world.run_to_rest();
-    let incarnations = [0, 1, 2].map(|child| world.machine.incarnation(child));
+    let incarnations = [0, 1, 2].map(|child| world.machine.summary(child).incarnation);
     assert_eq!(incarnations, [2, 3, 2], "{:?}", world.log);
 }
 
@@ -195,10 +196,10 @@ fn a_second_fall_inside_a_group_restart_joins_it_and_counts_once() {
     let children = trio([vec![falls(10)], vec![falls(200)], vec![slow]]);
     let mut world = booted(Strategy::OneForAll, children);
     world.run_for(5_000);
-    assert_eq!(world.machine.falls_left(world.now), 3);
+    assert_eq!(world.machine.falls_left(), 3);
     world.run_to_rest();
-    assert_eq!([0, 1, 2].map(|child| world.machine.incarnation(child)), [2, 2, 2]);
-    assert_eq!([0, 1, 2].map(|child| world.machine.restarts(child)), [1, 1, 0]);
+    assert_eq!([0, 1, 2].map(|child| world.machine.summary(child).incarnation), [2, 2, 2]);
+    assert_eq!([0, 1, 2].map(|child| world.machine.summary(child).restarts), [1, 1, 0]);
 }
 
 #[test]
@@ -215,7 +216,7 @@ fn a_second_fall_does_not_cut_short_the_delay_of_the_first() {
     assert!(!after.contains("restart in"), "{log}");
     let up = world.log.iter().position(|line| line == "a#5 spawn");
     assert!(up.is_some(), "{log}");
-    let View::Up { since } = world.view(0) else { panic!("{log}") };
+    let Some(since) = world.machine.summary(0).up_since else { panic!("{log}") };
     // 10 ms up after restarts of 100, 200 and 400 ms; then 800 ms.
     assert!(since >= world.at(10 + 700 + 800), "up after {:?}", since - world.at(0));
 }
@@ -226,9 +227,9 @@ fn a_temporary_child_that_falls_with_its_siblings_stays_down() {
     children[1].0.restart = Restart::Temporary;
     let mut world = booted(Strategy::OneForAll, children);
     world.run_to_rest();
-    assert_eq!(world.view(1), View::Down);
-    assert_eq!(world.machine.incarnation(1), 1);
-    assert_eq!(world.machine.incarnation(2), 2);
+    assert_eq!(world.view(1), State::Down);
+    assert_eq!(world.machine.summary(1).incarnation, 1);
+    assert_eq!(world.machine.summary(2).incarnation, 2);
 }
 
 #[test]
@@ -249,7 +250,7 @@ fn what_becomes_of_a_child_that_ended_is_decided_by_its_restart_kind() {
         children[0].0.restart = restart;
         let mut world = booted(Strategy::OneForOne, children);
         world.run_to_rest();
-        assert_eq!(world.machine.incarnation(0), incarnation, "{restart:?} {plot:?}");
+        assert_eq!(world.machine.summary(0).incarnation, incarnation, "{restart:?} {plot:?}");
         world.check_rest();
     }
 }
@@ -266,7 +267,7 @@ fn a_child_to_be_killed_that_ends_by_itself_is_not_killed_for_it() {
 
 #[test]
 fn a_child_that_asks_to_end_during_its_start_ends_once_it_is_up() {
-    let mut machine = Machine::new(Flags::default(), vec![policy("a")], 0);
+    let mut machine = Machine::new(SupervisorPolicy::default(), vec![policy("a")], 0);
     let now = Instant::now();
     let mut effects = Vec::new();
     machine.on(now, Input::Boot, &mut effects);
@@ -280,8 +281,10 @@ fn a_child_that_asks_to_end_during_its_start_ends_once_it_is_up() {
 
 #[test]
 fn over_its_intensity_a_supervisor_ends_its_children_and_says_who_it_was() {
-    let flags =
-        Flags { intensity: Intensity { max: 2, ..Intensity::default() }, ..Flags::default() };
+    let flags = SupervisorPolicy {
+        intensity: Intensity { max: 2, ..Intensity::default() },
+        ..SupervisorPolicy::default()
+    };
     let children = trio([vec![], vec![falls(0), falls(0), falls(0)], vec![]]);
     let mut world = World::new(flags, children, 0);
     world.boot();
@@ -298,7 +301,7 @@ fn falls_that_are_far_enough_apart_never_escalate() {
     let mut world = booted(Strategy::OneForOne, trio([falls]));
     world.run_to_rest();
     assert!(!world.halted);
-    assert_eq!(world.machine.incarnation(0), 101);
+    assert_eq!(world.machine.summary(0).incarnation, 101);
 }
 
 #[test]
@@ -332,7 +335,7 @@ fn a_significant_childs_abnormal_exit_escalates_at_once_and_its_normal_one_does_
         let mut world = booted(Strategy::OneForOne, children);
         world.run_to_rest();
         assert_eq!(world.halted, halts);
-        assert_eq!(world.machine.restarts(1), 0);
+        assert_eq!(world.machine.summary(1).restarts, 0);
     }
 }
 
@@ -345,10 +348,10 @@ fn a_removed_child_never_comes_back() {
             world.run_for(wait);
             world.act(Deed::Remove(1));
             world.act(Deed::Restart(1));
-            let incarnation = world.machine.incarnation(1);
+            let incarnation = world.machine.summary(1).incarnation;
             world.run_to_rest();
-            assert_eq!(world.view(1), View::Down);
-            assert_eq!(world.machine.incarnation(1), incarnation);
+            assert_eq!(world.view(1), State::Down);
+            assert_eq!(world.machine.summary(1).incarnation, incarnation);
             world.check_rest();
         }
     }
@@ -359,11 +362,11 @@ fn a_removed_child_never_comes_back() {
 fn no_timer_brings_back_a_child_that_was_removed_during_its_backoff() {
     let mut world = booted(Strategy::OneForOne, trio([vec![falls(10)]]));
     world.run_for(20);
-    assert!(matches!(world.view(0), View::Backoff { .. }));
+    assert!(matches!(world.view(0), State::Backoff));
     world.act(Deed::Remove(0));
-    assert_eq!(world.view(0), View::Down);
+    assert_eq!(world.view(0), State::Down);
     world.run_to_rest();
-    assert_eq!(world.machine.incarnation(0), 1);
+    assert_eq!(world.machine.summary(0).incarnation, 1);
 }
 
 #[test]
@@ -372,9 +375,9 @@ fn a_restart_by_hand_cuts_the_backoff_short_and_is_no_fall() {
     world.run_for(20);
     world.act(Deed::Restart(0));
     world.run_until(world.now);
-    assert!(matches!(world.view(0), View::Up { .. }));
+    assert!(matches!(world.view(0), State::Up));
     world.run_to_rest();
-    assert_eq!((world.machine.incarnation(0), world.machine.restarts(0)), (2, 1));
+    assert_eq!((world.machine.summary(0).incarnation, world.machine.summary(0).restarts), (2, 1));
 }
 
 #[test]
@@ -383,10 +386,10 @@ fn a_restart_by_hand_brings_back_what_had_ended_for_good() {
     children[0].0.restart = Restart::Temporary;
     let mut world = booted(Strategy::OneForOne, children);
     world.run_for(20);
-    assert_eq!(world.view(0), View::Down);
+    assert_eq!(world.view(0), State::Down);
     world.act(Deed::Restart(0));
     world.run_to_rest();
-    assert!(matches!(world.view(0), View::Up { .. }));
+    assert!(matches!(world.view(0), State::Up));
 }
 
 #[test]
@@ -396,10 +399,10 @@ fn a_restart_by_hand_of_a_child_that_is_just_ending_is_not_forgotten() {
     children[0].0.restart = Restart::Transient;
     let mut world = booted(Strategy::OneForOne, children);
     world.run_for(100);
-    assert_eq!(world.view(0), View::Stopping);
+    assert_eq!(world.view(0), State::Stopping);
     world.act(Deed::Restart(0));
     world.run_to_rest();
-    assert_eq!(world.machine.incarnation(0), 2);
+    assert_eq!(world.machine.summary(0).incarnation, 2);
 }
 
 #[test]
@@ -441,10 +444,10 @@ fn nothing_is_started_in_the_place_of_a_child_that_cannot_be_ended() {
     let mut world = booted(Strategy::OneForOne, trio([vec![deaf]]));
     world.act(Deed::Restart(0));
     world.run_for(3_000_000);
-    assert_eq!(world.machine.incarnation(0), 1);
+    assert_eq!(world.machine.summary(0).incarnation, 1);
     assert_eq!(world.machine.next_deadline(), None);
     world.run_to_rest();
-    assert_eq!(world.machine.incarnation(0), 2);
+    assert_eq!(world.machine.summary(0).incarnation, 2);
 }
 
 #[test]
@@ -461,8 +464,9 @@ fn a_second_shutdown_may_only_shorten_the_first() {
 /// A supervisor below is bounded by what it is told alone: it must be told of a nearer end too.
 #[test]
 fn a_supervisor_that_is_ending_is_told_when_the_end_comes_nearer() {
-    let below = ChildPolicy { shutdown: Shutdown::Unlimited, ..policy("below") };
-    let mut machine = Machine::new(Flags::default(), vec![below], 0);
+    let shutdown = Shutdown::Unlimited;
+    let below = ChildPolicy { shutdown, is_supervisor: true, ..policy("below") };
+    let mut machine = Machine::new(SupervisorPolicy::default(), vec![below], 0);
     let now = Instant::now();
     let mut effects = Vec::new();
     machine.on(now, Input::Boot, &mut effects);
@@ -471,15 +475,17 @@ fn a_supervisor_that_is_ending_is_told_when_the_end_comes_nearer() {
     machine.on(now, Input::Restart(0), &mut effects);
     effects.clear();
 
-    let until = now + Duration::from_secs(3);
-    machine.on(now, Input::Shutdown(until), &mut effects);
-    assert!(matches!(effects[..], [Effect::Stop(told, Some(at))] if told == key && at == until));
+    let deadlines = Deadlines::within(now, Duration::from_secs(3));
+    machine.on(now, Input::Shutdown(deadlines), &mut effects);
+    let is_told = |effect: &Effect| matches!(effect, Effect::Stop(told, Some(by)) if *told == key && *by == deadlines);
+    assert!(effects.len() == 1 && is_told(&effects[0]), "{effects:?}");
     effects.clear();
     // It cuts off its own by then, and is not itself cut off in the middle of that.
-    machine.on(until, Input::Tick, &mut effects);
+    machine.on(deadlines.give_up, Input::Tick, &mut effects);
     assert!(effects.is_empty(), "{effects:?}");
-    machine.on(until + Duration::from_secs(1), Input::Tick, &mut effects);
-    assert!(effects.iter().any(|effect| matches!(effect, Effect::Kill(_))), "{effects:?}");
+    machine.on(deadlines.give_up + Duration::from_secs(2), Input::Tick, &mut effects);
+    let is_given_up = |effect: &Effect| matches!(effect, Effect::Tell(_, Change::Leaked));
+    assert!(effects.iter().any(is_given_up), "{effects:?}");
 }
 
 #[test]
@@ -502,5 +508,5 @@ fn a_limit_beyond_the_end_of_time_is_no_limit() {
     world.run_for(100);
     world.act(Deed::Restart(0));
     world.run_for(100);
-    assert_eq!(world.machine.incarnation(0), 2);
+    assert_eq!(world.machine.summary(0).incarnation, 2);
 }

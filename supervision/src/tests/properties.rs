@@ -5,7 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::world::{Deed, Ending, Plot, Run, Start, World, policy};
-use crate::{Backoff, ChildPolicy, Flags, Intensity, Jitter, Restart, Shutdown, Strategy as Fate};
+use crate::policy::{ChildPolicy, SupervisorPolicy};
+use crate::{Backoff, Intensity, Jitter, Restart, Shutdown, Strategy as Fate};
 
 fn millis() -> impl Strategy<Value = u64> {
     prop_oneof![3 => Just(0), 3 => 1_u64..200, 2 => 200_u64..3_000, 1 => 3_000_u64..40_000]
@@ -28,12 +29,14 @@ fn plot() -> impl Strategy<Value = Plot> {
         1 => Just(Ending::Ignores),
     ];
     let lag = prop_oneof![3 => Just(0), 1 => 0_u64..500];
-    (start, run, stop, millis(), lag, any::<bool>()).prop_map(
-        |(start, run, stop, kill_ms, lag_ms, echoes)| Plot {
+    let lingers = prop_oneof![3 => Just(0), 1 => millis()];
+    (start, run, stop, millis(), lingers, lag, any::<bool>()).prop_map(
+        |(start, run, stop, kill_ms, lingers_ms, lag_ms, echoes)| Plot {
             start,
             run,
             stop,
             kill_ms,
+            lingers_ms,
             lag_ms,
             echoes,
         },
@@ -75,13 +78,13 @@ fn children() -> impl Strategy<Value = Vec<(ChildPolicy, Vec<Plot>)>> {
     (1_usize..=5).prop_flat_map(|count| (0..count).map(child).collect::<Vec<_>>())
 }
 
-fn flags() -> impl Strategy<Value = Flags> {
+fn flags() -> impl Strategy<Value = SupervisorPolicy> {
     let strategy =
         prop_oneof![Just(Fate::OneForOne), Just(Fate::OneForAll), Just(Fate::RestForOne)];
     let intensity = (prop_oneof![0_u32..4, Just(50)], 1_u64..60_000);
     (strategy, intensity).prop_map(|(strategy, (max, within))| {
         let intensity = Intensity { max, within: Duration::from_millis(within) };
-        Flags { strategy, intensity }
+        SupervisorPolicy { strategy, intensity }
     })
 }
 
@@ -133,9 +136,8 @@ proptest! {
         let mut world = World::new(flags, children, seed);
         play(&mut world, &deeds, count);
         world.act(Deed::Shutdown(budget));
-        // A second for one that was being cut off already, and two moments for each of the others.
-        let moments = Duration::from_millis(100) * u32::try_from(count).unwrap();
-        let latest = world.now + Duration::from_millis(budget) + Duration::from_secs(1) + moments;
+        // The last moments take 20 ms at least.
+        let latest = world.now + Duration::from_millis(budget.max(20));
         world.run_until(latest);
         prop_assert!(world.halted);
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::machine::{Change, Effect, Input, Key, Machine, View};
-use crate::{Backoff, Cause, ChildPolicy, Exit, Flags, Jitter, Restart, Shutdown, Strategy};
+use crate::machine::{Change, Deadlines, Effect, Input, Key, Machine, State};
+use crate::policy::{ChildPolicy, SupervisorPolicy};
+use crate::{Backoff, Cause, Exit, Jitter, Restart, Shutdown, Strategy};
 
 /// What one incarnation does. Times are milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,8 @@ pub(super) struct Plot {
     pub(super) stop: Ending,
     /// How long it takes to be gone after a kill; far beyond the grace it leaks.
     pub(super) kill_ms: u64,
+    /// How long something of it is left after its end.
+    pub(super) lingers_ms: u64,
     /// How long its messages travel.
     pub(super) lag_ms: u64,
     /// Whether everything it said is said once more after its end.
@@ -50,6 +53,7 @@ impl Plot {
         run: Run::Stays,
         stop: Ending::Obeys(0),
         kill_ms: 0,
+        lingers_ms: 0,
         lag_ms: 0,
         echoes: false,
     };
@@ -112,6 +116,8 @@ struct Child {
     asked: bool,
     leaked: bool,
     fell: bool,
+    /// It has ended, and something of it is left.
+    lingers: bool,
     spawned_at: u64,
     fell_at: u64,
     spawn_time: Instant,
@@ -123,7 +129,7 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) log: Vec<String>,
     start: Instant,
-    flags: Flags,
+    flags: SupervisorPolicy,
     policies: Vec<ChildPolicy>,
     children: Vec<Child>,
     queue: BTreeMap<(Instant, u64), Happening>,
@@ -131,6 +137,8 @@ pub(super) struct World {
     restarts: Vec<Instant>,
     booted: bool,
     ending: bool,
+    /// When everyone who is left may be ended, in whatever order.
+    ask_all_at: Option<Instant>,
     /// Those that the end of everything has asked to end, one after the other.
     ended_by_order: Vec<usize>,
     pub(super) halted: bool,
@@ -140,16 +148,22 @@ pub(super) struct World {
 pub(super) fn policy(path: &str) -> ChildPolicy {
     ChildPolicy {
         path: Arc::from(path),
+        is_supervisor: false,
         restart: Restart::Permanent,
         significant: false,
         backoff: Backoff { jitter: Jitter::None, ..Backoff::default() },
         shutdown: Shutdown::Stop(Duration::from_secs(5)),
         start_timeout: Some(Duration::from_secs(5)),
+        stall_after: None,
     }
 }
 
 impl World {
-    pub(super) fn new(flags: Flags, children: Vec<(ChildPolicy, Vec<Plot>)>, seed: u64) -> Self {
+    pub(super) fn new(
+        flags: SupervisorPolicy,
+        children: Vec<(ChildPolicy, Vec<Plot>)>,
+        seed: u64,
+    ) -> Self {
         let now = Instant::now();
         let (policies, plots): (Vec<_>, Vec<_>) = children.into_iter().unzip();
         let child = |plots| Child {
@@ -166,6 +180,7 @@ impl World {
             asked: false,
             leaked: false,
             fell: false,
+            lingers: false,
             spawned_at: 0,
             fell_at: 0,
             spawn_time: now,
@@ -183,6 +198,7 @@ impl World {
             restarts: Vec::new(),
             booted: false,
             ending: false,
+            ask_all_at: None,
             ended_by_order: Vec::new(),
             halted: false,
             cause: None,
@@ -193,8 +209,8 @@ impl World {
         self.feed(Input::Boot);
     }
 
-    pub(super) fn view(&self, child: usize) -> View {
-        self.machine.view(child)
+    pub(super) fn view(&self, child: usize) -> State {
+        self.machine.summary(child).state
     }
 
     pub(super) fn at(&self, ms: u64) -> Instant {
@@ -220,7 +236,10 @@ impl World {
             }
             Deed::Shutdown(budget) => {
                 self.begin_ending();
-                self.feed(Input::Shutdown(self.now + Duration::from_millis(budget)));
+                let deadlines = Deadlines::within(self.now, Duration::from_millis(budget));
+                let ask_all = deadlines.ask_all;
+                self.ask_all_at = Some(self.ask_all_at.map_or(ask_all, |at| at.min(ask_all)));
+                self.feed(Input::Shutdown(deadlines));
             }
             Deed::Stall(ms) => self.now += Duration::from_millis(ms),
         }
@@ -275,9 +294,9 @@ impl World {
         assert!(self.booted, "a boot that was begun ends in Booted, or in Halt");
         for (index, child) in self.children.iter().enumerate() {
             let temporary = self.policies[index].restart != Restart::Permanent;
-            match self.machine.view(index) {
-                View::Up { .. } => assert!(child.up, "{index} is up only in the machine's mind"),
-                View::Down => assert!(
+            match self.machine.summary(index).state {
+                State::Up => assert!(child.up, "{index} is up only in the machine's mind"),
+                State::Down => assert!(
                     child.removed || (temporary && child.ended_before),
                     "{index} is down although it should come back"
                 ),
@@ -332,6 +351,12 @@ impl World {
         self.enqueue(at, Happening::Told(input));
     }
 
+    /// What the supervisor is told through another door may arrive before what was said earlier.
+    fn overtake(&mut self, key: Key, input: Input) {
+        let lag = Duration::from_millis(self.plot(key).lag_ms / 2);
+        self.enqueue(self.now + lag, Happening::Told(input));
+    }
+
     fn happen(&mut self, happening: Happening) {
         let (key, doing) = match happening {
             Happening::Told(input) => return self.feed(input),
@@ -373,6 +398,10 @@ impl World {
 
     fn end(&mut self, key: Key, exit: Exit) {
         self.children[key.child].alive = None;
+        self.children[key.child].lingers = true;
+        self.overtake(key, Input::Fell(key, exit.clone()));
+        let gone = self.now + Duration::from_millis(self.plot(key).lingers_ms);
+        self.children[key.child].heard = self.children[key.child].heard.max(gone);
         self.send(key, Input::Exited(key, exit.clone()));
         if self.plot(key).echoes {
             self.send(key, Input::Started(key));
@@ -423,6 +452,7 @@ impl World {
         }
         child.up = false;
         child.fell = true;
+        child.lingers = false;
         child.ended_before = true;
         child.leaked = false;
         let wanted = child.asked || child.by_hand || child.removed || self.ending;
@@ -436,23 +466,21 @@ impl World {
             return;
         }
         for (index, child) in self.children.iter().enumerate() {
-            let needs = match self.machine.view(index) {
-                View::Starting => {
+            let needs = match self.machine.summary(index).state {
+                State::Starting => {
                     self.policies[index].start_timeout.is_some_and(|limit| limit < Duration::MAX)
                 }
                 // It waits for no one's end, as far as the machine may know.
-                View::Backoff { .. } => {
-                    self.children.iter().all(|child| child.fell || child.newest == 0)
-                }
-                View::Stopping => {
+                State::Backoff => self.children.iter().all(|child| child.fell || child.newest == 0),
+                State::Stopping => {
                     !child.leaked && self.policies[index].shutdown != Shutdown::Stop(Duration::MAX)
                 }
-                View::Idle | View::Up { .. } | View::Down => false,
+                State::Idle | State::Up | State::Down => false,
             };
             assert!(
                 !needs || self.machine.next_deadline().is_some(),
                 "{index} is {:?}, and no timer is set",
-                self.machine.view(index)
+                self.machine.summary(index).state
             );
         }
     }
@@ -461,9 +489,8 @@ impl World {
         assert!(!self.halted, "after Halt there came {effect:?}");
         match effect {
             Effect::Spawn(key) => self.spawn(key),
-            Effect::Stop(key, until) => {
+            Effect::Stop(key, _) => {
                 self.log(key, "stop");
-                assert!(until.is_none_or(|until| until >= self.start));
                 self.check_end(key);
                 match self.plot(key).stop {
                     Ending::Obeys(ms) => self.later(key, ms, Doing::Stops),
@@ -484,7 +511,8 @@ impl World {
             }
             Effect::Halt(cause) => {
                 for (index, child) in self.children.iter().enumerate() {
-                    assert!(child.alive.is_none() || child.leaked, "{index} outlives the end");
+                    let is_gone = child.alive.is_none() && !child.lingers;
+                    assert!(is_gone || child.leaked, "{index} outlives the end");
                 }
                 self.log.push("halt".to_owned());
                 self.halted = true;
@@ -500,6 +528,7 @@ impl World {
         assert!(!self.ending, "{key:?} is started although all is ending");
         assert!(!child.removed, "{key:?} was removed");
         assert_eq!(child.alive, None, "{key:?} overlaps the one before it");
+        assert!(!child.lingers, "{key:?} overlaps what is left of the one before it");
         assert_eq!(key.incarnation, child.newest + 1);
         assert!(
             policy.restart != Restart::Temporary || !child.ended_before || child.by_hand,
@@ -508,10 +537,15 @@ impl World {
         for (other, lower) in self.children[..index].iter().enumerate() {
             let alone = self.flags.strategy == Strategy::OneForOne;
             let is_finishing = lower.stopping && !lower.asked && !lower.fell && lower.up;
-            let is_settled =
-                is_finishing || matches!(self.machine.view(other), View::Up { .. } | View::Down);
-            let had_its_turn =
-                is_settled || lower.apart || lower.removed || alone && lower.ended_before;
+            let is_settled = is_finishing
+                || matches!(self.machine.summary(other).state, State::Up | State::Down);
+            // What falls with a child is decided when nothing of it is left.
+            let is_undecided = lower.lingers;
+            let had_its_turn = is_settled
+                || is_undecided
+                || lower.apart
+                || lower.removed
+                || alone && lower.ended_before;
             assert!(
                 child.by_hand || had_its_turn || alone && self.booted,
                 "{key:?} before its turn"
@@ -548,6 +582,9 @@ impl World {
                 .start_timeout
                 .and_then(|limit| child.spawn_time.checked_add(limit))
                 .is_some_and(|limit| self.now >= limit);
+        if self.ask_all_at.is_some_and(|at| self.now >= at) {
+            return;
+        }
         if self.ending {
             for &before in self.ended_by_order.iter().filter(|_| !hung) {
                 let gone = self.children[before].fell || self.children[before].leaked;

@@ -38,16 +38,16 @@ async fn the_tree_is_data_with_this_shape() {
             {
                 "id": "a", "path": "root/a", "state": "backoff", "uptime_ms": 0,
                 "restarts_in_ms": 3000, "incarnation": 1, "restarts": 1,
-                "last_exit": "panicked: boom", "depth": 0, "capacity": 16, "handled": 0,
-                "busy_ms": 0,
+                "last_exit": "panicked: boom", "depth": 0, "capacity": 16, "tasks": 0,
+                "handled": 0, "busy_ms": 0,
             },
             {
                 "id": "below", "path": "root/below", "state": "up", "uptime_ms": 2000,
                 "incarnation": 1, "restarts": 0, "strategy": "rest_for_one", "falls_left": 5,
                 "children": [{
                     "id": "b", "path": "root/below/b", "state": "up", "uptime_ms": 2000,
-                    "incarnation": 1, "restarts": 0, "depth": 1, "capacity": 8, "handled": 2,
-                    "busy_ms": 2000, "generation": 7, "reason": "an outage",
+                    "incarnation": 1, "restarts": 0, "depth": 1, "capacity": 8, "tasks": 0,
+                    "handled": 2, "busy_ms": 2000, "generation": 7, "reason": "an outage",
                 }],
             },
         ],

@@ -1,0 +1,77 @@
+//! What whoever asks and the actor both know of one question.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::call_error::CallError;
+
+/// Nobody has looked at it yet. Exits to `TAKEN`, `WITHDRAWN`.
+const QUEUED: u8 = 0;
+/// The actor has begun to handle it.
+const TAKEN: u8 = 1;
+/// Its deadline has passed, or nobody waits for the answer any more: it is never handled.
+const WITHDRAWN: u8 = 2;
+
+#[derive(Debug)]
+pub(crate) struct Question {
+    deadline: Instant,
+    fate: AtomicU8,
+}
+
+impl Question {
+    pub(super) fn new(deadline: Instant) -> Arc<Self> {
+        Arc::new(Self { deadline, fate: AtomicU8::new(QUEUED) })
+    }
+
+    pub(super) fn is_too_late(&self) -> bool {
+        self.deadline <= Instant::now()
+    }
+
+    /// Whether the actor may handle it. Once it may, it can no longer be withdrawn.
+    pub(crate) fn take(&self) -> bool {
+        if self.is_too_late() {
+            return !self.withdraw();
+        }
+        self.settle(TAKEN)
+    }
+
+    /// Gives it up. `true` if it is never handled.
+    fn withdraw(&self) -> bool {
+        self.settle(WITHDRAWN) || self.is_withdrawn()
+    }
+
+    fn is_withdrawn(&self) -> bool {
+        self.fate.load(Ordering::Acquire) == WITHDRAWN
+    }
+
+    fn settle(&self, fate: u8) -> bool {
+        self.fate.compare_exchange(QUEUED, fate, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// Withdraws a question when nobody waits for its answer any more.
+struct Asker(Arc<Question>);
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.0.withdraw();
+    }
+}
+
+/// Waits for the answer to a question that `incarnation` has accepted.
+pub(super) async fn await_answer<R>(
+    answer: oneshot::Receiver<R>,
+    question: Arc<Question>,
+    incarnation: u64,
+) -> Result<R, CallError> {
+    let asker = Asker(question);
+    match tokio::time::timeout_at(asker.0.deadline, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_dropped)) if asker.0.is_withdrawn() => Err(CallError::Deadline { accepted: false }),
+        Ok(Err(_dropped)) => Err(CallError::Died { incarnation }),
+        Err(_elapsed) => Err(CallError::Deadline { accepted: !asker.0.withdraw() }),
+    }
+}

@@ -1,0 +1,79 @@
+//! All children of a supervisor, with what has changed and what is due. No step here takes longer
+//! because there are more of them, save by the logarithm of their number.
+
+use std::collections::BTreeSet;
+use std::ops::Index;
+
+use tokio::time::Instant;
+
+use super::child::{Child, State};
+use crate::policy::ChildPolicy;
+
+#[derive(Debug)]
+pub(super) struct Children {
+    list: Vec<Child>,
+    /// The limit of each child that has one.
+    limits: BTreeSet<(Instant, usize)>,
+    /// Those of whom watchers must be told something new.
+    changed: BTreeSet<usize>,
+}
+
+impl Index<usize> for Children {
+    type Output = Child;
+
+    fn index(&self, child: usize) -> &Child {
+        &self.list[child]
+    }
+}
+
+impl Children {
+    pub(super) fn new(policies: Vec<ChildPolicy>) -> Self {
+        let list: Vec<_> = policies.into_iter().map(Child::new).collect();
+        let changed = (0..list.len()).collect();
+        Self { list, limits: BTreeSet::new(), changed }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Changes a child: the only way to, so that its limit and its watchers are never forgotten.
+    pub(super) fn update<T>(&mut self, index: usize, change: impl FnOnce(&mut Child) -> T) -> T {
+        let child = &mut self.list[index];
+        let before = child.limit();
+        let value = change(child);
+        let after = child.limit();
+        if before != after {
+            if let Some(at) = before {
+                self.limits.remove(&(at, index));
+            }
+            if let Some(at) = after {
+                self.limits.insert((at, index));
+            }
+        }
+        self.changed.insert(index);
+        value
+    }
+
+    pub(super) fn set_state(&mut self, index: usize, state: State) {
+        self.update(index, |child| child.state = state);
+    }
+
+    /// Lets watchers be told of everyone.
+    pub(super) fn mark_all_changed(&mut self) {
+        self.changed = (0..self.list.len()).collect();
+    }
+
+    pub(super) fn take_changed(&mut self) -> BTreeSet<usize> {
+        std::mem::take(&mut self.changed)
+    }
+
+    pub(super) fn next_limit(&self) -> Option<Instant> {
+        self.limits.first().map(|&(at, _)| at)
+    }
+
+    /// A child whose limit has come.
+    pub(super) fn first_due(&self, now: Instant) -> Option<usize> {
+        self.limits.first().filter(|&&(at, _)| at <= now).map(|&(_, child)| child)
+    }
+}
