@@ -8,6 +8,7 @@ mod lifecycle;
 mod load;
 mod messages;
 mod observation;
+mod shutdown;
 mod spans;
 mod support;
 mod tasks;
