@@ -12,3 +12,4 @@ mod shutdown;
 mod spans;
 mod support;
 mod tasks;
+mod values;

@@ -364,3 +364,10 @@ pub(crate) fn sorted(mut names: Vec<String>) -> Vec<String> {
     names.sort_unstable();
     names
 }
+
+impl Held {
+    /// For an actor that is none of a [`Probe`]'s.
+    pub(crate) fn of(me: String, journal: Journal) -> Self {
+        Self { me, journal, drop: How::Well }
+    }
+}
