@@ -1,6 +1,7 @@
 //! Whole trees, on a paused clock where nothing blocks its thread.
 #![allow(clippy::unwrap_used, reason = "only tests use these helpers")]
 
+mod asks;
 mod end;
 mod escalation;
 mod lifecycle;

@@ -10,7 +10,8 @@ use mainstay_supervision::{
     State, Supervisor, System, TreeSnapshot,
 };
 use tokio::runtime::Runtime;
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 /// No wait of a test is longer.
@@ -370,4 +371,38 @@ impl Held {
     pub(crate) fn of(me: String, journal: Journal) -> Self {
         Self { me, journal, drop: How::Well }
     }
+}
+
+/// Wraps what an actor is to do before it answers with its incarnation.
+pub(crate) fn answers(
+    deed: impl for<'a> FnOnce(&'a Cx<Message>, &'a mut Held) -> BoxFuture<'a, Result<(), BoxError>>
+    + Send
+    + 'static,
+    reply: Reply<u64>,
+) -> Message {
+    Message::Ask(Box::new(deed), reply)
+}
+
+/// Keeps an actor busy until the gate lets it go on.
+pub(crate) fn waits_at(gate: &Arc<Semaphore>) -> Message {
+    let gate = Arc::clone(gate);
+    act(move |_, _| {
+        Box::pin(async move {
+            gate.acquire().await?.forget();
+            Ok(())
+        })
+    })
+}
+
+/// How often the journal has this line.
+pub(crate) fn count(journal: &Journal, line: &str) -> usize {
+    journal.lines().iter().filter(|found| *found == line).count()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test waits for what it spawns")]
+pub(crate) fn spawn<T: Send + 'static>(
+    tasks: &mut JoinSet<T>,
+    work: impl Future<Output = T> + Send + 'static,
+) {
+    tasks.spawn(work);
 }
