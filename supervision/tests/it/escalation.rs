@@ -210,7 +210,7 @@ async fn what_a_supervisor_owns_waits_out_its_backoff_with_it_and_ends_with_it()
     // Not gone for good: whoever asks learns that it comes back, and may wait for it.
     assert_eq!(a.state(), State::Idle);
     let asked = a.ask(soon(), |reply| Message::Ping(Ping, reply)).await;
-    assert_eq!(asked, Err(CallError::Unavailable { retry_after: Some(Duration::ZERO) }));
+    assert_eq!(asked, Err(CallError::Unavailable { retry_after: Some(secs(2)) }));
     assert_eq!(a.ready(soon()).await, Ok(2));
     assert_eq!(journal.take().last().unwrap(), "a#2 init");
 

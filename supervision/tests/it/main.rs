@@ -10,6 +10,7 @@ mod lifecycle;
 mod load;
 mod messages;
 mod observation;
+mod retry;
 mod shutdown;
 mod spans;
 mod support;
