@@ -5,6 +5,7 @@ mod asks;
 mod drain;
 mod end;
 mod escalation;
+mod giving_up;
 mod lifecycle;
 #[cfg(feature = "chaos")]
 mod load;
