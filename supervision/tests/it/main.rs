@@ -6,6 +6,7 @@ mod drain;
 mod end;
 mod escalation;
 mod giving_up;
+mod groups;
 mod lifecycle;
 #[cfg(feature = "chaos")]
 mod load;
