@@ -12,6 +12,7 @@ mod lifecycle;
 mod load;
 mod messages;
 mod observation;
+mod removal;
 mod retry;
 mod shutdown;
 mod spans;
