@@ -63,6 +63,15 @@ pub enum Goal {
     AtMost(f64),
 }
 
+impl Goal {
+    fn is_met_by(self, figure: f64) -> bool {
+        match self {
+            Self::AtLeast(least) => figure >= least,
+            Self::AtMost(most) => figure <= most,
+        }
+    }
+}
+
 impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -94,8 +103,13 @@ impl Comparison {
 
     /// The same with the goal of the throughput, if there is one, behind it.
     pub fn print_for(self, name: &str, goal: Option<Goal>) {
-        print_for("ratio", name, self.throughput, goal);
-        print("ratio", &format!("{name}_cpu"), self.cpu);
+        self.print_for_both(name, goal, None);
+    }
+
+    /// The same with the goals of the throughput and of the processor time, where there are any.
+    pub fn print_for_both(self, name: &str, throughput: Option<Goal>, cpu: Option<Goal>) {
+        print_for("ratio", name, self.throughput, throughput);
+        print_for("ratio", &format!("{name}_cpu"), self.cpu, cpu);
     }
 }
 
@@ -104,10 +118,19 @@ pub fn print(kind: &str, name: &str, figures: Vec<f64>) {
     print_for(kind, name, figures, None);
 }
 
-/// The same with the goal, if there is one, behind it.
+/// The same with the goal, if there is one, behind it, and whether the median misses it.
 pub fn print_for(kind: &str, name: &str, mut figures: Vec<f64>, goal: Option<Goal>) {
     figures.sort_by(f64::total_cmp);
     let (min, max) = (figures[0], figures[figures.len() - 1]);
-    let goal = goal.map_or_else(String::new, |goal| format!("  # {goal}"));
-    println!("{kind} {name} {:.3} {min:.3} {max:.3}{goal}", figures[figures.len() / 2]);
+    let median = figures[figures.len() / 2];
+    let goal = goal.map_or_else(String::new, |goal| {
+        let missed = if goal.is_met_by(median) { "" } else { ", missed" };
+        format!("  # {goal}{missed}")
+    });
+    println!("{kind} {name} {median:.3} {min:.3} {max:.3}{goal}");
+}
+
+/// Prints what is to be known of the figures before it, on a line that is no figure.
+pub fn note(text: &str) {
+    println!("# {text}");
 }

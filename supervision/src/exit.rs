@@ -6,6 +6,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::quiet::drop_quietly;
+
 /// What an actor's own code fails with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -73,15 +75,16 @@ pub enum Cause {
         /// How it fell the last time.
         exit: Exit,
     },
-    /// An actor that had fallen failed to start again and again. Such starts count however long they
-    /// take, for a window of time would forget those that are slow to fail.
-    #[error("{path} failed to start {starts} times in a row; the last time it {exit}")]
+    /// Actors that had fallen failed to start more often than their supervisor tolerates. Such starts
+    /// count until the actor is up, however long they take: a window of time would forget those that
+    /// are slow to fail.
+    #[error("{path} does not come up again: {starts} starts failed; the last time it {exit}")]
     TooManyFailedStarts {
-        /// The actor.
+        /// The actor whose start was one too many.
         path: Arc<str>,
-        /// How often it failed to start since it was last up.
+        /// How many starts of actors of this supervisor failed that were not up since.
         starts: u32,
-        /// What kept it from starting the last time.
+        /// How it failed the last time.
         exit: Exit,
     },
     /// An actor did not come up when the tree was started.
@@ -192,12 +195,4 @@ fn error_text(error: BoxError) -> Result<Arc<str>, Arc<str>> {
     let text = shown.map_err(panic_text)?;
     dropped.map_err(panic_text)?;
     Ok(text)
-}
-
-/// Drops a value of somebody else's code, whatever that does.
-pub(crate) fn drop_quietly<T>(value: T) {
-    if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        // What a panic in a drop was started with may panic in its own drop, and so on without end.
-        std::mem::forget(panic);
-    }
 }

@@ -10,6 +10,7 @@ mod message;
 mod nursery;
 mod policy;
 mod published;
+mod quiet;
 mod supervisor;
 mod system;
 #[cfg(test)]

@@ -1,21 +1,31 @@
-//! What supervision costs a message, against ractor alone, and how long a restart takes.
+//! What supervision costs a message and a start, against ractor alone; how long a restart takes;
+//! and how booting and shutting down grow with the number of children.
 //!
-//! Both sides do the same: one caller, one actor that adds, on one thread. Goals: an ask at least
-//! 0.8 times as fast as ractor's call with a timeout, a tell at least 0.7 times its cast.
+//! Both sides do the same, on one thread: one caller and one actor that adds, or one supervisor and
+//! thousands of them. Each goal stands behind the figure it is for.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
-use benches::{Comparison, ROUNDS, cost, print};
+use benches::{Comparison, Goal, ROUNDS, cost, note, print, print_for};
 use mainstay_supervision::{
     Actor, Backoff, BoxError, Cx, Handle, Intensity, Reply, Server, Supervisor, System,
 };
-use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 const MESSAGES: u64 = 20_000;
 const BATCH: u64 = 1_000;
 const RESTARTS: usize = 200;
 const TIMEOUT: Duration = Duration::from_secs(5);
+const CHILDREN: usize = 10_000;
+/// How often fewer children are started and ended in each round, and how many fewer they are.
+const TENTH: usize = 10;
+/// After this long no further round with [`CHILDREN`] is begun.
+const CHILDREN_BUDGET: Duration = Duration::from_secs(60);
+/// How long ending [`CHILDREN`] may take.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 enum Ours {
@@ -139,9 +149,11 @@ async fn messages() {
             tell.add(told_ours, told_theirs);
         }
     }
-    ask.print("ask_vs_ractor_call");
+    let (ask_goals, tell_goals) =
+        ((Goal::AtLeast(0.88), Goal::AtMost(1.18)), (Goal::AtLeast(0.7), Goal::AtMost(1.45)));
+    ask.print_for_both("ask_vs_ractor_call", Some(ask_goals.0), Some(ask_goals.1));
     ask_untimed.print("ask_vs_ractor_call_without_timeout");
-    tell.print("tell_vs_ractor_cast");
+    tell.print_for_both("tell_vs_ractor_cast", Some(tell_goals.0), Some(tell_goals.1));
     system.shutdown(TIMEOUT).await;
 }
 
@@ -167,8 +179,112 @@ async fn restarts() {
     system.shutdown(TIMEOUT).await;
 }
 
+/// How long it takes until all children of one supervisor are up, and until all have ended.
+async fn boot_and_shut_down(children: usize) -> [Duration; 2] {
+    let mut root = Supervisor::new("root");
+    for child in 0..children {
+        root.actor(Actor::new(child.to_string(), || Adder));
+    }
+    let begun = Instant::now();
+    let system = System::start(root).await.expect("the tree starts");
+    let booted = begun.elapsed();
+    let begun = Instant::now();
+    let report = system.shutdown(PATIENCE).await;
+    let ended = begun.elapsed();
+    assert!(report.is_clean(), "every actor ends when it is asked to");
+    [booted, ended]
+}
+
+/// Hears of each child that is up.
+struct BareSupervisor(Mutex<Option<oneshot::Sender<()>>>);
+
+impl ractor::Actor for BareSupervisor {
+    type Msg = ();
+    type State = usize;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<()>,
+        _arguments: (),
+    ) -> Result<usize, ActorProcessingErr> {
+        Ok(0)
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<()>,
+        event: SupervisionEvent,
+        started: &mut usize,
+    ) -> Result<(), ActorProcessingErr> {
+        if matches!(event, SupervisionEvent::ActorStarted(_)) {
+            *started += 1;
+        }
+        if *started == CHILDREN
+            && let Some(all_up) = self.0.lock().expect("nobody panics with it").take()
+        {
+            all_up.send(()).ok();
+        }
+        Ok(())
+    }
+}
+
+/// How long ractor takes until as many linked actors are up, which their supervisor has heard of.
+async fn spawn_linked() -> Duration {
+    let (all_up, up) = oneshot::channel();
+    let supervisor = BareSupervisor(Mutex::new(Some(all_up)));
+    let (supervisor, task) =
+        ractor::Actor::spawn(None, supervisor, ()).await.expect("the supervisor starts");
+    let mut tasks = vec![task];
+    let begun = Instant::now();
+    for _ in 0..CHILDREN {
+        let spawned = ractor::Actor::spawn_linked(None, BareAdder, (), supervisor.get_cell()).await;
+        tasks.push(spawned.expect("the actor starts").1);
+    }
+    up.await.expect("the supervisor runs until it is stopped");
+    let took = begun.elapsed();
+    // Its children end with it.
+    supervisor.stop(None);
+    for task in tasks {
+        task.await.expect("no actor panics");
+    }
+    took
+}
+
+/// As many rounds as there is time for, but one at least.
+async fn children() {
+    let [mut boot, mut shutdown, mut over_ractor] = [Vec::new(), Vec::new(), Vec::new()];
+    boot_and_shut_down(CHILDREN / TENTH).await;
+    spawn_linked().await;
+    let begun = Instant::now();
+    while boot.is_empty() || boot.len() < ROUNDS && begun.elapsed() < CHILDREN_BUDGET {
+        let [mut booted_few, mut ended_few] = [Duration::ZERO; 2];
+        for _ in 0..TENTH {
+            let [booted, ended] = boot_and_shut_down(CHILDREN / TENTH).await;
+            booted_few += booted;
+            ended_few += ended;
+        }
+        let spawned = spawn_linked().await;
+        let [booted, ended] = boot_and_shut_down(CHILDREN).await;
+        let over_few = |all: Duration, few: Duration| all.div_duration_f64(few) * 10.0;
+        boot.push(over_few(booted, booted_few));
+        shutdown.push(over_few(ended, ended_few));
+        over_ractor.push(booted.div_duration_f64(spawned));
+    }
+    let rounds = boot.len();
+    print_for("value", "boot_10000_over_1000", boot, Some(Goal::AtMost(12.0)));
+    print_for("value", "shutdown_10000_over_1000", shutdown, Some(Goal::AtMost(12.0)));
+    print_for("value", "boot_over_ractor_spawn", over_ractor, Some(Goal::AtMost(3.0)));
+    if rounds < ROUNDS {
+        note(&format!(
+            "the three before: {rounds} of {ROUNDS} rounds, {CHILDREN_BUDGET:?} were over"
+        ));
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     messages().await;
     restarts().await;
+    children().await;
 }

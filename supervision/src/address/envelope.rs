@@ -7,9 +7,9 @@ use tracing::{Span, span};
 
 use super::question::Question;
 use super::slot::Slot;
-use crate::exit::drop_quietly;
 use crate::log::LIBRARY_LOG_TARGET;
 use crate::published::Task;
+use crate::quiet::drop_quietly;
 
 /// What travels to an actor.
 pub(crate) struct Envelope<M> {

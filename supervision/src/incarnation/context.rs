@@ -18,6 +18,7 @@ use crate::clock::from_now;
 use crate::exit::panic_text;
 use crate::machine::Key;
 use crate::published::{Hub, Load};
+use crate::quiet::Quiet;
 
 /// What one incarnation of an actor may do.
 pub struct Cx<M> {
@@ -150,6 +151,8 @@ impl<M: Send + 'static> Cx<M> {
     #[expect(clippy::disallowed_methods, reason = "this is where cx.task gets its tasks from")]
     fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let (myself, occupancy) = (self.myself.clone(), Arc::clone(&self.occupancy));
+        // One that is cut off is dropped where it stands, and may panic then.
+        let work = Quiet::new(work.boxed());
         self.tasks().spawn(async move {
             if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
                 let message = panic_text(panic);

@@ -1,6 +1,5 @@
 //! The ractor actor around each [`Server`].
 
-use std::any::Any;
 use std::future::{poll_fn, ready};
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
@@ -17,8 +16,9 @@ use super::context::Cx;
 use super::link::{Command, Report};
 use super::server::Server;
 use crate::address::{Body, Caller, Envelope, Seat, Trace};
-use crate::exit::{BoxError, Exit, Fall, drop_quietly};
+use crate::exit::{BoxError, Exit, Fall};
 use crate::published::{Load, Task};
+use crate::quiet::Quiet;
 
 /// One incarnation, before and beyond what it owns.
 pub(crate) struct Host<S: Server> {
@@ -41,37 +41,11 @@ pub(crate) type Owned<S> = Option<Box<Running<S>>>;
 /// Fields are dropped in this order: the state first; in the end, with the `cx`, the tasks and the
 /// occupancy that all of it shares.
 pub(crate) struct Running<S: Server> {
-    own: Option<Own<S>>,
+    state: Quiet<S::State>,
+    server: Quiet<S>,
     /// Whether it ends when it has nothing left to do.
     draining: bool,
     cx: Cx<S::Message>,
-}
-
-/// What the actor's own code has made.
-struct Own<S: Server> {
-    state: S::State,
-    server: S,
-}
-
-impl<S: Server> Running<S> {
-    fn own(&mut self) -> (&S, &mut S::State, &Cx<S::Message>) {
-        let own = self.own.as_mut().expect("it is there until `terminate` is done");
-        (&own.server, &mut own.state, &self.cx)
-    }
-
-    /// Ends what is there, and says how the first panic of it went.
-    async fn terminate(&mut self) -> Result<(), Box<dyn Any + Send>> {
-        self.cx.end_tasks().await;
-        let said = {
-            let (server, state, cx) = self.own();
-            AssertUnwindSafe(server.terminate(cx, state)).catch_unwind().await
-        };
-        let Some(Own { state, server }) = self.own.take() else { return said };
-        // Each apart, for a drop that panics while a panic unwinds ends the whole process.
-        let state = panic::catch_unwind(AssertUnwindSafe(|| drop(state)));
-        let server = panic::catch_unwind(AssertUnwindSafe(|| drop(server)));
-        said.and(state).and(server)
-    }
 }
 
 impl<S: Server> Running<S> {
@@ -80,14 +54,15 @@ impl<S: Server> Running<S> {
             self.cx.end_now();
         }
     }
-}
 
-impl<S: Server> Drop for Running<S> {
-    fn drop(&mut self) {
-        if let Some(Own { state, server }) = self.own.take() {
-            drop_quietly(state);
-            drop_quietly(server);
-        }
+    /// Ends what is there. An error is the first panic of it.
+    async fn terminate(mut self) -> Result<(), Fall> {
+        self.cx.end_tasks().await;
+        let goodbye = self.server.terminate(&self.cx, &mut self.state);
+        let said = AssertUnwindSafe(goodbye).catch_unwind().await.map_err(Fall::panicked);
+        let Self { state, server, draining: _, cx: _cx } = self;
+        // Each apart: the one is dropped even if the other panics.
+        said.and(dropped(state.into_inner())).and(dropped(server.into_inner()))
     }
 }
 
@@ -108,15 +83,13 @@ impl<S: Server> Host<S> {
         self.seat.node.busy_since_ms.store(0, Ordering::Relaxed);
         let cx = Cx::new(&self.report, occupancy, myself, Arc::clone(&self.seat), load);
         let start = async {
-            let server = (self.factory)();
-            let state = server.init(&cx).await?;
+            let server = Quiet::new((self.factory)());
+            let state = Quiet::new(server.init(&cx).await?);
             Ok((server, state))
         };
         let started: Result<Result<_, BoxError>, _> = AssertUnwindSafe(start).catch_unwind().await;
         match started {
-            Ok(Ok((server, state))) => {
-                Ok(Running { own: Some(Own { state, server }), draining: false, cx })
-            }
+            Ok(Ok((server, state))) => Ok(Running { state, server, draining: false, cx }),
             Ok(Err(error)) => Err(Fall::start_failed(error)),
             Err(panic) => Err(Fall::start_panicked(panic)),
         }
@@ -131,8 +104,7 @@ impl<S: Server> Host<S> {
         counts: Counts,
     ) -> Result<(), ActorProcessingErr> {
         let ended = {
-            let (server, state, cx) = running.own();
-            let handling = server.handle(cx, message, state);
+            let handling = running.server.handle(&running.cx, message, &mut running.state);
             let mut handling = pin!(AssertUnwindSafe(handling).catch_unwind());
             let mut limit = None;
             poll_fn(|context| {
@@ -242,9 +214,9 @@ impl<S: Server> ractor::Actor for Host<S> {
         let (message, counts) = match body {
             // Nobody waits for the answer any more.
             Body::Message(message) if is_withdrawn => {
-                let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(message)));
+                let dropped = dropped(message);
                 self.dealt_with(running, Counts::Message);
-                return Either::Right(ready(dropped.map_err(|panic| Fall::panicked(panic).into())));
+                return Either::Right(ready(dropped.map_err(ActorProcessingErr::from)));
             }
             Body::Message(message) => (message, Counts::Message),
             Body::Own(message) | Body::Tick(message, _) => (message, Counts::Nothing),
@@ -276,7 +248,12 @@ impl<S: Server> ractor::Actor for Host<S> {
         _myself: ActorRef<Self::Msg>,
         owned: &mut Owned<S>,
     ) -> Result<(), ActorProcessingErr> {
-        let Some(mut running) = owned.take() else { return Ok(()) };
-        running.terminate().await.map_err(|panic| Fall::panicked(panic).into())
+        let Some(running) = owned.take() else { return Ok(()) };
+        Ok(running.terminate().await?)
     }
+}
+
+/// Drops a value of the actor's own code. A panic of that is the actor's.
+fn dropped<T>(value: T) -> Result<(), Fall> {
+    panic::catch_unwind(AssertUnwindSafe(|| drop(value))).map_err(Fall::panicked)
 }

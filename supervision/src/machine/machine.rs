@@ -31,6 +31,8 @@ pub(crate) struct Machine {
     groups: Groups,
     phase: Phase,
     booted: bool,
+    /// Starts of all children that failed, of those that were not up since.
+    failed_starts: u32,
     rng: fastrand::Rng,
 }
 
@@ -77,6 +79,7 @@ impl Machine {
             groups: Groups::default(),
             phase: Phase::New,
             booted: false,
+            failed_starts: 0,
             rng: fastrand::Rng::with_seed(seed),
         }
     }
@@ -219,10 +222,8 @@ impl Machine {
             | child::State::Ended => return,
         };
         let took = child.spawned_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        self.children.update(key.child, |child| {
-            child.state = state;
-            child.failed_starts = 0;
-        });
+        self.children.set_state(key.child, state);
+        self.forget_failed_starts(key.child);
         out.push(Effect::Tell(key, Change::Started { took }));
         if finishing {
             self.finish(now, key, out);
@@ -337,11 +338,14 @@ impl Machine {
             let cause = Cause::TooManyRestarts { path, falls, within: self.within, exit };
             return self.escalate(key, cause, out);
         }
-        let failed_starts = if uptime.is_some() { 0 } else { child.failed_starts + 1 };
-        // A start may take longer than the window remembers: those that fail in a row are counted
-        // however long they took.
-        if failed_starts > self.max {
-            let cause = Cause::TooManyFailedStarts { path, starts: failed_starts, exit };
+        if uptime.is_none() {
+            self.children.update(key.child, |child| child.failed_starts += 1);
+            self.failed_starts += 1;
+        }
+        // A start may take longer than the window remembers: those that fail are counted however long
+        // they take.
+        if self.failed_starts > self.max {
+            let cause = Cause::TooManyFailedStarts { path, starts: self.failed_starts, exit };
             return self.escalate(key, cause, out);
         }
         let luck = self.rng.f64();
@@ -352,7 +356,6 @@ impl Machine {
             }
             let delay = backoff.delay(child.attempt, luck);
             child.attempt = child.attempt.saturating_add(1);
-            child.failed_starts = failed_starts;
             child.restarts += 1;
             (delay, child.attempt)
         });
@@ -365,7 +368,8 @@ impl Machine {
         if !self.is_running() || self.children[index].removed {
             return;
         }
-        self.children.update(index, |child| (child.attempt, child.failed_starts) = (0, 0));
+        self.children.update(index, |child| child.attempt = 0);
+        self.forget_failed_starts(index);
         if self.groups.hasten(now, index, &self.children) {
             return;
         }
@@ -386,6 +390,7 @@ impl Machine {
     fn remove(&mut self, now: Instant, index: usize, out: &mut Vec<Effect>) {
         self.groups.leave(index, &mut self.children);
         self.children.update(index, |child| child.removed = true);
+        self.forget_failed_starts(index);
         match self.children[index].state {
             child::State::Starting { .. } | child::State::Up { .. } if self.is_running() => {
                 stop::begin_stop(now, index, StopReason::Asked, None, &mut self.children, out);
@@ -396,6 +401,12 @@ impl Machine {
             | child::State::Stopping(_)
             | child::State::Ended => {}
         }
+    }
+
+    fn forget_failed_starts(&mut self, index: usize) {
+        let forgotten =
+            self.children.update(index, |child| std::mem::take(&mut child.failed_starts));
+        self.failed_starts -= forgotten;
     }
 
     fn escalate(&mut self, key: Key, cause: Cause, out: &mut Vec<Effect>) {

@@ -12,10 +12,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::child::{Child, Plan};
-use crate::exit::{Cause, Exit, Fall, drop_quietly};
+use crate::exit::{Cause, Exit, Fall};
 use crate::incarnation::{Command, Report};
 use crate::machine::{self, Change, Effect, Input, Key, Machine, Summary};
 use crate::published::{Ended, Hub, ShutdownReport};
+use crate::quiet::drop_quietly;
 
 /// One incarnation of a supervisor.
 pub(crate) struct Driver {

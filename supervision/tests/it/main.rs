@@ -1,13 +1,21 @@
 //! Whole trees, on a paused clock where nothing blocks its thread.
 #![allow(clippy::unwrap_used, reason = "only tests use these helpers")]
 
+mod asks;
+mod drain;
 mod end;
 mod escalation;
+mod giving_up;
+mod groups;
 mod lifecycle;
 #[cfg(feature = "chaos")]
 mod load;
 mod messages;
 mod observation;
+mod removal;
+mod retry;
+mod shutdown;
 mod spans;
 mod support;
 mod tasks;
+mod values;

@@ -1,7 +1,6 @@
 //! What becomes of a message, and what its sender is told.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use mainstay_supervision::{
     Actor, BoxError, CallError, Change, Cx, Handle, Notice, Reply, Request, Server, Shutdown,

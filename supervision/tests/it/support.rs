@@ -1,6 +1,7 @@
 //! An actor that does what a test says, and a journal of what it did.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -8,7 +9,9 @@ use mainstay_supervision::{
     Actor, Backoff, BoxError, Change, Cx, Event, Handle, Jitter, Notice, Reply, Request, Server,
     State, Supervisor, System, TreeSnapshot,
 };
-use tokio::sync::broadcast;
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, broadcast};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 /// No wait of a test is longer.
@@ -285,4 +288,121 @@ pub(crate) async fn alone(actor: Actor<Probe>) -> (System, Handle<Message>) {
     let mut root = Supervisor::new("root");
     let handle = root.actor(actor);
     (System::start(root).await.unwrap(), handle)
+}
+
+impl Probe {
+    /// The same under a name that is made at run time; the journal goes on calling it by its own.
+    pub(crate) fn named(self, id: String) -> Actor<Self> {
+        Actor::new(id, move || self.clone()).backoff(Backoff::none())
+    }
+}
+
+/// Threads stand still at it until it is dropped; none longer than 20 s.
+#[derive(Debug, Default)]
+pub(crate) struct Wall(Arc<Standing>);
+
+#[derive(Debug, Default)]
+struct Standing {
+    is_open: Mutex<bool>,
+    opened: Condvar,
+    count: AtomicUsize,
+}
+
+impl Wall {
+    /// Blocks the thread that calls it.
+    pub(crate) fn block(&self) -> impl Fn() + Clone + Send + Sync + use<> {
+        let standing = Arc::clone(&self.0);
+        move || {
+            standing.count.fetch_add(1, Ordering::SeqCst);
+            let is_open = standing.is_open.lock().unwrap();
+            let limit = Duration::from_secs(20);
+            drop(standing.opened.wait_timeout_while(is_open, limit, |is_open| !*is_open).unwrap());
+        }
+    }
+
+    /// How many threads stand there, or stood.
+    pub(crate) fn count(&self) -> usize {
+        self.0.count.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Wall {
+    fn drop(&mut self) {
+        *self.0.is_open.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.opened.notify_all();
+    }
+}
+
+/// Threads of their own for tasks that block them, so that a tree on a paused clock goes on beside
+/// them.
+pub(crate) struct Elsewhere(Option<Runtime>);
+
+impl Elsewhere {
+    pub(crate) fn new() -> Self {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        Self(Some(builder.worker_threads(1).build().unwrap()))
+    }
+
+    /// Starts a task of `cx` that blocks its thread at the wall.
+    pub(crate) fn blocking_task(&self, wall: &Wall) -> impl Fn(&Cx<Message>) + Send + Sync + use<> {
+        let (elsewhere, block) = (self.0.as_ref().unwrap().handle().clone(), wall.block());
+        move |cx| {
+            let _there = elsewhere.enter();
+            let block = block.clone();
+            cx.task("blocks", async move { block() }, |()| panics());
+        }
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        self.0.take().unwrap().shutdown_background();
+    }
+}
+
+/// Sorted, so that who comes first does not matter.
+pub(crate) fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort_unstable();
+    names
+}
+
+impl Held {
+    /// For an actor that is none of a [`Probe`]'s.
+    pub(crate) fn of(me: String, journal: Journal) -> Self {
+        Self { me, journal, drop: How::Well }
+    }
+}
+
+/// Wraps what an actor is to do before it answers with its incarnation.
+pub(crate) fn answers(
+    deed: impl for<'a> FnOnce(&'a Cx<Message>, &'a mut Held) -> BoxFuture<'a, Result<(), BoxError>>
+    + Send
+    + 'static,
+    reply: Reply<u64>,
+) -> Message {
+    Message::Ask(Box::new(deed), reply)
+}
+
+/// Keeps an actor busy until the gate lets it go on.
+pub(crate) fn waits_at(gate: &Arc<Semaphore>) -> Message {
+    let gate = Arc::clone(gate);
+    act(move |_, _| {
+        Box::pin(async move {
+            gate.acquire().await?.forget();
+            Ok(())
+        })
+    })
+}
+
+/// How often the journal has this line.
+pub(crate) fn count(journal: &Journal, line: &str) -> usize {
+    journal.lines().iter().filter(|found| *found == line).count()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test waits for what it spawns")]
+pub(crate) fn spawn<T: Send + 'static>(
+    tasks: &mut JoinSet<T>,
+    work: impl Future<Output = T> + Send + 'static,
+) {
+    tasks.spawn(work);
 }
