@@ -14,6 +14,7 @@ mod messages;
 mod observation;
 mod removal;
 mod retry;
+mod runtime_end;
 mod shutdown;
 mod spans;
 mod support;
