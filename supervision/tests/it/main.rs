@@ -5,6 +5,7 @@ mod asks;
 mod drain;
 mod end;
 mod escalation;
+mod extremes;
 mod giving_up;
 mod groups;
 mod lifecycle;
