@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "only tests use these helpers")]
 
 mod asks;
+mod bounds;
 mod drain;
 mod end;
 mod escalation;
