@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "only tests use these helpers")]
 
 mod asks;
+mod bounds;
 mod drain;
 mod end;
 mod escalation;
+mod extremes;
 mod giving_up;
 mod groups;
 mod lifecycle;
@@ -14,6 +16,7 @@ mod messages;
 mod observation;
 mod removal;
 mod retry;
+mod runtime_end;
 mod shutdown;
 mod spans;
 mod support;
