@@ -43,7 +43,7 @@ enum Phase {
 /// All groups of one supervisor.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    groups: BTreeMap<u64, Group>,
+    by_id: BTreeMap<u64, Group>,
     newest: u64,
     /// Groups of which no member is alive, and when they may start.
     waiting: BTreeSet<(Instant, u64)>,
@@ -86,7 +86,10 @@ impl Groups {
         };
         let mut boots = false;
         if strategy != Strategy::OneForOne {
-            for (id, group) in self.groups.extract_if(.., |_, group| joins(group)) {
+            let joined: Vec<u64> =
+                self.by_id.iter().filter(|(_, group)| joins(group)).map(|(&id, _)| id).collect();
+            for id in joined {
+                let Some(group) = self.by_id.remove(&id) else { continue };
                 until = until.max(group.until);
                 boots |= group.boots;
                 self.waiting.remove(&(group.until, id));
@@ -123,7 +126,7 @@ impl Groups {
             children.update(member, |child| child.group = Some(id));
         }
         let phase = Phase::Stopping { left: members.len() };
-        self.groups.insert(id, Group { members, until, phase, reason, boots });
+        self.by_id.insert(id, Group { members, until, phase, reason, boots });
         self.stirred.push_back(id);
     }
 
@@ -139,7 +142,7 @@ impl Groups {
     pub(super) fn stir(&mut self, child: usize, children: &Children) {
         let Some(id) = children[child].group else { return };
         if let Some(Group { members, phase: Phase::Starting { done }, .. }) =
-            self.groups.get_mut(&id)
+            self.by_id.get_mut(&id)
             && matches!(children[child].state, State::Stopping(_))
         {
             *done = (*done).min(members.partition_point(|&member| member < child));
@@ -157,7 +160,7 @@ impl Groups {
             State::Stopping(_) | State::Starting { .. } | State::Up { .. } | State::Ended => false,
         };
         let Some(id) = children[child].group.filter(|_| comes_back) else { return false };
-        let Some(group) = self.groups.get_mut(&id) else { return false };
+        let Some(group) = self.by_id.get_mut(&id) else { return false };
         self.waiting.remove(&(group.until, id));
         group.until = group.until.min(now);
         self.stirred.push_back(id);
@@ -166,7 +169,7 @@ impl Groups {
 
     /// Why a child is to be started, and when.
     pub(super) fn of(&self, child: usize, children: &Children) -> Option<(Reason, Instant)> {
-        let group = self.groups.get(&children[child].group?)?;
+        let group = self.by_id.get(&children[child].group?)?;
         Some((group.reason, group.until))
     }
 
@@ -177,7 +180,7 @@ impl Groups {
 
     /// Forgets every group: nobody is started any more.
     pub(super) fn clear(&mut self, children: &mut Children) {
-        for (_, group) in std::mem::take(&mut self.groups) {
+        for (_, group) in std::mem::take(&mut self.by_id) {
             for member in group.members {
                 children.update(member, |child| child.group = None);
             }
@@ -199,7 +202,7 @@ impl Groups {
         }
         let mut has_booted = false;
         while let Some(id) = self.stirred.pop_front() {
-            let Some(group) = self.groups.get_mut(&id) else { continue };
+            let Some(group) = self.by_id.get_mut(&id) else { continue };
             if !group.is_stopped(id, now, children, out) {
                 continue;
             }
@@ -207,7 +210,7 @@ impl Groups {
                 self.waiting.insert((group.until, id));
             } else if group.is_started(id, now, children, out) {
                 has_booted |= group.boots;
-                for member in self.groups.remove(&id).into_iter().flat_map(|group| group.members) {
+                for member in self.by_id.remove(&id).into_iter().flat_map(|group| group.members) {
                     if children[member].group == Some(id) {
                         children.update(member, |child| child.group = None);
                     }

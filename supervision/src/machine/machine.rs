@@ -515,10 +515,11 @@ impl Ending {
         while self.left > 0 {
             let child = self.left - 1;
             match children[child].state {
-                child::State::Idle | child::State::Ended => {}
                 // What cannot be ended does not hold up the end of everything else; a restart,
                 // though, waits for it: two incarnations never overlap.
-                child::State::Stopping(Stopping { leaked: true, .. }) => {}
+                child::State::Idle
+                | child::State::Ended
+                | child::State::Stopping(Stopping { leaked: true, .. }) => {}
                 child::State::Stopping(_) => return false,
                 child::State::Starting { .. } | child::State::Up { .. } => {
                     let reason = StopReason::Asked;

@@ -11,6 +11,7 @@ use super::child::{Child, Plan};
 use super::leaf::Leaf;
 use super::nested::Nested;
 use crate::address::{Handle, Route, Seat};
+use crate::clock::is_reached;
 use crate::incarnation::Server;
 use crate::policy::{Backoff, Intensity, Strategy, SupervisorPolicy};
 use crate::published::{Kind, Node};
@@ -104,7 +105,7 @@ impl Supervisor {
         self.children.push(Arc::new(Leaf {
             seat,
             factory: actor.factory,
-            stall_after: actor.stall_after,
+            stall_after: actor.stall_after.filter(|limit| is_reached(*limit)),
             restart: actor.restart,
             significant: actor.significant,
             shutdown: actor.shutdown,
