@@ -19,6 +19,7 @@ mod retry;
 mod runtime_end;
 mod shutdown;
 mod spans;
+mod starting;
 mod support;
 mod tasks;
 mod values;
