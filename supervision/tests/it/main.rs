@@ -9,6 +9,7 @@ mod escalation;
 mod extremes;
 mod giving_up;
 mod groups;
+mod growth;
 mod lifecycle;
 #[cfg(feature = "chaos")]
 mod load;
