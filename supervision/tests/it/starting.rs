@@ -12,8 +12,8 @@ use tokio::sync::broadcast::Receiver;
 use tokio::time::{Instant, timeout};
 
 use crate::support::{
-    DEADLINE, Elsewhere, Held, Journal, Message, Ping, Probe, Wall, event, is_up, ms, panics, ping,
-    really, secs, until,
+    DEADLINE, Elsewhere, Held, Journal, Message, Ping, Probe, Wall, act, event, is_up, ms, panics,
+    ping, really, secs, until,
 };
 
 /// Where an incarnation falls that has started a task which blocks its thread.
@@ -188,4 +188,33 @@ async fn who_falls_in_its_first_message_is_a_fall_like_any_other() {
     really(|| is_up(&system, "blocker", 3)).await;
     let node = system.tree().find("blocker").cloned().unwrap();
     assert_eq!((node.restarts, node.last_exit.as_deref()), (2, Some("panicked: boom")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_the_one_before_to_be_gone_is_no_start_that_takes_too_long() {
+    let (wall, elsewhere, journal) = (Wall::default(), Elsewhere::new(), Journal::default());
+    let mut root = Supervisor::new("root");
+    let mut below = Supervisor::new("below");
+    let a = Probe::new("a", &journal).add_to(&mut below);
+    root.supervisor(below);
+    let neighbour = Probe::new("neighbour", &journal).add_to(&mut root);
+    let system = System::start(root).await.unwrap();
+    let block = elsewhere.blocking_task(&wall);
+    a.tell(act(move |cx, _| {
+        block(cx);
+        Box::pin(async { Ok(()) })
+    }))
+    .unwrap();
+    ping(&a).await;
+    // `below` cannot end what blocks, and begins anew beside it.
+    system.restart("below").unwrap();
+    until(&system, |tree| tree.find("below").unwrap().incarnation == 2).await;
+    let given_up = timeout(secs(600), system.failed()).await;
+    assert!(given_up.is_err(), "a blocked thread is no failed start: {}", given_up.unwrap());
+    assert_eq!(ping(&neighbour).await, 1);
+    let tree = system.tree();
+    assert_eq!(tree.find("below").unwrap().restarts, 0, "{tree:#?}");
+    drop(wall);
+    really(|| is_up(&system, "below", 2)).await;
+    assert_eq!(ping(&a).await, 2);
 }
