@@ -9,6 +9,7 @@ mod escalation;
 mod extremes;
 mod giving_up;
 mod groups;
+mod growth;
 mod lifecycle;
 #[cfg(feature = "chaos")]
 mod load;
@@ -19,6 +20,7 @@ mod retry;
 mod runtime_end;
 mod shutdown;
 mod spans;
+mod starting;
 mod support;
 mod tasks;
 mod values;

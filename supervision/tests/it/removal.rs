@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use mainstay_supervision::{CallError, NoActor, Restart, Shutdown, State, Supervisor, System};
+use mainstay_supervision::{
+    CallError, Handle, Intensity, NoActor, Restart, Shutdown, State, Supervisor, System,
+};
 use tokio::time::timeout;
 
 use crate::support::{
-    DEADLINE, How, Journal, Probe, alone, count, exactly, hangs, in_state, panics, secs, up,
+    DEADLINE, How, Journal, Message, Probe, alone, count, exactly, hangs, in_state, panics, secs,
+    up,
 };
 
 /// root/{below/{a}, b}.
@@ -136,4 +139,44 @@ async fn what_ended_for_good_without_being_removed_can_be_restarted() {
         in_state(&system, "a", State::Down).await;
         names("a", system.restart("a"));
     }
+}
+
+/// root/{below/{slow, a}, b}: `slow` needs two seconds to end, and ends before `a` could.
+async fn slow_to_end(journal: &Journal, below: Supervisor) -> (System, Handle<Message>) {
+    let mut root = Supervisor::new("root");
+    let mut below = below;
+    let a = Probe::new("a", journal).add_to(&mut below);
+    Probe::new("slow", journal).terminate(|_| How::Slow(secs(2))).add_to(&mut below);
+    root.supervisor(below);
+    Probe::new("b", journal).add_to(&mut root);
+    (System::start(root).await.unwrap(), a)
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_everything_ends_a_restart_is_an_error_because_nothing_comes_of_it() {
+    let journal = Journal::default();
+    let (system, _) = slow_to_end(&journal, Supervisor::new("below")).await;
+    let during = async {
+        in_state(&system, "slow", State::Stopping).await;
+        for id in ["a", "b", "below", "slow"] {
+            names(id, system.restart(id));
+        }
+    };
+    let (report, ()) = tokio::join!(system.shutdown(secs(5)), during);
+    assert!(report.is_clean());
+    assert!(!journal.lines().iter().any(|line| line.contains("#2")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn below_a_supervisor_that_gives_up_a_restart_is_an_error_until_it_is_back() {
+    let journal = Journal::default();
+    let none = Intensity { max: 0, within: secs(30) };
+    let (system, a) = slow_to_end(&journal, Supervisor::new("below").intensity(none)).await;
+    a.tell(panics()).unwrap();
+    in_state(&system, "slow", State::Stopping).await;
+    names("a", system.restart("a"));
+    names("slow", system.restart("slow"));
+    up(&system, "below", 2).await;
+    system.restart("a").unwrap();
+    up(&system, "a", 3).await;
 }

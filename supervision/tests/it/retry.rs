@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::support::{
     DEADLINE, Elsewhere, How, Journal, Message, Ping, Poke, Probe, Wall, act, alone, count,
-    eventually, exactly, in_state, ms, panics, ping, secs, soon, up,
+    exactly, in_state, is_up, ms, panics, ping, really, secs, soon,
 };
 
 /// What a tell is told about when to come again.
@@ -146,12 +146,11 @@ async fn while_a_fallen_actor_still_blocks_a_thread_nobody_is_told_to_come_again
     }))
     .unwrap();
     ping(&a).await;
-    eventually(|| wall.count() == 1).await;
     a.tell(panics()).unwrap();
     in_state(&system, "a", State::Backoff).await;
     tokio::time::sleep(ms(10)).await;
     let pause = retry_after(&a);
     drop(wall);
     assert!(pause.is_some_and(|pause| !pause.is_zero()), "{pause:?}");
-    up(&system, "a", 2).await;
+    really(|| is_up(&system, "a", 2)).await;
 }

@@ -247,7 +247,6 @@ async fn one_who_blocked_a_thread_before_the_shutdown_and_still_does_is_reported
     }))
     .unwrap();
     ping(&a).await;
-    eventually(|| wall.count() == 1).await;
     a.tell(panics()).unwrap();
     event(&mut events, |event| matches!(event.change, Change::Leaked).then_some(())).await;
     let report = timeout(DEADLINE, system.shutdown(secs(5))).await.unwrap();

@@ -343,13 +343,23 @@ impl Elsewhere {
         Self(Some(builder.worker_threads(1).build().unwrap()))
     }
 
-    /// Starts a task of `cx` that blocks its thread at the wall.
+    /// Starts a task of `cx` that blocks its thread at the wall, and returns when it does.
     pub(crate) fn blocking_task(&self, wall: &Wall) -> impl Fn(&Cx<Message>) + Send + Sync + use<> {
         let (elsewhere, block) = (self.0.as_ref().unwrap().handle().clone(), wall.block());
+        let standing = Arc::clone(&wall.0);
         move |cx| {
-            let _there = elsewhere.enter();
-            let block = block.clone();
+            let (before, block) = (standing.count.load(Ordering::SeqCst), block.clone());
+            let there = elsewhere.enter();
             cx.task("blocks", async move { block() }, |()| panics());
+            drop(there);
+            // The clock may be paused, but threads of their own take the time they need.
+            for _ in 0..10_000 {
+                if standing.count.load(Ordering::SeqCst) > before {
+                    return;
+                }
+                std::thread::sleep(ms(1));
+            }
+            panic!("the task was not begun");
         }
     }
 }
@@ -405,4 +415,22 @@ pub(crate) fn spawn<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) {
     tasks.spawn(work);
+}
+
+/// Waits for something that threads of their own do, while a paused clock stands still.
+pub(crate) async fn really(holds: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if holds() {
+            return;
+        }
+        tokio::task::yield_now().await;
+        std::thread::sleep(ms(1));
+    }
+    panic!("it did not come true in time");
+}
+
+/// Whether this incarnation of `id` is up.
+pub(crate) fn is_up(system: &System, id: &str, incarnation: u64) -> bool {
+    let node = system.tree().find(id).cloned().unwrap();
+    node.state == State::Up && node.incarnation == incarnation
 }
