@@ -91,9 +91,6 @@ impl<M: Send + 'static> Handle<M> {
         name: fn() -> &'static str,
         question: Option<Arc<Question>>,
     ) -> Result<u64, CallError> {
-        if question.as_ref().is_some_and(|question| question.is_too_late()) {
-            return Err(CallError::Deadline { accepted: false });
-        }
         self.seat.send(message, name, question).map_err(|(_, why)| why)
     }
 

@@ -59,7 +59,9 @@ impl<M: Send + 'static> Seat<M> {
     }
 
     pub(crate) fn close(&self) {
-        self.live.store(None);
+        if self.live.load().is_some() {
+            self.live.store(None);
+        }
     }
 
     fn overloaded(&self, incarnation: u64, depth: usize) -> CallError {
@@ -138,7 +140,7 @@ impl<M: Send + 'static> Seat<M> {
 /// When an actor that takes no messages now may take them again: not before `soonest`. `None` if it
 /// will not. It comes back when everything above it has.
 fn comes_back_at(node: &Node, soonest: Instant) -> Option<Instant> {
-    let summary = node.summary.load();
+    let summary = node.summary();
     let at = match summary.state {
         State::Idle | State::Starting | State::Up => None,
         State::Backoff => summary.starts_at,

@@ -16,29 +16,26 @@ use super::link::{Command, Report};
 use crate::address::{Body, Envelope, Handle, Seat, Slot, TaskPanic};
 use crate::clock::from_now;
 use crate::exit::panic_text;
-use crate::machine::Key;
-use crate::published::{Hub, Load};
+use crate::published::Load;
 use crate::quiet::Quiet;
 
 /// What one incarnation of an actor may do.
 pub struct Cx<M> {
     // Fields are dropped in this order: the tasks are cut before the place is given up.
-    tasks: Mutex<JoinSet<()>>,
+    /// Made with the first task: most actors have none.
+    tasks: Mutex<Option<JoinSet<()>>>,
     occupancy: Arc<OwnedSemaphorePermit>,
-    incarnation: u64,
-    child: usize,
     myself: ActorRef<Envelope<M>>,
-    supervisor: ActorRef<Command>,
+    report: Report,
     seat: Arc<Seat<M>>,
     load: Arc<Load>,
-    hub: Arc<Hub>,
 }
 
 impl<M> fmt::Debug for Cx<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cx")
             .field("path", self.seat.node.path())
-            .field("incarnation", &self.incarnation)
+            .field("incarnation", &self.report.key.incarnation)
             .finish_non_exhaustive()
     }
 }
@@ -51,22 +48,12 @@ impl<M: Send + 'static> Cx<M> {
         seat: Arc<Seat<M>>,
         load: Arc<Load>,
     ) -> Self {
-        Self {
-            tasks: Mutex::new(JoinSet::new()),
-            occupancy,
-            incarnation: report.key.incarnation,
-            child: report.key.child,
-            myself,
-            supervisor: report.supervisor.clone(),
-            seat,
-            load,
-            hub: Arc::clone(&report.hub),
-        }
+        Self { tasks: Mutex::new(None), occupancy, myself, report: report.clone(), seat, load }
     }
 
     /// Which incarnation this is; the first is 1.
     pub fn incarnation(&self) -> u64 {
-        self.incarnation
+        self.report.key.incarnation
     }
 
     /// Where in the tree this actor is.
@@ -82,9 +69,7 @@ impl<M: Send + 'static> Cx<M> {
     /// Asks to end by itself. The message in hand is finished; the supervisor then decides by
     /// [`Restart`](crate::Restart) whether the actor begins again.
     pub fn stop(&self) {
-        let key = Key { child: self.child, incarnation: self.incarnation };
-        // A supervisor that is gone has ended this actor already.
-        self.supervisor.send_message(Command::Finish(key)).ok();
+        self.report.say(Command::Finish);
     }
 
     /// Runs `work` beside the actor; its result comes back as a message.
@@ -144,7 +129,7 @@ impl<M: Send + 'static> Cx<M> {
     pub fn publish(&self, name: &'static str, fact: impl Serialize) {
         let fact = serde_json::to_value(fact).unwrap_or(serde_json::Value::Null);
         if self.seat.node.publish_fact(name, &fact) {
-            self.hub.touch();
+            self.report.hub.touch();
         }
     }
 
@@ -153,7 +138,7 @@ impl<M: Send + 'static> Cx<M> {
         let (myself, occupancy) = (self.myself.clone(), Arc::clone(&self.occupancy));
         // One that is cut off is dropped where it stands, and may panic then.
         let work = Quiet::new(work.boxed());
-        self.tasks().spawn(async move {
+        self.tasks().get_or_insert_default().spawn(async move {
             if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
                 let message = panic_text(panic);
                 send_to_self(
@@ -165,7 +150,7 @@ impl<M: Send + 'static> Cx<M> {
         });
     }
 
-    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+    fn tasks(&self) -> MutexGuard<'_, Option<JoinSet<()>>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -180,14 +165,17 @@ impl<M: Send + 'static> Cx<M> {
 
     /// Lets go of the tasks that have ended.
     pub(crate) fn reap_tasks(&self) {
-        let mut tasks = self.tasks();
-        while tasks.try_join_next().is_some() {}
+        if let Some(tasks) = &mut *self.tasks() {
+            while tasks.try_join_next().is_some() {}
+        }
     }
 
     /// Cuts off all tasks and waits until they are gone.
     pub(crate) async fn end_tasks(&self) {
-        let mut tasks = std::mem::take(&mut *self.tasks());
-        tasks.shutdown().await;
+        let tasks = self.tasks().take();
+        if let Some(mut tasks) = tasks {
+            tasks.shutdown().await;
+        }
     }
 }
 

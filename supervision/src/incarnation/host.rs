@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either};
 use ractor::{ActorProcessingErr, ActorRef};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Span;
 
 use super::context::Cx;
@@ -76,8 +77,19 @@ impl<S: Server> Host<S> {
         Self { factory, seat, stall_after, report }
     }
 
-    async fn start(&self, myself: ActorRef<Envelope<S::Message>>) -> Result<Running<S>, Fall> {
+    /// Waits until nothing is left of an earlier incarnation.
+    async fn occupy(&self) -> Arc<OwnedSemaphorePermit> {
+        if let Some(occupancy) = self.seat.node.try_occupy() {
+            return occupancy;
+        }
+        self.report.say(Command::Waits);
         let occupancy = self.seat.node.occupy().await;
+        self.report.say(Command::Begins);
+        occupancy
+    }
+
+    async fn start(&self, myself: ActorRef<Envelope<S::Message>>) -> Result<Running<S>, Fall> {
+        let occupancy = self.occupy().await;
         let load = Arc::new(Load::default());
         self.seat.node.load.store(Arc::clone(&load));
         self.seat.node.busy_since_ms.store(0, Ordering::Relaxed);
@@ -198,7 +210,7 @@ impl<S: Server> ractor::Actor for Host<S> {
         owned: &mut Owned<S>,
     ) -> Result<(), ActorProcessingErr> {
         *owned = Some(Box::new(self.start(myself).await?));
-        self.report.supervisor.send_message(Command::Started(self.report.key)).ok();
+        self.report.say(Command::Started);
         Ok(())
     }
 

@@ -11,6 +11,10 @@ use crate::published::Hub;
 /// What a supervisor takes.
 #[derive(Debug)]
 pub(crate) enum Command {
+    /// This incarnation cannot begin before nothing is left of an earlier one.
+    Waits(Key),
+    /// This incarnation begins, after it had to wait.
+    Begins(Key),
     /// This incarnation's `init` succeeded.
     Started(Key),
     /// This incarnation asks to end.
@@ -33,4 +37,11 @@ pub(crate) struct Report {
     pub(crate) key: Key,
     pub(crate) supervisor: ActorRef<Command>,
     pub(crate) hub: Arc<Hub>,
+}
+
+impl Report {
+    pub(crate) fn say(&self, what: fn(Key) -> Command) {
+        // A supervisor that is gone has ended this incarnation already.
+        self.supervisor.send_message(what(self.key)).ok();
+    }
 }

@@ -54,6 +54,8 @@ pub(super) struct Child {
     pub(super) state: State,
     /// When the newest incarnation was started.
     pub(super) spawned_at: Option<Instant>,
+    /// When its `init` began; `None` while something of an earlier one is left.
+    pub(super) begun_at: Option<Instant>,
     /// The group that it is brought up with.
     pub(super) group: Option<u64>,
     /// Restarts since an incarnation was last stable.
@@ -67,6 +69,8 @@ pub(super) struct Child {
     /// How the newest incarnation fell, while something of it is left.
     pub(super) fell_with: Option<Exit>,
     pub(super) last_exit: Option<Exit>,
+    /// Whether watchers must be told something new of it.
+    pub(super) is_changed: bool,
 }
 
 impl Child {
@@ -76,6 +80,7 @@ impl Child {
             incarnation: 0,
             state: State::Idle,
             spawned_at: None,
+            begun_at: None,
             group: None,
             attempt: 0,
             failed_starts: 0,
@@ -84,6 +89,7 @@ impl Child {
             killed: false,
             fell_with: None,
             last_exit: None,
+            is_changed: false,
         }
     }
 
@@ -99,7 +105,7 @@ impl Child {
     pub(super) fn limit(&self) -> Option<Instant> {
         match self.state {
             // A limit past the end of time is none.
-            State::Starting { .. } => self.spawned_at?.checked_add(self.policy.start_timeout?),
+            State::Starting { .. } => self.begun_at?.checked_add(self.policy.start_timeout?),
             State::Stopping(Stopping { leaked: false, kill_at, leaked_at, .. }) => {
                 leaked_at.or(kill_at)
             }

@@ -14,8 +14,8 @@ pub(super) struct Children {
     list: Vec<Child>,
     /// The limit of each child that has one.
     limits: BTreeSet<(Instant, usize)>,
-    /// Those of whom watchers must be told something new.
-    changed: BTreeSet<usize>,
+    /// Those of whom watchers must be told something new, each once.
+    changed: Vec<usize>,
 }
 
 impl Index<usize> for Children {
@@ -28,9 +28,8 @@ impl Index<usize> for Children {
 
 impl Children {
     pub(super) fn new(policies: Vec<ChildPolicy>) -> Self {
-        let list: Vec<_> = policies.into_iter().map(Child::new).collect();
-        let changed = (0..list.len()).collect();
-        Self { list, limits: BTreeSet::new(), changed }
+        let list = policies.into_iter().map(Child::new).collect();
+        Self { list, limits: BTreeSet::new(), changed: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -51,7 +50,7 @@ impl Children {
                 self.limits.insert((at, index));
             }
         }
-        self.changed.insert(index);
+        self.mark_changed(index);
         value
     }
 
@@ -59,13 +58,16 @@ impl Children {
         self.update(index, |child| child.state = state);
     }
 
-    /// Lets watchers be told of everyone.
-    pub(super) fn mark_all_changed(&mut self) {
-        self.changed = (0..self.list.len()).collect();
+    pub(super) fn mark_changed(&mut self, index: usize) {
+        if !std::mem::replace(&mut self.list[index].is_changed, true) {
+            self.changed.push(index);
+        }
     }
 
-    pub(super) fn take_changed(&mut self) -> BTreeSet<usize> {
-        std::mem::take(&mut self.changed)
+    pub(super) fn next_changed(&mut self) -> Option<usize> {
+        let index = self.changed.pop()?;
+        self.list[index].is_changed = false;
+        Some(index)
     }
 
     pub(super) fn next_limit(&self) -> Option<Instant> {

@@ -25,6 +25,10 @@ pub(crate) struct Key {
 pub(crate) enum Input {
     /// Start the children, in order.
     Boot,
+    /// This incarnation cannot begin to start before nothing is left of an earlier one.
+    Waits(Key),
+    /// This incarnation begins to start, after it had to wait.
+    Begins(Key),
     /// This incarnation is up: its `init` succeeded.
     Started(Key),
     /// This incarnation asks to end by itself.

@@ -180,9 +180,11 @@ impl Groups {
 
     /// Forgets every group: nobody is started any more.
     pub(super) fn clear(&mut self, children: &mut Children) {
-        for (_, group) in std::mem::take(&mut self.by_id) {
+        for (id, group) in std::mem::take(&mut self.by_id) {
             for member in group.members {
-                children.update(member, |child| child.group = None);
+                if children[member].group == Some(id) {
+                    children.update(member, |child| child.group = None);
+                }
             }
         }
         self.waiting.clear();
@@ -272,7 +274,7 @@ impl Group {
                         let key = children.update(member, |child| {
                             child.incarnation += 1;
                             child.state = State::Starting { finishing: false };
-                            child.spawned_at = Some(now);
+                            (child.spawned_at, child.begun_at) = (Some(now), Some(now));
                             child.killed = false;
                             child.key(member)
                         });

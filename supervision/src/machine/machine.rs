@@ -1,6 +1,5 @@
 //! The decisions of one supervisor.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,6 +104,8 @@ impl Machine {
         }
         match input {
             Input::Boot => self.boot(now),
+            Input::Waits(key) => self.begins(key, None),
+            Input::Begins(key) => self.begins(key, Some(now)),
             Input::Started(key) => self.started(now, key, out),
             Input::Finish(key) => self.finish(now, key, out),
             Input::Fell(key, exit) => self.note_fall(now, key, exit),
@@ -144,9 +145,9 @@ impl Machine {
         self.max.saturating_sub(self.window.count())
     }
 
-    /// Those of whom [`summary`](Self::summary) may say something new since this was last asked.
-    pub(crate) fn take_changed(&mut self) -> BTreeSet<usize> {
-        self.children.take_changed()
+    /// One more of those of whom [`summary`](Self::summary) may say something new.
+    pub(crate) fn next_changed(&mut self) -> Option<usize> {
+        self.children.next_changed()
     }
 
     /// What is to be said of `child`.
@@ -202,6 +203,13 @@ impl Machine {
 
     fn is_current(&self, key: Key) -> bool {
         self.children[key.child].incarnation == key.incarnation
+    }
+
+    /// The time in which a child must come up does not run while it waits for what cannot be ended.
+    fn begins(&mut self, key: Key, at: Option<Instant>) {
+        if self.is_current(key) {
+            self.children.update(key.child, |child| child.begun_at = at);
+        }
     }
 
     fn started(&mut self, now: Instant, key: Key, out: &mut Vec<Effect>) {
@@ -417,7 +425,12 @@ impl Machine {
 
     fn begin_ending(&mut self, deadlines: Option<Deadlines>, cause: Option<Arc<Cause>>) {
         self.groups.clear(&mut self.children);
-        self.children.mark_all_changed();
+        // Whoever was to be started is not.
+        for index in 0..self.children.len() {
+            if self.children[index].state == child::State::Idle {
+                self.children.mark_changed(index);
+            }
+        }
         let (next, left) = (LastMoment::AskAll, self.children.len());
         self.phase = Phase::Stopping(Ending { deadlines, next, left, cause });
     }
@@ -479,7 +492,6 @@ impl Machine {
                 if ending.advance(now, &mut self.children, out) {
                     let cause = ending.cause.clone();
                     self.phase = Phase::Halted;
-                    self.children.mark_all_changed();
                     out.push(Effect::Halt(cause));
                 }
             }

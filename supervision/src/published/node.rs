@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
@@ -26,13 +26,15 @@ pub(crate) struct Node {
     /// The supervisor above. Known once the tree is assembled; the root has none.
     parent: OnceLock<Arc<Node>>,
     /// What its supervisor last said of it. Written by the supervisor alone.
-    pub(crate) summary: ArcSwap<Summary>,
+    summary: Mutex<Summary>,
     /// Whether it was removed by hand. Written by whoever does that, before the supervisor knows.
     is_removed: AtomicBool,
     /// Written by the actor; outlives its incarnations.
     pub(crate) facts: ArcSwap<Facts>,
     /// How much the newest incarnation has to do.
     pub(crate) load: ArcSwap<Load>,
+    /// What it has to do while it is not running.
+    no_load: Arc<Load>,
     pub(crate) handled: AtomicU64,
     /// Whether a supervisor is ending its children: it knows before the one above it does.
     pub(crate) is_ending: AtomicBool,
@@ -56,15 +58,17 @@ pub(crate) enum Kind {
 
 impl Node {
     pub(crate) fn new(id: Arc<str>, kind: Kind) -> Self {
+        let no_load = Arc::<Load>::default();
         Self {
             id,
             path: OnceLock::new(),
             kind,
             parent: OnceLock::new(),
-            summary: ArcSwap::default(),
+            summary: Mutex::default(),
             is_removed: AtomicBool::new(false),
             facts: ArcSwap::from_pointee(Facts::new()),
-            load: ArcSwap::default(),
+            load: ArcSwap::new(Arc::clone(&no_load)),
+            no_load,
             handled: AtomicU64::new(0),
             is_ending: AtomicBool::new(false),
             report: Mutex::default(),
@@ -88,22 +92,36 @@ impl Node {
         self.parent.get()
     }
 
+    pub(crate) fn summary(&self) -> Summary {
+        self.summary_mut().clone()
+    }
+
+    pub(crate) fn set_summary(&self, summary: Summary) {
+        *self.summary_mut() = summary;
+    }
+
+    /// Says that it has ended, whatever it was doing.
+    pub(crate) fn set_down(&self) {
+        let mut summary = self.summary_mut();
+        (summary.state, summary.up_since, summary.starts_at) = (State::Down, None, None);
+    }
+
+    fn summary_mut(&self) -> MutexGuard<'_, Summary> {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What is to be said of its state: a supervisor that is ending knows before the one above it.
     pub(crate) fn state(&self) -> State {
-        match self.summary.load().state {
+        match self.summary_mut().state {
             State::Up if self.is_ending.load(Ordering::Relaxed) => State::Stopping,
             state => state,
         }
     }
 
-    /// Says that it has ended, whatever it was doing.
-    pub(crate) fn set_down(&self) {
-        self.summary.rcu(|summary| Summary {
-            state: State::Down,
-            up_since: None,
-            starts_at: None,
-            ..Summary::clone(summary)
-        });
+    /// Shows that nothing waits or runs any more.
+    pub(crate) fn clear_load(&self) {
+        self.load.store(Arc::clone(&self.no_load));
+        self.busy_since_ms.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn is_removed(&self) -> bool {
@@ -124,6 +142,11 @@ impl Node {
     /// Whether something of an incarnation is left.
     pub(crate) fn is_occupied(&self) -> bool {
         self.occupancy.available_permits() == 0
+    }
+
+    /// The same if no part is left, without waiting.
+    pub(crate) fn try_occupy(&self) -> Option<Arc<OwnedSemaphorePermit>> {
+        Arc::clone(&self.occupancy).try_acquire_owned().ok().map(Arc::new)
     }
 
     /// Waits until no part of an earlier incarnation is left, and keeps others out.

@@ -100,7 +100,7 @@ impl TreeSnapshot {
     }
 
     pub(crate) fn of(node: &Node, hub: &Hub, now: Instant, children: Vec<Self>) -> Self {
-        let summary = node.summary.load_full();
+        let summary = node.summary();
         let uptime_ms = summary.up_since.map_or(0, |since| millis_between(since, now));
         let is_in_backoff = summary.state == State::Backoff;
         let starts_at = summary.starts_at.filter(|_| is_in_backoff);

@@ -1,6 +1,6 @@
 //! The ractor actor around each [`Machine`]: it carries out what the machine decides.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -89,16 +89,16 @@ impl Driver {
         state: &mut State,
         input: Input,
     ) -> Result<(), ActorProcessingErr> {
-        let mut inputs = VecDeque::from([input]);
+        let (mut next, mut failed) = (Some(input), Vec::new());
         let (mut news, mut has_booted, mut ending) = (Vec::new(), false, None);
-        while let Some(input) = inputs.pop_front() {
+        while let Some(input) = next {
             let mut effects = Vec::new();
             state.machine.on(Instant::now(), input, &mut effects);
             for effect in effects {
                 match effect {
                     Effect::Spawn(key) => {
                         if let Err(exit) = self.spawn(myself, state, key).await {
-                            inputs.push_back(Input::Exited(key, exit));
+                            failed.push(Input::Exited(key, exit));
                         }
                     }
                     Effect::Stop(key, deadlines) => {
@@ -125,6 +125,7 @@ impl Driver {
                     Effect::Halt(cause) => ending = Some(cause),
                 }
             }
+            next = failed.pop();
         }
         // Whoever hears of an event finds it in the tree.
         self.publish(state);
@@ -173,12 +174,12 @@ impl Driver {
                 let booted = booted.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(booted) = booted {
                     // Before anyone can know: the root may give up at any time from now on.
-                    self.plan.node.summary.store(Arc::new(Summary {
+                    self.plan.node.set_summary(Summary {
                         state: machine::State::Up,
                         up_since: Some(Instant::now()),
                         incarnation: 1,
                         ..Summary::default()
-                    }));
+                    });
                     // Whoever started the tree may have lost interest.
                     booted.send(()).ok();
                 }
@@ -199,10 +200,8 @@ impl Driver {
         let report = self.report(state);
         self.plan.node.set_report(report.clone());
         if let Parent::Nobody(_) = self.parent {
-            self.plan.node.summary.rcu(|summary| Summary {
-                last_exit: cause.clone().map(Exit::GaveUp),
-                ..Summary::clone(summary)
-            });
+            let last_exit = cause.clone().map(Exit::GaveUp);
+            self.plan.node.set_summary(Summary { last_exit, ..self.plan.node.summary() });
             self.plan.node.set_down();
             self.hub.ended.send_replace(Some(Ended { cause: cause.clone(), report }));
             self.hub.touch();
@@ -234,7 +233,7 @@ impl Driver {
 
     /// Shows what the machine has to say that is new.
     fn publish(&self, state: &mut State) {
-        for index in state.machine.take_changed() {
+        while let Some(index) = state.machine.next_changed() {
             let child = &self.plan.children[index];
             let mut summary = state.machine.summary(index);
             if summary.state == machine::State::Down {
@@ -246,7 +245,7 @@ impl Driver {
                     plan.all_down();
                 }
             }
-            child.node().summary.store(Arc::new(summary));
+            child.node().set_summary(summary);
         }
         self.plan.node.is_ending.store(state.machine.is_ending(), Ordering::Relaxed);
         self.plan.node.falls_left.store(state.machine.falls_left(), Ordering::Relaxed);
@@ -267,9 +266,12 @@ impl Driver {
         let key = state.keys.remove(&cell.get_id())?;
         let child = Arc::clone(&self.plan.children[key.child]);
         child.close();
-        child.node().load.store(Arc::default());
-        child.node().busy_since_ms.store(0, Ordering::Relaxed);
+        child.node().clear_load();
         state.cells[key.child] = None;
+        // One that ended well has dropped all that it owned, and nothing is left to wait for.
+        if matches!(exit, Exit::Stopped) && !child.node().is_occupied() {
+            return Some(Input::Exited(key, exit));
+        }
         let (myself, fell_with) = (myself.clone(), exit.clone());
         while state.leavers.try_join_next().is_some() {}
         state.leavers.spawn(async move {
@@ -336,7 +338,7 @@ impl ractor::Actor for Driver {
         let mut machine = Machine::new(self.plan.policy, policies, fastrand::u64(..));
         for (index, child) in self.plan.children.iter().enumerate() {
             let node = child.node();
-            machine.recall(index, &node.summary.load(), node.is_removed());
+            machine.recall(index, &node.summary(), node.is_removed());
         }
         Ok(State {
             machine,
@@ -363,6 +365,8 @@ impl ractor::Actor for Driver {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         let input = match command {
+            Command::Waits(key) => Input::Waits(key),
+            Command::Begins(key) => Input::Begins(key),
             Command::Started(key) => Input::Started(key),
             Command::Finish(key) => Input::Finish(key),
             Command::Gone(key, exit) => Input::Exited(key, exit),
