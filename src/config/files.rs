@@ -165,13 +165,13 @@ fn fill(layer: &mut Layer, section: Section<'_>, values: Dict, report: &mut Repo
             fill_endpoints(layer, value, report);
             continue;
         }
-        if let Some(inner) = section.within(&name) {
+        if let Some(inner) = keys::section_within(section, &name) {
             fill_from(layer, inner, value, report);
             continue;
         }
-        let spell = |key: &keys::Key| section.in_file(key);
+        let spell = |key: &keys::Key| key.line_in(section);
         let Some(key) = report.key(section, &name, &layer.source, spell) else { continue };
-        let path = section.path_of(key);
+        let path = key.path_in(section);
         if layer.values.iter().any(|(known, _)| *known == path) {
             let wanted = format!("{} alone", key.name);
             let given = format!("{}.{name}", section.path());

@@ -22,16 +22,27 @@ pub(super) struct Key {
 impl Key {
     /// As a fault names it, as in `redis.url`.
     pub(super) fn path(&self) -> String {
-        self.home().path_of(self)
+        self.path_in(Section::of(self.section))
+    }
+
+    /// The same for the endpoint of `section`, as in `redis.endpoints.limits.url`.
+    pub(super) fn path_in(&self, section: Section<'_>) -> String {
+        format!("{}.{}", section.path_to(self.section), self.name)
+    }
+
+    /// As a file has it, for the endpoint of `section`.
+    pub(super) fn line_in(&self, section: Section<'_>) -> String {
+        format!("[{}] {}", section.path_to(self.section), self.name)
     }
 
     /// Its variable without the prefix, as in `REDIS_URL`.
     pub(super) fn variable(&self) -> String {
-        self.home().variable_of(self)
+        self.variable_in(Section::of(self.section))
     }
 
-    fn home(&self) -> Section<'static> {
-        Section::of(self.section)
+    /// The same for the endpoint of `section`, as in `REDIS_ENDPOINTS_LIMITS_URL`.
+    pub(super) fn variable_in(&self, section: Section<'_>) -> String {
+        self.path_in(section).replace(['.', '-'], "_").to_ascii_uppercase()
     }
 }
 
@@ -51,6 +62,12 @@ pub(super) fn sections() -> impl Iterator<Item = &'static str> {
         .into_iter()
         .flatten()
         .map(|key| key.section)
+}
+
+/// The section `name` within `section`, if there may be one.
+pub(super) fn section_within<'a>(section: Section<'a>, name: &str) -> Option<Section<'a>> {
+    let inner = format!("{}.{name}", section.keys);
+    sections().find(|keys| *keys == inner).map(|keys| Section { keys, ..section })
 }
 
 /// The key called `name` in `section`.

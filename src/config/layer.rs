@@ -75,7 +75,7 @@ impl Report {
         match old::find(section.keys, name) {
             Some(Became::Key(new)) => {
                 let new = keys::find(section.keys, new)?;
-                self.notes.push(format!("{path} in {source} is read as {}", section.path_of(new)));
+                self.notes.push(format!("{path} in {source} is read as {}", new.path_in(section)));
                 Some(new)
             }
             Some(Became::Nothing(wanted)) => {

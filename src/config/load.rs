@@ -105,7 +105,7 @@ fn with_each_key(config: &Config, mut look: impl FnMut(&'static Key, &str, &mut 
     for (name, endpoint) in &config.endpoints {
         let section = Section::of_endpoint(REDIS, name);
         copy.redis.clone_from(endpoint);
-        keys::of_an_endpoint().for_each(|key| look(key, &section.path_of(key), &mut copy));
+        keys::of_an_endpoint().for_each(|key| look(key, &key.path_in(section), &mut copy));
     }
 }
 
@@ -193,7 +193,7 @@ fn apply_endpoints(
         let section = Section::of_endpoint(REDIS, name);
         let endpoint = config.redis.elsewhere("");
         let default = std::mem::replace(&mut config.redis, endpoint);
-        let all = keys::of_an_endpoint().map(|key| (key, section.path_of(key)));
+        let all = keys::of_an_endpoint().map(|key| (key, key.path_in(section)));
         apply_keys(figment, config, all, sources, faults);
         let endpoint = std::mem::replace(&mut config.redis, default);
         let url = format!("{}.url", section.path());

@@ -1,5 +1,3 @@
-use super::keys::{self, Key};
-
 /// A section as it was given. `[redis.endpoints.limits.tls]` has the keys of `redis.tls`, for the endpoint `limits`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Section<'a> {
@@ -20,13 +18,6 @@ impl<'a> Section<'a> {
         Self { keys, endpoint: Some(endpoint) }
     }
 
-    /// The section `name` within this one, if there may be one.
-    pub(super) fn within(self, name: &str) -> Option<Self> {
-        let inner = format!("{}.{name}", self.keys);
-        let is_within = |keys: &&str| *keys == inner;
-        keys::sections().find(is_within).map(|keys| Self { keys, ..self })
-    }
-
     /// Whether endpoints may stand within it.
     pub(super) fn has_endpoints(self) -> bool {
         cfg!(feature = "cache") && self == Self::of(REDIS)
@@ -37,23 +28,8 @@ impl<'a> Section<'a> {
         self.path_to(self.keys)
     }
 
-    /// `key` of this section or of a near one, as a fault names it.
-    pub(super) fn path_of(self, key: &Key) -> String {
-        format!("{}.{}", self.path_to(key.section), key.name)
-    }
-
-    /// The same as a file has it.
-    pub(super) fn in_file(self, key: &Key) -> String {
-        format!("[{}] {}", self.path_to(key.section), key.name)
-    }
-
-    /// The same as a variable without its prefix.
-    pub(super) fn variable_of(self, key: &Key) -> String {
-        self.path_of(key).replace(['.', '-'], "_").to_ascii_uppercase()
-    }
-
     /// The section `keys` of the table, for the same endpoint.
-    fn path_to(self, keys: &str) -> String {
+    pub(super) fn path_to(self, keys: &str) -> String {
         match (self.endpoint, keys.strip_prefix(REDIS)) {
             (Some(name), Some(rest)) => format!("{ENDPOINTS}.{name}{rest}"),
             (None, _) | (_, None) => keys.to_owned(),

@@ -135,11 +135,11 @@ fn setting(
     value: &OsString,
     report: &mut Report,
 ) -> Option<Setting> {
-    let spell = |key: &Key| format!("{prefix}_{}", section.variable_of(key));
+    let spell = |key: &Key| format!("{prefix}_{}", key.variable_in(section));
     let key = report.key(section, name, variable, spell)?;
     let Some(value) = value.to_str() else {
         report.faults.push(Fault::new(
-            &section.path_of(key),
+            &key.path_in(section),
             variable,
             "bytes that are not UTF-8",
             key.slot.kind(),
@@ -147,7 +147,7 @@ fn setting(
         return None;
     };
     Some(Setting {
-        path: section.path_of(key),
+        path: key.path_in(section),
         variable: variable.to_owned(),
         value: value.to_owned(),
     })
