@@ -7,7 +7,7 @@ use super::error::Fault;
 use super::keys::{self, Key};
 use super::nearest::nearest;
 use super::section::ENDPOINTS;
-use super::variables::without_underscore;
+use super::variable_name::without_underscore;
 
 /// What a variable means: a key, known or not, and of which endpoint.
 #[derive(Debug)]

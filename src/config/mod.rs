@@ -22,6 +22,7 @@ mod links;
 mod load;
 mod nearest;
 mod old;
+mod variable_name;
 mod variables;
 
 #[cfg(all(test, feature = "cache"))]

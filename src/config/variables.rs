@@ -14,6 +14,7 @@ use super::links::is_link;
 use super::nearest::nearest;
 use super::old;
 use super::section::Section;
+use super::variable_name::{section_and_key, without_prefix};
 
 /// The prefixes, lowest first.
 const PREFIXES: [&str; 2] = ["ACTON", "MAINSTAY"];
@@ -54,7 +55,7 @@ pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Vec<Se
                 settings.extend(setting_of_endpoint(name, prefix, rest, value, report));
                 continue;
             }
-            let Some((section, key)) = split(&rest) else {
+            let Some((section, key)) = section_and_key(&rest) else {
                 match old::section_of_variable(&rest) {
                     Some(absent) => report.absent(name, absent),
                     None => foreign.extend(foreign_name(name, prefix, &rest, report)),
@@ -81,32 +82,6 @@ pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Vec<Se
         ));
     }
     settings
-}
-
-/// What follows the prefix, in lower case.
-fn without_prefix(name: &str, prefix: &str) -> Option<String> {
-    let (head, rest) = name.split_at_checked(prefix.len())?;
-    let rest = rest.strip_prefix('_').filter(|rest| !rest.is_empty())?;
-    head.eq_ignore_ascii_case(prefix).then(|| rest.to_ascii_lowercase())
-}
-
-/// The section of ours that `rest` begins with, and what follows it.
-fn split(rest: &str) -> Option<(&'static str, &str)> {
-    keys::sections().find_map(|section| {
-        let mut parts = section.split('.');
-        let first = rest.strip_prefix(parts.next()?)?;
-        let key =
-            parts.try_fold(first, |rest, part| without_underscore(rest)?.strip_prefix(part))?;
-        if key.is_empty() {
-            return Some((section, key));
-        }
-        Some((section, without_underscore(key)?))
-    })
-}
-
-/// What follows one underscore or two.
-pub(super) fn without_underscore(rest: &str) -> Option<&str> {
-    rest.strip_prefix("__").or_else(|| rest.strip_prefix('_'))
 }
 
 /// `rest` is what follows `redis_endpoints_`.
