@@ -4,7 +4,7 @@
 #[cfg(feature = "cache")]
 use std::path::PathBuf;
 
-use super::Config;
+use super::root::Config;
 use super::section::Section;
 use super::slot::{Least, Slot};
 
@@ -75,34 +75,36 @@ pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
     all().find(|key| key.section == section && key.name == name)
 }
 
-/// Every key as the Markdown table that docs/configuration.md holds: variable, default, unit, bound and meaning.
-pub(super) fn reference() -> String {
-    let mut defaults = Config::default();
-    let mut lines = vec![
-        "| key | variable | default | kind | unit | takes | what it says |".to_owned(),
-        "|---|---|---|---|---|---|---|".to_owned(),
-    ];
-    lines.extend(all().map(|key| {
-        let default = key
-            .slot
-            .get(&mut defaults)
-            .map_or_else(|| "none".to_owned(), |given| format!("`{given}`"));
-        let cells = [
-            format!("`[{}]` `{}`", key.section, key.name),
-            format!("`ACTON_{}`", key.variable()),
-            if (key.section, key.name) == ("service", "name") {
-                "the program's file name".to_owned()
-            } else {
-                default
-            },
-            key.slot.kind().to_owned(),
-            key.slot.unit().to_owned(),
-            key.slot.bound(),
-            key.doc.to_owned(),
+impl Config {
+    /// Every key with its variable, default, unit, bound and meaning, as a Markdown table. Answers from memory.
+    pub fn reference() -> String {
+        let mut defaults = Self::default();
+        let mut lines = vec![
+            "| key | variable | default | kind | unit | takes | what it says |".to_owned(),
+            "|---|---|---|---|---|---|---|".to_owned(),
         ];
-        format!("| {} |", cells.join(" | "))
-    }));
-    lines.join("\n") + "\n"
+        lines.extend(all().map(|key| {
+            let default = key
+                .slot
+                .get(&mut defaults)
+                .map_or_else(|| "none".to_owned(), |given| format!("`{given}`"));
+            let cells = [
+                format!("`[{}]` `{}`", key.section, key.name),
+                format!("`ACTON_{}`", key.variable()),
+                if (key.section, key.name) == ("service", "name") {
+                    "the program's file name".to_owned()
+                } else {
+                    default
+                },
+                key.slot.kind().to_owned(),
+                key.slot.unit().to_owned(),
+                key.slot.bound(),
+                key.doc.to_owned(),
+            ];
+            format!("| {} |", cells.join(" | "))
+        }));
+        lines.join("\n") + "\n"
+    }
 }
 
 macro_rules! keys {

@@ -10,60 +10,100 @@ use mainstay_actors::redis::{self, MOST_ENDPOINTS};
 
 #[cfg(feature = "cache")]
 use super::endpoints;
-use super::environment::{Environment, Surroundings};
+use super::environment::{Environment, Process, Surroundings};
 use super::error::{Error, Fault};
 use super::keys::Key;
 use super::layer::{Layer, Report};
+use super::loaded::Loaded;
+use super::root::Config;
 #[cfg(feature = "cache")]
 use super::section::{ENDPOINTS, REDIS, Section};
 use super::slot::Slot;
 use super::value::{Given, time_text};
 use super::variables::Setting;
-use super::{Config, Loaded, files, keys, service, variables};
+use super::{files, keys, service, variables};
 
 /// What a fault shows as the source of a value that a program set.
 const CODE: &str = "code";
 
-/// What `change` makes of the values counts as given in code, above every source.
-pub(super) fn load(
-    environment: &dyn Environment,
-    name: Option<&str>,
-    change: impl FnOnce(&mut Config),
-) -> Result<Loaded, Error> {
-    let mut report = Report::default();
-    let mut settings = variables::read(environment, &mut report);
-    settings.extend(name.and_then(|name| given_in_code(name, &settings, &mut report)));
-    let service = service_name(environment, &settings);
-    let files = files::read(environment, &service, &mut report);
-
-    let layers = files.into_iter().chain(settings.into_iter().map(Layer::from));
-    let figment = layers.fold(Figment::new(), Figment::merge);
-    let mut config = Config {
-        service: service::Config { name: service, ..Default::default() },
-        ..Default::default()
-    };
-    let mut sources = apply(&figment, &mut config, &mut report.faults);
-    set_drain_delay(&mut config, &sources);
-    let loaded = values(&config);
-    change(&mut config);
-    let is_changed = |(path, value): &(String, Given)| loaded.get(path) != Some(value);
-    let changed = values(&config).into_iter().filter(is_changed);
-    sources.extend(changed.map(|(path, _)| (path, CODE.to_owned())));
-    set_drain_delay(&mut config, &sources);
-    check(&config, &sources, &mut report.faults);
-
-    if report.faults.is_empty() {
-        let Report { notes, warnings, .. } = report;
-        Ok(Loaded { config, notes, warnings, surroundings: Surroundings::of(environment) })
-    } else {
-        Err(Error::new(report.faults, report.files))
+impl Config {
+    /// Loads the configuration of the service that the environment names, else of the running program.
+    ///
+    /// Reads variables and files, and logs which; so set up a log first. A service that only changes some values need
+    /// not load it: [`ServiceBuilder::configure`](crate::ServiceBuilder::configure).
+    ///
+    /// # Errors
+    /// Every fault at once, if there is one.
+    pub fn load() -> Result<Self, Error> {
+        Self::load_from(&Process, None).map(Loaded::logged)
     }
-}
 
-pub(super) fn validate(config: &Config) -> Result<(), Error> {
-    let mut faults = Vec::new();
-    check(config, &BTreeMap::new(), &mut faults);
-    if faults.is_empty() { Ok(()) } else { Err(Error::new(faults, String::new())) }
+    /// Loads the configuration of the service called `name`.
+    ///
+    /// Reads variables and files, and logs which; so set up a log first. A service that only changes some values need
+    /// not load it: [`ServiceBuilder::configure`](crate::ServiceBuilder::configure).
+    ///
+    /// # Errors
+    /// Every fault at once, if there is one.
+    pub fn load_for_service(name: &str) -> Result<Self, Error> {
+        Self::load_from(&Process, Some(name)).map(Loaded::logged)
+    }
+
+    /// Loads the configuration out of `environment`, for the service called `name` or, without one, for the service
+    /// that the environment names.
+    ///
+    /// # Errors
+    /// Every fault at once, if there is one.
+    pub fn load_from(environment: &dyn Environment, name: Option<&str>) -> Result<Loaded, Error> {
+        Self::load_changed(environment, name, |_| {})
+    }
+
+    /// As [`load_from`](Self::load_from), with a `change` in code. What it makes of the values counts as given in code,
+    /// above every other source.
+    pub(crate) fn load_changed(
+        environment: &dyn Environment,
+        name: Option<&str>,
+        change: impl FnOnce(&mut Self),
+    ) -> Result<Loaded, Error> {
+        let mut report = Report::default();
+        let mut settings = variables::read(environment, &mut report);
+        settings.extend(name.and_then(|name| given_in_code(name, &settings, &mut report)));
+        let service = service_name(environment, &settings);
+        let files = files::read(environment, &service, &mut report);
+
+        let layers = files.into_iter().chain(settings.into_iter().map(Layer::from));
+        let figment = layers.fold(Figment::new(), Figment::merge);
+        let mut config = Self {
+            service: service::Config { name: service, ..Default::default() },
+            ..Default::default()
+        };
+        let mut sources = apply(&figment, &mut config, &mut report.faults);
+        set_drain_delay(&mut config, &sources);
+        let loaded = values(&config);
+        change(&mut config);
+        let is_changed = |(path, value): &(String, Given)| loaded.get(path) != Some(value);
+        let changed = values(&config).into_iter().filter(is_changed);
+        sources.extend(changed.map(|(path, _)| (path, CODE.to_owned())));
+        set_drain_delay(&mut config, &sources);
+        check(&config, &sources, &mut report.faults);
+
+        if report.faults.is_empty() {
+            let Report { notes, warnings, .. } = report;
+            Ok(Loaded { config, notes, warnings, surroundings: Surroundings::of(environment) })
+        } else {
+            Err(Error::new(report.faults, report.files))
+        }
+    }
+
+    /// Checks a configuration that was made or changed in code. What was loaded passes. Answers from memory.
+    ///
+    /// # Errors
+    /// Every fault at once, if there is one.
+    pub fn validate(&self) -> Result<(), Error> {
+        let mut faults = Vec::new();
+        check(self, &BTreeMap::new(), &mut faults);
+        if faults.is_empty() { Ok(()) } else { Err(Error::new(faults, String::new())) }
+    }
 }
 
 /// Checks every value, whether or not a source gave it. A key that has a fault gets no second one.
