@@ -3,7 +3,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use mainstay_actors::supervision::{Notice, Nursery, Request, ShutdownReport, State, TreeSnapshot};
 use mainstay_actors::tree::Dependency;
 use mainstay_actors::{AskError, Tree};
@@ -75,13 +74,6 @@ impl AppState {
     /// As there.
     pub fn redis(&self) -> Result<Cache> {
         self.cache()
-    }
-
-    /// `/health` and `/ready`, for an axum app that has no
-    /// [`ServiceBuilder`](crate::ServiceBuilder). Merge them outside of every layer, so that nothing
-    /// but they answers a probe.
-    pub fn health_routes<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
-        crate::web::health_routes(self.clone())
     }
 
     /// Asks whoever takes `R`, and waits for the reply until the request's deadline, outside of

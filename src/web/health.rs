@@ -35,7 +35,16 @@ struct Seen {
     message: String,
 }
 
-pub(crate) fn routes<S: Clone + Send + Sync + 'static>(app: AppState) -> Router<S> {
+impl AppState {
+    /// `/health` and `/ready`, for an axum app that has no
+    /// [`ServiceBuilder`](crate::ServiceBuilder). Merge them outside of every layer, so that nothing
+    /// but they answers a probe.
+    pub fn health_routes<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        routes(self.clone())
+    }
+}
+
+pub(super) fn routes<S: Clone + Send + Sync + 'static>(app: AppState) -> Router<S> {
     Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
