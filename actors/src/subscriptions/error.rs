@@ -1,5 +1,6 @@
+use super::bounds;
+use crate::Outcome;
 use crate::redis::{self, RETRY_AFTER};
-use crate::{Outcome, subscriptions};
 
 /// Why there is no subscription. Nothing is left behind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,10 +42,10 @@ impl Error {
     }
 
     pub(super) fn too_many_subscriptions() -> Self {
-        Self::TooMany { what: "subscriptions", most: subscriptions::MOST_SUBSCRIPTIONS }
+        Self::TooMany { what: "subscriptions", most: bounds::MOST_SUBSCRIPTIONS }
     }
 
     pub(super) fn too_many_topics() -> Self {
-        Self::TooMany { what: "channels and patterns", most: subscriptions::MOST_TOPICS }
+        Self::TooMany { what: "channels and patterns", most: bounds::MOST_TOPICS }
     }
 }
