@@ -44,6 +44,8 @@
 //! The features are `cache`, `embedded` and `tls` (on by default), `testing` and `chaos`.
 
 mod error;
+#[cfg(all(doctest, feature = "cache"))]
+mod prose;
 mod recipient;
 mod resources;
 mod service;
@@ -75,10 +77,3 @@ pub use {axum, chrono, serde_json, tokio, tracing, uuid};
 
 #[cfg(feature = "cache")]
 pub use redis;
-
-#[cfg(all(doctest, feature = "cache"))]
-#[doc = include_str!("../README.md")]
-#[doc = include_str!("../docs/actors.md")]
-#[doc = include_str!("../docs/redis.md")]
-#[doc = include_str!("../docs/supervision.md")]
-struct Prose;
