@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use figment::providers::{Format, Toml};
 use serde_json::Value;
 
+use crate::support::imports::Imports;
 use crate::support::source::{Piece, Source, close, mark_tests, workspace};
 
 /// Where a rule does not hold.
@@ -206,6 +207,72 @@ fn first_segments(rest: &[(usize, Piece)]) -> Vec<&str> {
         }
         _ => Vec::new(),
     }
+}
+
+/// The packages without circles of imports and without code in a `mod.rs`.
+const IN_ORDER: [&str; 1] = ["src"];
+
+/// No two folders of a package and no two files of a folder import each other, not even through a third.
+#[test]
+fn imports_run_one_way() {
+    for root in IN_ORDER {
+        let imports = Imports::read(root, &Source::below(root));
+        assert!(imports.len() > 100, "only {} imports are found in {root}", imports.len());
+        let unresolved = &imports.unresolved;
+        assert!(unresolved.is_empty(), "\n{}\n", unresolved.join("\n"));
+        let circles: Vec<_> = imports.circles().iter().map(ToString::to_string).collect();
+        assert!(circles.is_empty(), "\n{}\n", circles.join("\n"));
+    }
+}
+
+#[test]
+fn doors_hold_no_code() {
+    for root in IN_ORDER {
+        hold(root, code_in_a_door);
+    }
+}
+
+/// A `lib.rs` or `mod.rs` is a door: it declares modules, imports and exports, and defines nothing.
+fn code_in_a_door(source: &Source) -> Vec<Breach> {
+    if !source.path.ends_with("lib.rs") && !source.path.ends_with("mod.rs") {
+        return Vec::new();
+    }
+    let source = source.without_tests();
+    let is = |at: usize, mark: char| {
+        source.pieces.get(at).is_some_and(|(_, piece)| *piece == Piece::Mark(mark))
+    };
+    let word = |at: usize| match source.pieces.get(at) {
+        Some((_, Piece::Word(word))) => word.as_str(),
+        _ => "",
+    };
+    let closing = |at| close(&source.pieces, at).unwrap_or(source.pieces.len());
+    let mut breaches = Vec::new();
+    let mut at = 0;
+    while at < source.pieces.len() {
+        if is(at, '#') {
+            at = closing(at + 1 + usize::from(is(at + 1, '!'))) + 1;
+            continue;
+        }
+        if word(at) == "pub" {
+            at = if is(at + 1, '(') { closing(at + 1) + 1 } else { at + 1 };
+        }
+        let begin = at;
+        while at < source.pieces.len() && !is(at, ';') {
+            if is(at, '{') && word(begin) != "use" {
+                at = closing(at);
+                break;
+            }
+            at = if is(at, '(') || is(at, '[') || is(at, '{') { closing(at) + 1 } else { at + 1 };
+        }
+        let is_door = matches!(word(begin), "mod" | "use") && is(at, ';');
+        if !is_door {
+            let rule =
+                format!("`{} {}`: lib.rs and mod.rs hold no code", word(begin), word(begin + 1));
+            breaches.push(breach(&source, source.pieces[begin].0, rule));
+        }
+        at += 1;
+    }
+    breaches
 }
 
 // --- who may do what ---------------------------------------------------------------------------
@@ -420,6 +487,192 @@ fn a_room_in_a_room_is_found() {
     let fine = "use crate::redis::health; use super::health; use crate::{deadline, pool};";
     assert_eq!(uses(actor, fine), [] as [usize; 0]);
     assert_eq!(uses("actors/src/tree.rs", "use crate::{health, pool};"), [] as [usize; 0]);
+}
+
+/// The circles in a package of these files, each by its members.
+fn circles(files: &[(&str, &str)]) -> Vec<String> {
+    let imports = imports(files);
+    assert_eq!(imports.unresolved, [] as [String; 0]);
+    imports.circles().iter().map(|circle| circle.members.join(" ")).collect()
+}
+
+fn imports(files: &[(&str, &str)]) -> Imports {
+    let source = |(path, text): &(&str, &str)| Source::new(Path::new("src").join(path), text);
+    Imports::read("src", &files.iter().map(source).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_circle_is_shown_with_an_import_for_each_of_its_steps() {
+    let a = ("a.rs", "use std::fmt;\nuse crate::b::B;\npub struct A;");
+    let b = ("b.rs", "pub struct B(super::a::A);");
+    let found = imports(&[("lib.rs", "mod a; mod b;"), a, b]).circles();
+    assert_eq!(found.len(), 1, "{found:?}");
+    let shown = [
+        "a circle of imports, a -> b -> a:",
+        "    src/a.rs:2 imports `crate::b::B` from src/b.rs",
+        "    src/b.rs:1 imports `super::a::A` from src/a.rs",
+    ];
+    assert_eq!(found[0].to_string(), shown.join("\n"));
+}
+
+#[test]
+fn a_circle_through_a_third_file_is_found() {
+    let root = ("lib.rs", "mod a; mod b; mod c; mod d;");
+    let a = ("a.rs", "use crate::b::B; pub struct A;");
+    let b = ("b.rs", "use crate::c::C; pub struct B;");
+    let d = ("d.rs", "use crate::{a::A, b::B, c::C};");
+    assert_eq!(circles(&[root, a, b, ("c.rs", "use crate::a::A; pub struct C;"), d]), ["a b c"]);
+    assert_eq!(circles(&[root, a, b, ("c.rs", "pub struct C;"), d]), [] as [&str; 0]);
+}
+
+#[test]
+fn a_circle_through_doors_is_found() {
+    let root = ("lib.rs", "mod room; pub use room::{First as One, Second};");
+    let door = ("room/mod.rs", "mod inner; mod second; pub use self::{inner::*, second::Second};");
+    let inner = ("room/inner/mod.rs", "mod first; pub use first::First;");
+    let first = ("room/inner/first.rs", "use crate::Second; pub struct First;");
+    let uses = |second| circles(&[root, door, inner, first, ("room/second.rs", second)]);
+    assert_eq!(uses("use crate::One; pub struct Second;"), ["inner second"]);
+    assert_eq!(uses("use super::First; pub struct Second;"), ["inner second"]);
+    assert_eq!(uses("use crate::room; pub struct Second(room::First);"), ["inner second"]);
+    assert_eq!(
+        uses("use crate::{room::{inner as i}}; fn f() { i::First }\npub struct Second;"),
+        ["inner second"]
+    );
+    assert_eq!(uses("pub struct Second;"), [] as [&str; 0]);
+}
+
+#[test]
+fn a_circle_by_paths_without_an_import_is_found() {
+    let root = ("lib.rs", "mod a; mod b;");
+    let a = (
+        "a.rs",
+        "pub fn f() { super::b::g() } pub trait Name { const N: u8; } pub enum Kind { Odd }",
+    );
+    let uses = |b: &str| circles(&[root, a, ("b.rs", &format!("pub fn g() {{}} {b}"))]);
+    for path in [
+        "fn h() { crate::a::f() }",
+        "fn h() { vec![1..crate::a::Kind::Odd as u8] }",
+        "fn h(kind: Option<&super::a::Kind>) {}",
+        "impl super::a::Name for u8 {}",
+        "fn h() -> u8 { <u8 as crate::a::Name>::N }",
+        "fn h() { collect::<crate::a::Kind>() }",
+        "#[tokio::main(crate = crate::a::f)] fn h() {}",
+        "fn h() { use super::a as one; one::f() }",
+        "macro_rules! h { () => { $crate::a::f() } }",
+    ] {
+        assert_eq!(uses(path), ["a b"], "{path}");
+    }
+    for path in [
+        "pub(in crate::a) fn h() {}",
+        "fn h() { ::a::f(); x.a::<u8>(); <T>::a::f() }",
+        "// crate::a::f()\nfn h() { \"crate::a::f\" }",
+        "fn h() { self.a.f(); Self::f(); T::f(); a::f() }",
+    ] {
+        assert_eq!(uses(path), [] as [&str; 0], "{path}");
+    }
+}
+
+#[test]
+fn a_circle_through_a_glob_is_found() {
+    let root = ("lib.rs", "mod a; mod b; pub mod all;");
+    let all = ("all.rs", "pub use crate::a::*; pub use crate::b::*; pub use std::fmt::*;");
+    let a = ("a.rs", "use super::all::*; pub struct A(B);");
+    let uses = |b| circles(&[root, all, a, ("b.rs", b)]);
+    assert_eq!(uses("use crate::all::*; fn f(_: A) {}\npub struct B;"), ["a b"]);
+    assert_eq!(uses("use crate::all::A; pub struct B;"), ["a b"]);
+    // A name of its own comes before those of the glob.
+    assert_eq!(uses("use crate::all::*; struct A; fn f(_: A) {}\npub struct B;"), [] as [&str; 0]);
+}
+
+#[test]
+fn a_circle_between_a_file_and_a_folder_is_found() {
+    let root = ("lib.rs", "mod state; mod web; pub use state::State;");
+    let state = ("state.rs", "pub struct State; fn routes() { crate::web::routes() }");
+    let door = ("web/mod.rs", "mod edge; mod health; pub use health::routes;");
+    let health = ("web/health.rs", "pub fn routes() {}");
+    let uses = |edge| circles(&[root, state, door, health, ("web/edge.rs", edge)]);
+    assert_eq!(uses("use crate::State;"), ["state web"]);
+    assert_eq!(uses("use super::routes;"), [] as [&str; 0]);
+}
+
+#[test]
+fn a_circle_of_folders_is_found_where_no_files_import_each_other() {
+    let root = ("lib.rs", "mod a; mod b;");
+    let doors = [("a/mod.rs", "mod x; pub mod y;"), ("b/mod.rs", "pub mod x; mod y;")];
+    let a = [("a/x.rs", "use crate::b::x::X;"), ("a/y.rs", "pub struct Y;")];
+    let b = [("b/x.rs", "pub struct X;"), ("b/y.rs", "use crate::a::y::Y;")];
+    assert_eq!(circles(&[&[root], &doors[..], &a, &b].concat()), ["a b"]);
+}
+
+#[test]
+fn what_only_looks_like_a_circle_is_none() {
+    // By way of the root each seems to import what imports it.
+    let root = ("lib.rs", "mod a; mod b; mod c; pub use a::A; pub use b::B; pub use c::C;");
+    let a = ("a.rs", "use crate::B; pub struct A;");
+    let b = ("b.rs", "use crate::C; pub struct B; #[cfg(test)] mod tests { use crate::A; }");
+    assert_eq!(circles(&[root, a, b, ("c.rs", "pub struct C;")]), [] as [&str; 0]);
+
+    // A door that hands on what another folder defines.
+    let root = ("lib.rs", "mod redis; mod room;");
+    let door = ("room/mod.rs", "mod actor; pub use crate::redis::Status;");
+    let actor = ("room/actor.rs", "use super::Status;");
+    let redis =
+        ("redis.rs", "use crate::room::Status as Own; pub struct Status; use ::redis::Client;");
+    assert_eq!(circles(&[root, door, actor, redis]), [] as [&str; 0]);
+
+    // The modules of one file are one.
+    let file = "mod x { use super::y::Y; pub struct X; }\nmod y { pub struct Y(super::x::X); }";
+    assert_eq!(circles(&[("lib.rs", "mod a;"), ("a.rs", file)]), [] as [&str; 0]);
+}
+
+#[test]
+fn a_name_may_be_defined_twice_by_a_macro_or_as_a_variant() {
+    let root = ("lib.rs", "mod a; mod b; mod c; mod door;");
+    let door = "#[cfg(x)] pub use crate::a::Thing; #[cfg(not(x))] pub use crate::b::Thing;";
+    let a = ("a.rs", "pub enum Thing { One } tokio::task_local! { pub static NOW: u8; }");
+    let b = ("b.rs", "use crate::c::list; pub enum Thing { One }");
+    let uses = |c: &str| circles(&[root, a, b, ("c.rs", c), ("door.rs", door)]);
+    let list = "macro_rules! list { () => {} } pub(crate) use list;";
+    assert_eq!(uses(&format!("{list} fn f() {{ crate::door::Thing::One }}")), ["b c"]);
+    assert_eq!(uses(&format!("{list} use crate::door::Thing::*; use crate::a::NOW;")), ["b c"]);
+    assert_eq!(uses(&format!("{list} use crate::a::{{NOW, Thing::One}};")), [] as [&str; 0]);
+}
+
+#[test]
+fn a_path_of_ours_that_leads_nowhere_is_found() {
+    let root = ("lib.rs", "mod a; mod b; pub use serde_json;");
+    let lost = |a| imports(&[root, ("a.rs", a), ("b.rs", "pub enum B { One }")]).unresolved;
+    assert_eq!(lost("\nuse super::gone::A;"), ["src/a.rs:2: nothing is found at `super::gone::A`"]);
+    for path in
+        ["use crate::b::Gone;", "use super::b; b::gone();", "self::gone()", "use crate::{b::{C}};"]
+    {
+        assert_eq!(lost(path).len(), 1, "{path}");
+    }
+    let fine = "use crate::serde_json::Value; use super::b::{self, B::One}; fn f() { T::new(); std::x::y(); B::Two }";
+    assert_eq!(lost(fine), [] as [&str; 0]);
+}
+
+#[test]
+fn code_in_a_door_is_found() {
+    let finds = |path: &str, text: &str| lines_of(path, text, code_in_a_door);
+    let door = "//! Docs.\n#![doc = include_str!(\"a.md\")]\nmod a;\npub(crate) mod b;\n#[cfg(test)]\nmod tests;\n\
+                pub use a::{A, b::{C, D}};\n#[expect(x, reason = \"y\")]\npub(in crate::x) use b::*;\n";
+    assert_eq!(finds("src/a/mod.rs", door), [] as [usize; 0]);
+    for code in [
+        "pub struct A { a: u8 }",
+        "pub(crate) const fn a() { b(); }",
+        "const A: [u8; 2] = [1; 2];",
+        "impl A {\n}",
+        "mod c { fn d() {} }",
+        "tokio::task_local! { static A: u8; }",
+    ] {
+        let text = format!("{door}{code}\nmod d;\n{code}");
+        let second = 12 + code.matches('\n').count();
+        assert_eq!(finds("src/lib.rs", &text), [10, second], "{code}");
+        assert_eq!(finds("src/a/tests/mod.rs", &text), [] as [usize; 0], "{code}");
+        assert_eq!(finds("src/a.rs", &text), [] as [usize; 0], "{code}");
+    }
 }
 
 #[test]
