@@ -1,4 +1,4 @@
-//! The rules of the house. ARCHITECTURE.md says what they are for; here they are held.
+//! The rules of the architecture. ARCHITECTURE.md says what they are for; these tests enforce them.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -7,9 +7,9 @@ use figment::providers::{Format, Toml};
 use serde_json::Value;
 
 use crate::support::imports::Imports;
-use crate::support::source::{Piece, Source, close, mark_tests, workspace};
+use crate::support::source::{Source, Token, close, mark_tests, workspace};
 
-/// Where a rule does not hold.
+/// A line that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Breach {
     path: PathBuf,
@@ -27,9 +27,9 @@ fn breach(source: &Source, line: usize, rule: impl Into<String>) -> Breach {
     Breach { path: source.path.clone(), line, rule: rule.into() }
 }
 
-/// Holds `rule` over every file below `directory`.
+/// Checks `rule` on every file below `directory`.
 #[track_caller]
-fn hold(directory: &str, rule: impl Fn(&Source) -> Vec<Breach>) {
+fn check(directory: &str, rule: impl Fn(&Source) -> Vec<Breach>) {
     let sources = Source::below(directory);
     assert!(!sources.is_empty(), "there is nothing below {directory}");
     no_breach(&sources.iter().flat_map(rule).collect::<Vec<_>>());
@@ -41,50 +41,50 @@ fn no_breach(breaches: &[Breach]) {
     assert!(lines.is_empty(), "\n{}\n", lines.join("\n"));
 }
 
-// --- who knows whom ----------------------------------------------------------------------------
+// --- dependencies -------------------------------------------------------------------------------
 
 #[test]
-fn the_face_never_names_the_actor_library() {
-    hold("src", |source| named(source, &["ractor"], "src never names ractor"));
+fn src_never_names_the_actor_library() {
+    check("src", |source| named(source, &["ractor"], "src never names ractor"));
 }
 
 #[test]
-fn the_rooms_never_name_http() {
+fn actors_never_names_http() {
     let http = ["axum", "tower", "http", "hyper", "StatusCode"];
-    hold("actors/src", |source| named(source, &http, "actors never names HTTP"));
+    check("actors/src", |source| named(source, &http, "actors never names HTTP"));
 }
 
 #[test]
-fn the_ground_names_neither_redis_nor_http_nor_a_room() {
+fn supervision_names_neither_redis_nor_http_nor_a_room() {
     let mut words = vec!["redis".to_owned(), "axum".to_owned(), "http".to_owned()];
     words.extend(rooms());
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let rule = "supervision names neither Redis nor HTTP nor a room";
-    hold("supervision/src", |source| named(source, &words, rule));
+    check("supervision/src", |source| named(source, &words, rule));
 }
 
-/// A name counts wherever it is a word of its own: in `redis::Client`, `RedisClient` and
-/// `redis_client`, and in a string that is nothing but that word.
+/// The places that name one of `forbidden`. `redis` is named by `redis::Client`, `RedisClient` and
+/// `redis_client`, and by a string that is exactly that word.
 fn named(source: &Source, forbidden: &[&str], rule: &str) -> Vec<Breach> {
     let is_forbidden = |word: &str| forbidden.contains(&word);
     let mut breaches = Vec::new();
-    for (line, piece) in &source.pieces {
-        let found = match piece {
-            Piece::Word(word) => {
+    for (line, token) in &source.tokens {
+        let found = match token {
+            Token::Word(word) => {
                 is_forbidden(word) || words_in(word).any(|word| is_forbidden(&word))
             }
-            Piece::Text(text) => is_forbidden(text),
-            Piece::Mark(_) => false,
+            Token::Text(text) => is_forbidden(text),
+            Token::Mark(_) => false,
         };
         if found {
-            let (Piece::Word(word) | Piece::Text(word)) = piece else { continue };
+            let (Token::Word(word) | Token::Text(word)) = token else { continue };
             breaches.push(breach(source, *line, format!("`{word}`: {rule}")));
         }
     }
     breaches
 }
 
-/// The words that a name is made of, in small letters.
+/// The words of a name, in lower case.
 fn words_in(name: &str) -> impl Iterator<Item = String> {
     let mut words = vec![String::new()];
     let mut was_small = false;
@@ -128,7 +128,7 @@ fn dependencies_run_one_way() {
     }
 }
 
-/// Whatever a package is built or tested with, by its real name.
+/// All dependencies of a package, those of its tests too, by their real names.
 fn dependencies(manifest: &Value) -> Vec<String> {
     let mut found = Vec::new();
     for (key, value) in manifest.as_object().into_iter().flatten() {
@@ -156,10 +156,10 @@ fn dependencies(manifest: &Value) -> Vec<String> {
 fn rooms_never_import_rooms() {
     let rooms = rooms();
     assert!(rooms.len() > 2, "{rooms:?}");
-    hold("actors/src", |source| foreign_rooms(source, &rooms));
+    check("actors/src", |source| foreign_rooms(source, &rooms));
 }
 
-/// Every room may use `redis`. The files beside the rooms tie them together.
+/// Imports of one room in another. Every room may import `redis`, and the files outside of the rooms may import all.
 fn foreign_rooms(source: &Source, rooms: &[String]) -> Vec<Breach> {
     let inner = source.path.strip_prefix("actors/src").unwrap_or(&source.path);
     let parts: Vec<_> = inner.iter().filter_map(|part| part.to_str()).collect();
@@ -182,25 +182,25 @@ fn foreign_rooms(source: &Source, rooms: &[String]) -> Vec<Breach> {
     breaches
 }
 
-/// `a` of `a::b`; `a` and `c` of `{a::b, c}`.
-fn first_segments(rest: &[(usize, Piece)]) -> Vec<&str> {
+/// The first segment of each path in a `use`: `a` in `a::b`; `a` and `c` in `{a::b, c}`.
+fn first_segments(rest: &[(usize, Token)]) -> Vec<&str> {
     match rest.first() {
-        Some((_, Piece::Word(word))) => vec![word],
-        Some((_, Piece::Mark('{'))) => {
+        Some((_, Token::Word(word))) => vec![word],
+        Some((_, Token::Mark('{'))) => {
             let end = close(rest, 0).unwrap_or(rest.len());
             let mut found = Vec::new();
             let mut depth = 0_usize;
             let mut is_first = true;
-            for (_, piece) in &rest[1..end] {
-                match piece {
-                    Piece::Mark('{') => depth += 1,
-                    Piece::Mark('}') => depth = depth.saturating_sub(1),
-                    Piece::Mark(',') if depth == 0 => is_first = true,
-                    Piece::Word(word) if is_first && depth == 0 => {
+            for (_, token) in &rest[1..end] {
+                match token {
+                    Token::Mark('{') => depth += 1,
+                    Token::Mark('}') => depth = depth.saturating_sub(1),
+                    Token::Mark(',') if depth == 0 => is_first = true,
+                    Token::Word(word) if is_first && depth == 0 => {
                         found.push(word.as_str());
                         is_first = false;
                     }
-                    Piece::Mark(_) | Piece::Word(_) | Piece::Text(_) => {}
+                    Token::Mark(_) | Token::Word(_) | Token::Text(_) => {}
                 }
             }
             found
@@ -228,7 +228,7 @@ fn imports_run_one_way() {
 #[test]
 fn doors_hold_no_code() {
     for root in IN_ORDER {
-        hold(root, code_in_a_door);
+        check(root, code_in_a_door);
     }
 }
 
@@ -239,16 +239,16 @@ fn code_in_a_door(source: &Source) -> Vec<Breach> {
     }
     let source = source.without_tests();
     let is = |at: usize, mark: char| {
-        source.pieces.get(at).is_some_and(|(_, piece)| *piece == Piece::Mark(mark))
+        source.tokens.get(at).is_some_and(|(_, token)| *token == Token::Mark(mark))
     };
-    let word = |at: usize| match source.pieces.get(at) {
-        Some((_, Piece::Word(word))) => word.as_str(),
+    let word = |at: usize| match source.tokens.get(at) {
+        Some((_, Token::Word(word))) => word.as_str(),
         _ => "",
     };
-    let closing = |at| close(&source.pieces, at).unwrap_or(source.pieces.len());
+    let closing = |at| close(&source.tokens, at).unwrap_or(source.tokens.len());
     let mut breaches = Vec::new();
     let mut at = 0;
-    while at < source.pieces.len() {
+    while at < source.tokens.len() {
         if is(at, '#') {
             at = closing(at + 1 + usize::from(is(at + 1, '!'))) + 1;
             continue;
@@ -257,7 +257,7 @@ fn code_in_a_door(source: &Source) -> Vec<Breach> {
             at = if is(at + 1, '(') { closing(at + 1) + 1 } else { at + 1 };
         }
         let begin = at;
-        while at < source.pieces.len() && !is(at, ';') {
+        while at < source.tokens.len() && !is(at, ';') {
             if is(at, '{') && word(begin) != "use" {
                 at = closing(at);
                 break;
@@ -268,19 +268,19 @@ fn code_in_a_door(source: &Source) -> Vec<Breach> {
         if !is_door {
             let rule =
                 format!("`{} {}`: lib.rs and mod.rs hold no code", word(begin), word(begin + 1));
-            breaches.push(breach(&source, source.pieces[begin].0, rule));
+            breaches.push(breach(&source, source.tokens[begin].0, rule));
         }
         at += 1;
     }
     breaches
 }
 
-// --- who may do what ---------------------------------------------------------------------------
+// --- responsibilities ---------------------------------------------------------------------------
 
 #[test]
 fn only_the_tree_adds_actors() {
     for directory in ["src", "actors/src"] {
-        hold(directory, added_actors);
+        check(directory, added_actors);
     }
 }
 
@@ -304,7 +304,7 @@ fn added_actors(source: &Source) -> Vec<Breach> {
 #[test]
 fn only_the_configuration_reads_the_environment() {
     for directory in ["src", "actors/src", "supervision/src"] {
-        hold(directory, environment_reads);
+        check(directory, environment_reads);
     }
 }
 
@@ -314,8 +314,8 @@ fn environment_reads(source: &Source) -> Vec<Breach> {
     }
     let source = source.without_tests();
     let found = source.find("env ::").filter_map(|(line, rest)| match rest.first() {
-        // These take a path apart that is given to them.
-        Some((_, Piece::Word(word))) if matches!(word.as_str(), "split_paths" | "join_paths") => {
+        // These only split or join a path that they are given.
+        Some((_, Token::Word(word))) if matches!(word.as_str(), "split_paths" | "join_paths") => {
             None
         }
         _ => Some(line),
@@ -328,10 +328,10 @@ fn no_state_waits_or_reads_a_clock_or_does_io() {
     let is_state = |source: &Source| source.path.file_name().is_some_and(|name| name == "state.rs");
     let states = Source::below("actors/src").into_iter().filter(is_state).count();
     assert!(states > 2, "only {states} files are called state.rs");
-    hold("actors/src", |source| if is_state(source) { impurities(source) } else { Vec::new() });
+    check("actors/src", |source| if is_state(source) { impurities(source) } else { Vec::new() });
 }
 
-/// Time and chance come in as arguments, decisions go out as values.
+/// A state gets the time and random numbers as arguments, and returns its decisions as values.
 fn impurities(source: &Source) -> Vec<Breach> {
     let source = source.without_tests();
     let words = [
@@ -357,7 +357,7 @@ fn impurities(source: &Source) -> Vec<Breach> {
         }
     }
     for (line, rest) in source.find("tokio ::") {
-        if !matches!(rest.first(), Some((_, Piece::Word(word))) if word == "time") {
+        if !matches!(rest.first(), Some((_, Token::Word(word))) if word == "time") {
             breaches.push(breach(&source, line, "`tokio` in a state.rs, apart from its Instant"));
         }
     }
@@ -370,17 +370,17 @@ fn packages_include_only_what_they_are_published_with() {
     for root in packages.iter().map(|package| (*package, &[][..])).chain([("", &packages[..])]) {
         let (package, others) = root;
         let directory = Path::new(package).join("src");
-        hold(directory.to_str().unwrap(), |source| foreign_includes(source, package, others));
+        check(directory.to_str().unwrap(), |source| foreign_includes(source, package, others));
     }
 }
 
-/// `others` are packages that lie below this one's root and are published by themselves.
+/// `others` are packages below the root of this one that are published separately.
 fn foreign_includes(source: &Source, package: &str, others: &[&str]) -> Vec<Breach> {
     let mut breaches = Vec::new();
     for include in ["include_str ! (", "include_bytes ! (", "include ! ("] {
         for (line, rest) in source.find(include) {
-            let Some((_, Piece::Text(given))) = rest.first() else {
-                let rule = "a path that is put together cannot be checked: write it out";
+            let Some((_, Token::Text(given))) = rest.first() else {
+                let rule = "only a path in one literal can be checked";
                 breaches.push(breach(source, line, rule));
                 continue;
             };
@@ -389,7 +389,7 @@ fn foreign_includes(source: &Source, package: &str, others: &[&str]) -> Vec<Brea
                 target.starts_with(package) && !others.iter().any(|other| target.starts_with(other))
             });
             if !is_within {
-                let rule = format!("{given:?} lies outside of the package that includes it");
+                let rule = format!("{given:?} is outside of the package that includes it");
                 breaches.push(breach(source, line, rule));
             }
         }
@@ -410,28 +410,27 @@ fn normal(path: &Path) -> Option<PathBuf> {
     Some(normal)
 }
 
-// --- size --------------------------------------------------------------------------------------
+// --- size ---------------------------------------------------------------------------------------
 
 /// The most lines of a file, its tests not counted.
 const MOST_LINES: usize = 450;
 
 #[test]
-fn files_can_be_read_at_one_go() {
+fn no_file_is_too_long() {
     for directory in ["src", "actors/src", "supervision/src"] {
-        hold(directory, too_long);
+        check(directory, too_long);
     }
 }
 
 fn too_long(source: &Source) -> Vec<Breach> {
     let lines = source.without_tests().line_count();
-    let rule =
-        format!("{lines} lines without tests, at most {MOST_LINES}: find a part to take out");
+    let rule = format!("{lines} lines without tests, at most {MOST_LINES}: split the file");
     if lines > MOST_LINES { vec![breach(source, lines, rule)] } else { Vec::new() }
 }
 
-// --- the rules bite ----------------------------------------------------------------------------
+// --- each rule finds what breaks it -------------------------------------------------------------
 
-/// The lines at which `rule` finds fault with `text`, read as the file `path`.
+/// The lines of `text` that break `rule`, if `path` is its file.
 fn lines_of(path: &str, text: &str, rule: impl Fn(&Source) -> Vec<Breach>) -> Vec<usize> {
     rule(&Source::new(path, text)).into_iter().map(|breach| breach.line).collect()
 }
@@ -475,7 +474,7 @@ fn a_dependency_is_found_under_every_name_and_for_every_target() {
 }
 
 #[test]
-fn a_room_in_a_room_is_found() {
+fn an_import_of_another_room_is_found() {
     let rooms = ["pool", "health", "redis"].map(str::to_owned);
     let uses =
         |path: &str, text: &str| lines_of(path, text, |source| foreign_rooms(source, &rooms));
@@ -703,7 +702,7 @@ fn a_file_that_only_tests_have_is_a_test() {
 }
 
 #[test]
-fn a_look_at_the_environment_is_found() {
+fn a_read_of_the_environment_is_found() {
     let reads = |path: &str, text: &str| lines_of(path, text, environment_reads);
     assert_eq!(reads("src/state.rs", "\nlet port = std::env::var(\"PORT\");"), [2]);
     assert_eq!(reads("actors/src/a.rs", "use std::env::{self, temp_dir};"), [1]);
@@ -731,7 +730,7 @@ fn an_impure_state_is_found() {
 }
 
 #[test]
-fn an_include_from_elsewhere_is_found() {
+fn an_include_from_outside_of_the_package_is_found() {
     let finds = |path: &str, package: &str, text: &str| {
         lines_of(path, text, |source| foreign_includes(source, package, &["actors"]))
     };

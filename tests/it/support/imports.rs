@@ -65,7 +65,7 @@ impl Imports {
         let mut package = Package { modules: BTreeMap::new() };
         for source in sources {
             let file = File { path: &source.path, module: module_of(root, &source.path) };
-            let module = Module::read(&source.without_tests().pieces);
+            let module = Module::read(&source.without_tests().tokens);
             package.add(file.module.clone(), &file, module);
         }
         let mut imports = Self::default();

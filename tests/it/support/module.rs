@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::source::{Piece, close};
+use super::source::{Token, close};
 
 /// The segments of a path. The first is empty if the path begins with `::`.
 pub(crate) type Segments = Vec<String>;
@@ -36,8 +36,8 @@ pub(crate) enum Meaning {
 const DEFINES: [&str; 8] = ["const", "enum", "fn", "static", "struct", "trait", "type", "union"];
 
 impl Module {
-    pub(crate) fn read(pieces: &[(usize, Piece)]) -> Self {
-        let mut reader = Reader { pieces, at: 0, module: Self::default() };
+    pub(crate) fn read(tokens: &[(usize, Token)]) -> Self {
+        let mut reader = Reader { tokens, at: 0, module: Self::default() };
         reader.read();
         reader.module
     }
@@ -53,7 +53,7 @@ impl Module {
 }
 
 struct Reader<'a> {
-    pieces: &'a [(usize, Piece)],
+    tokens: &'a [(usize, Token)],
     at: usize,
     module: Module,
 }
@@ -62,22 +62,22 @@ impl<'a> Reader<'a> {
     fn read(&mut self) {
         // Items of the module stand outside of every bracket, or within those of a macro such as `task_local!`.
         let (mut depth, mut end_of_macro) = (0_usize, 0);
-        while let Some((_, piece)) = self.pieces.get(self.at) {
-            match piece {
-                Piece::Mark('(' | '[' | '{') => {
+        while let Some((_, token)) = self.tokens.get(self.at) {
+            match token {
+                Token::Mark('(' | '[' | '{') => {
                     if depth == 0 && self.is_mark(self.at.wrapping_sub(1), '!') {
-                        end_of_macro = close(self.pieces, self.at).unwrap_or(self.pieces.len());
+                        end_of_macro = close(self.tokens, self.at).unwrap_or(self.tokens.len());
                     }
                     depth += 1;
                     self.at += 1;
                 }
-                Piece::Mark(')' | ']' | '}') => {
+                Token::Mark(')' | ']' | '}') => {
                     depth = depth.saturating_sub(1);
                     self.at += 1;
                 }
-                Piece::Mark(':') if self.is_path_separator(self.at) => self.skip_rest_of_path(),
-                Piece::Mark(_) | Piece::Text(_) => self.at += 1,
-                Piece::Word(word) => {
+                Token::Mark(':') if self.is_path_separator(self.at) => self.skip_rest_of_path(),
+                Token::Mark(_) | Token::Text(_) => self.at += 1,
+                Token::Word(word) => {
                     let is_item = depth == 0 || (depth == 1 && self.at < end_of_macro);
                     self.read_word(word, is_item);
                 }
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
         let next = self.word(self.at + 1);
         match (word, next) {
             ("pub", None) if self.is_mark(self.at + 1, '(') => {
-                self.at = close(self.pieces, self.at + 1).unwrap_or(self.at) + 1;
+                self.at = close(self.tokens, self.at + 1).unwrap_or(self.at) + 1;
             }
             ("use", _) if !self.is_mark(self.at + 1, '<') => {
                 self.at += 1;
@@ -119,8 +119,8 @@ impl<'a> Reader<'a> {
         self.module.add(name, Meaning::Module);
         self.at += 2;
         if self.is_mark(self.at, '{') {
-            let end = close(self.pieces, self.at).unwrap_or(self.pieces.len());
-            let inner = Module::read(&self.pieces[self.at + 1..end]);
+            let end = close(self.tokens, self.at).unwrap_or(self.tokens.len());
+            let inner = Module::read(&self.tokens[self.at + 1..end]);
             self.module.inline.push((name.to_owned(), inner));
             self.at = end + 1;
         }
@@ -129,29 +129,29 @@ impl<'a> Reader<'a> {
     /// Reads `a::b`, `a::{b, c as d}`, `a::*` or several of these, which follow `before`.
     fn read_use(&mut self, before: &[String]) {
         let mut segments = before.to_vec();
-        while let Some((line, piece)) = self.pieces.get(self.at) {
-            match piece {
-                Piece::Word(word) => {
+        while let Some((line, token)) = self.tokens.get(self.at) {
+            match token {
+                Token::Word(word) => {
                     segments.push(word.clone());
                     self.at += 1;
                     if !self.is_path_separator(self.at) {
                         return self.add_import(*line, segments);
                     }
                 }
-                Piece::Mark(':') => {
+                Token::Mark(':') => {
                     if segments.is_empty() {
                         segments.push(String::new());
                     }
                     self.at += 2;
                 }
-                Piece::Mark('*') => {
+                Token::Mark('*') => {
                     self.module.paths.push((*line, segments.clone()));
                     self.module.globs.push(segments);
                     self.at += 1;
                     return;
                 }
-                Piece::Mark('{') => {
-                    let end = close(self.pieces, self.at).unwrap_or(self.pieces.len());
+                Token::Mark('{') => {
+                    let end = close(self.tokens, self.at).unwrap_or(self.tokens.len());
                     while self.at < end {
                         self.at += 1;
                         self.read_use(&segments);
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
                     self.at = end + 1;
                     return;
                 }
-                Piece::Mark(_) | Piece::Text(_) => return,
+                Token::Mark(_) | Token::Text(_) => return,
             }
         }
     }
@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a path in a type, an expression, an attribute. Fields, methods and fragments of a macro are none.
     fn read_path(&mut self, first: &str) {
-        let line = self.pieces[self.at].0;
+        let line = self.tokens[self.at].0;
         let follows = |mark| self.is_mark(self.at.wrapping_sub(1), mark);
         let is_member = follows('.') && !self.is_mark(self.at.wrapping_sub(2), '.');
         let is_fragment = follows('$') && first != "crate";
@@ -209,14 +209,14 @@ impl<'a> Reader<'a> {
     }
 
     fn word(&self, at: usize) -> Option<&'a str> {
-        match self.pieces.get(at) {
-            Some((_, Piece::Word(word))) => Some(word),
+        match self.tokens.get(at) {
+            Some((_, Token::Word(word))) => Some(word),
             _ => None,
         }
     }
 
     fn is_mark(&self, at: usize, mark: char) -> bool {
-        self.pieces.get(at).is_some_and(|(_, piece)| *piece == Piece::Mark(mark))
+        self.tokens.get(at).is_some_and(|(_, token)| *token == Token::Mark(mark))
     }
 
     fn is_path_separator(&self, at: usize) -> bool {
