@@ -10,48 +10,48 @@ use mainstay_actors::{AskError, Outcome};
 
 use crate::config;
 
-/// What handlers and the service itself return.
+/// The result that handlers and the service itself return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a request, or a whole service, failed.
 ///
-/// As a response it is RFC 9457 problem details. What a client reads there is the
-/// [`Answer`](Self::Answer) of a handler, or one fixed text for each [`Outcome`]: never what went
-/// wrong inside. `Debug` shows the error with all of its causes on one line, because that is what
-/// `main` prints of the error it returns.
+/// Its response is RFC 9457 problem details. The client reads the [`Answer`](Self::Answer) of the
+/// handler, or a fixed text for each [`Outcome`], and never the internal message. `Debug` shows the
+/// error with all of its causes on one line, because `main` prints the error that it returns by
+/// `Debug`.
 ///
 /// [`Outcome::Unavailable`] and [`Outcome::Overloaded`] are 503 with `Retry-After`,
 /// [`Outcome::Deadline`] and [`Outcome::OutcomeUnknown`] 504, all others 500.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// What the handler answers: a status, and what the client reads.
+    /// The handler chose the answer: a status, and the text that the client reads.
     #[error("{detail}")]
     Answer {
         /// The status of the response.
         status: StatusCode,
-        /// What the client reads.
+        /// The text that the client reads.
         detail: Cow<'static, str>,
     },
-    /// Redis did not do what was asked. Whether it happened anyway: see the variant within.
+    /// A command failed. The inner variant says whether it may have run anyway.
     #[cfg(feature = "cache")]
     #[error(transparent)]
     Redis(#[from] mainstay_actors::redis::Error),
-    /// There is no subscription. Nothing happened.
+    /// A subscription failed. Nothing was subscribed to.
     #[cfg(feature = "cache")]
     #[error(transparent)]
     Subscribe(#[from] mainstay_actors::subscriptions::Error),
-    /// No endpoint has the name that was asked for. Nothing happened.
+    /// No endpoint has this name. No command was sent.
     #[cfg(feature = "cache")]
     #[error(transparent)]
     NoEndpoint(#[from] mainstay_actors::cache::NoEndpoint),
-    /// An actor did not answer. Whether it acted anyway: see [`AskError::outcome`].
+    /// An actor did not answer. [`AskError::outcome`] says whether it may have acted anyway.
     #[error(transparent)]
     Ask(#[from] AskError),
-    /// Something that should not have happened. The client reads nothing of it.
+    /// An internal error. The client does not see it.
     #[error("internal error")]
     Internal(#[source] BoxError),
-    /// The service was built without what was asked for.
+    /// The service was built without the feature that this needs.
     #[error(
         "this service was built without the feature `{feature}` of mainstay: add it, or do without"
     )]
@@ -59,7 +59,7 @@ pub enum Error {
         /// The feature.
         feature: &'static str,
     },
-    /// The configuration was refused, with all of its faults.
+    /// The configuration has faults, all of which are listed.
     #[error(transparent)]
     Config(#[from] config::Error),
     /// The service's actors did not start.
@@ -70,13 +70,13 @@ pub enum Error {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The socket that the program gave to listen on cannot be used.
+    /// The socket that was given to `with_listener` cannot be used.
     #[error("cannot use the listener of with_listener; check that it is a TCP socket that listens")]
     Listener(#[source] io::Error),
-    /// The supervisor of the service's actors gave up, and the service with it.
+    /// The supervisor of the service's actors gave up, and the service ended.
     #[error("the service ended, because its actors could not be kept running")]
     GaveUp(#[source] Arc<Cause>),
     /// A second signal ended the service at once. Requests may have been cut off.
@@ -103,44 +103,43 @@ impl Error {
         Self::Answer { status, detail: detail.into() }
     }
 
-    /// 400: the request is not one that can be understood. The client reads `detail`.
+    /// 400: the request is malformed. The client reads `detail`.
     pub fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::answer(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// 401: it is not known who asks. The client reads `detail`.
+    /// 401: the client is not authenticated. The client reads `detail`.
     pub fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::answer(StatusCode::UNAUTHORIZED, detail)
     }
 
-    /// 403: whoever asks may not do this. The client reads `detail`.
+    /// 403: the client is not allowed to do this. The client reads `detail`.
     pub fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::answer(StatusCode::FORBIDDEN, detail)
     }
 
-    /// 404: what is asked for is not there. The client reads `detail`.
+    /// 404: the resource does not exist. The client reads `detail`.
     pub fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::answer(StatusCode::NOT_FOUND, detail)
     }
 
-    /// 409: what is asked for does not go with how things are. The client reads `detail`.
+    /// 409: the request conflicts with the current state. The client reads `detail`.
     pub fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::answer(StatusCode::CONFLICT, detail)
     }
 
-    /// 422: the request is understood, and its content cannot be used. The client reads `detail`.
+    /// 422: the request is well formed, but its content is not valid. The client reads `detail`.
     pub fn unprocessable(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::answer(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
-    /// 500: something that should not have happened. It is logged; the client reads nothing of
-    /// `source`.
+    /// 500: an internal error. `source` is logged; the client does not see it.
     pub fn internal(source: impl Into<BoxError>) -> Self {
         Self::Internal(source.into())
     }
 
-    /// What this failure means to whoever called; `None` for an answer that the handler chose.
-    /// Answers from memory.
+    /// What this failure means to the caller; `None` for an [`Answer`](Self::Answer). Answers from
+    /// memory.
     pub fn outcome(&self) -> Option<Outcome> {
         match self {
             Self::Answer { .. } => None,

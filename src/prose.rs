@@ -1,4 +1,4 @@
-//! The prose outside of the sources, so that its examples are compiled and run as those of the sources are.
+//! The documents outside of `src`, included here so that their examples are tested.
 #![doc = include_str!("../README.md")]
 #![doc = include_str!("../docs/actors.md")]
 #![doc = include_str!("../docs/redis.md")]

@@ -1,3 +1,3 @@
-/// The way to Redis: there is none in a service that was built without the feature `cache`.
+/// Access to Redis. A service that was built without the feature `cache` has none.
 #[derive(Debug, Clone, Copy)]
 pub enum Cache {}

@@ -1,5 +1,5 @@
-//! A service's way to Redis: `CacheConn` is what a handler takes as an argument, [`Cache`] what gives one
-//! anywhere else, and what subscribes. docs/redis.md says which command goes where.
+//! Access to Redis: a handler takes a `CacheConn` as an argument; anywhere else a [`Cache`] gives one. A [`Cache`] also
+//! subscribes. docs/redis.md says which commands share a connection.
 
 #[cfg(not(feature = "cache"))]
 mod absent;

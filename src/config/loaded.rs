@@ -1,34 +1,34 @@
-//! A configuration together with what its sources had to tell.
+//! A configuration that was loaded, and what there is to log about its sources.
 
 use super::environment::{Process, Surroundings};
 use super::root::Config;
 
-/// A configuration, and what its sources had to tell.
+/// A configuration, and what there is to log about its sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// Lines for the log at `info`, without secrets: which files were read, which variable won over which, what was
-    /// passed over.
+    /// Lines for the log at `info`, without secrets: which files were read, which variable overrode another, what was
+    /// ignored.
     pub notes: Vec<String>,
-    /// Lines for the log at `warn`, without secrets: what was given, has no effect, and may be relied upon.
+    /// Lines for the log at `warn`, without secrets: settings that have no effect although somebody may rely on them.
     pub warnings: Vec<String>,
-    /// What a child process is started with.
+    /// The environment that child processes are started with.
     pub surroundings: Surroundings,
 }
 
-/// What the lines are about.
+/// The target of the lines in the log.
 const LOG_TARGET: &str = "mainstay::config";
 
 impl Loaded {
-    /// A configuration that has no sources to tell of.
+    /// A configuration that was made in code and so has no sources.
     pub(crate) fn in_code(config: Config) -> Self {
         let surroundings = Surroundings::of(&Process);
         Self { config, notes: Vec::new(), warnings: Vec::new(), surroundings }
     }
 
-    /// The configuration alone; the rest is in the log.
+    /// Logs the lines and returns the configuration.
     pub(crate) fn logged(self) -> Config {
         for note in self.notes {
             tracing::info!(target: LOG_TARGET, "{note}");

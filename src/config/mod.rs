@@ -1,7 +1,7 @@
-//! The configuration: what a service may be told, where from, and what is refused.
+//! The configuration: the keys, the sources that set them, and the values that are refused.
 //!
-//! [`Config::load`] is all that most programs need. Whoever wants to log where the values came from, or brings an
-//! environment of its own, calls [`Config::load_from`].
+//! [`Config::load`] is all that most programs need. [`Config::load_from`] is for a program that logs by itself where the
+//! values came from, or that reads another environment than its own.
 #![doc = include_str!("../../docs/configuration.md")]
 
 pub mod service;

@@ -8,7 +8,7 @@ use mainstay_actors::redis;
 
 use super::{service, supervision};
 
-/// Everything a service may be told, one field for each section. Shows itself without secrets.
+/// The whole configuration, one field for each section. `Debug` shows no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
     /// `[service]`: the name, the address, the time limits.
@@ -16,8 +16,8 @@ pub struct Config {
     /// `[redis]`: the default endpoint.
     #[cfg(feature = "cache")]
     pub redis: redis::Config,
-    /// `[redis.endpoints.<name>]`: further endpoints by their names, at most 16. In code, what one of them does not say
-    /// is the default; [`redis::Config::elsewhere`] lends it the sizes and times of `[redis]`, as in files.
+    /// `[redis.endpoints.<name>]`: further endpoints by their names, at most 16. In code, a field that is not set has
+    /// its default. [`redis::Config::elsewhere`] copies the sizes and times of `[redis]` instead, as a file does.
     #[cfg(feature = "cache")]
     pub endpoints: BTreeMap<String, redis::Config>,
     /// `[supervision]`: restarts and mailboxes.

@@ -1,4 +1,4 @@
-//! The variables that a configuration is read from: `ACTON_<SECTION>_<KEY>` and its twin `MAINSTAY_..`.
+//! Reads the variables that set keys: `ACTON_<SECTION>_<KEY>` and its twin `MAINSTAY_..`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ use super::old;
 use super::section::Section;
 use super::variable_name::{section_and_key, without_prefix};
 
-/// The prefixes, lowest first.
+/// The prefixes, from the lowest precedence to the highest.
 const PREFIXES: [&str; 2] = ["ACTON", "MAINSTAY"];
 
 /// One value from one variable.
@@ -33,8 +33,8 @@ impl From<Setting> for Layer {
     }
 }
 
-/// Reads every variable that is ours, lowest first: `ACTON_REDIS_URL`, `ACTON_REDIS__URL`, `MAINSTAY_REDIS_URL`,
-/// `MAINSTAY_REDIS__URL`.
+/// Reads every variable with one of the prefixes, from the lowest precedence to the highest: `ACTON_REDIS_URL`,
+/// `ACTON_REDIS__URL`, `MAINSTAY_REDIS_URL`, `MAINSTAY_REDIS__URL`.
 pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Vec<Setting> {
     let all: BTreeMap<String, OsString> = environment
         .variables()
@@ -84,7 +84,7 @@ pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Vec<Se
     settings
 }
 
-/// `rest` is what follows `redis_endpoints_`.
+/// The value of a key of an endpoint. `rest` is what follows `redis_endpoints_`.
 fn setting_of_endpoint(
     variable: &str,
     prefix: &str,
@@ -128,7 +128,7 @@ fn setting(
     })
 }
 
-/// A variable of no section that anybody knows; one that may have been meant as ours is warned of instead.
+/// The variable, if its section is unknown. If the section is a misspelt one of ours, reports a warning instead.
 fn foreign_name<'a>(
     name: &'a str,
     prefix: &str,

@@ -17,7 +17,7 @@ impl IntoResponse for Error {
             Some(Outcome::Bug | Outcome::Refused) => {
                 tracing::error!(request_id, error = ?self, "a request failed");
             }
-            // An outage is a line when it begins and one when it ends, not one for each request.
+            // An outage is logged once when it begins and once when it ends, not for each request.
             Some(_) => tracing::debug!(request_id, error = ?self, "a request failed"),
         }
         problem(&self).into_response()
@@ -31,7 +31,7 @@ fn problem(error: &Error) -> Problem {
     }
 }
 
-/// What a client reads of an outcome: the one place where a failure inside becomes a status.
+/// The problem details of an outcome. This is the only place where a failure becomes a status.
 pub(super) fn problem_of(outcome: Outcome) -> Problem {
     match outcome {
         Outcome::Unavailable { retry_after } => Problem::typed(
