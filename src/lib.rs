@@ -43,6 +43,9 @@
 //!
 //! The features are `cache`, `embedded` and `tls` (on by default), `testing` and `chaos`.
 
+mod error;
+#[cfg(all(doctest, feature = "cache"))]
+mod prose;
 mod recipient;
 mod resources;
 mod service;
@@ -62,21 +65,15 @@ pub use cache::Cache;
 #[cfg(feature = "cache")]
 pub use cache::{CacheConn, PoolStats};
 pub use config::Config;
+pub use error::{Error, Result};
 pub use recipient::Recipient;
 pub use resources::Resources;
 pub use service::{Bound, Listener, Service, ServiceBuilder};
 pub use state::AppState;
 pub use versioning::{ApiVersion, VersionedApiBuilder};
-pub use web::{Error, RequestId, Result};
+pub use web::RequestId;
 
 pub use {axum, chrono, serde_json, tokio, tracing, uuid};
 
 #[cfg(feature = "cache")]
 pub use redis;
-
-#[cfg(all(doctest, feature = "cache"))]
-#[doc = include_str!("../README.md")]
-#[doc = include_str!("../docs/actors.md")]
-#[doc = include_str!("../docs/redis.md")]
-#[doc = include_str!("../docs/supervision.md")]
-struct Prose;

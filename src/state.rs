@@ -3,18 +3,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use mainstay_actors::supervision::{Notice, Nursery, Request, ShutdownReport, State, TreeSnapshot};
 use mainstay_actors::tree::Dependency;
 use mainstay_actors::{AskError, Tree};
 
 use crate::{Cache, Config, Recipient, Resources, Result};
 
-/// What every handler of a service shares: the way to Redis, to the actors, and to the
+/// The state that all handlers of a service share: access to Redis, to the actors, and to the
 /// configuration.
 ///
 /// It is the router's state, `State(state): State<AppState>`, or a part of the service's own by
-/// `impl FromRef<MyState> for AppState`. Clones share everything, and cost next to nothing.
+/// `impl FromRef<MyState> for AppState`. Clones share everything and are cheap.
 #[derive(Clone)]
 pub struct AppState {
     inner: Arc<Inner>,
@@ -39,7 +38,7 @@ impl AppState {
         }
     }
 
-    /// The way to Redis, also while Redis is away: to the default endpoint. Answers from memory.
+    /// The cache at the default endpoint. It is available while Redis is away too. Answers from memory.
     ///
     /// # Errors
     /// [`Error::FeatureOff`](crate::Error::FeatureOff) in a service that was built without the
@@ -48,8 +47,8 @@ impl AppState {
         self.inner.resources.cache()
     }
 
-    /// The way to the endpoint of the section `[redis.endpoints.<name>]`, also while it is away.
-    /// Answers from memory.
+    /// The cache at the endpoint of the section `[redis.endpoints.<name>]`. It is available while that
+    /// Redis is away too. Answers from memory.
     ///
     /// ```
     /// # #[cfg(feature = "cache")]
@@ -64,7 +63,7 @@ impl AppState {
     /// ```
     ///
     /// # Errors
-    /// `Error::NoEndpoint` with the names that there are, and as [`cache`](Self::cache).
+    /// `Error::NoEndpoint`, which lists the names that exist, and the errors of [`cache`](Self::cache).
     pub fn cache_of(&self, name: &str) -> Result<Cache> {
         self.inner.resources.cache_of(name)
     }
@@ -72,29 +71,22 @@ impl AppState {
     /// The same as [`cache`](Self::cache).
     ///
     /// # Errors
-    /// As there.
+    /// Those of `cache`.
     pub fn redis(&self) -> Result<Cache> {
         self.cache()
     }
 
-    /// `/health` and `/ready`, for an axum app that has no
-    /// [`ServiceBuilder`](crate::ServiceBuilder). Merge them outside of every layer, so that nothing
-    /// but they answers a probe.
-    pub fn health_routes<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
-        crate::web::health_routes(self.clone())
-    }
-
-    /// Asks whoever takes `R`, and waits for the reply until the request's deadline, outside of
-    /// a request for `supervision.ask_timeout` (default 5 s). Asks the actor.
+    /// Sends `request` to the actor that takes it, and waits for the reply: until the deadline of the
+    /// current HTTP request, else for `supervision.ask_timeout` (default 5 s). Asks the actor.
     ///
     /// # Errors
     /// [`AskError`]; its [`outcome`](AskError::outcome) says whether asking again is safe. *Cancel
-    /// safety*: when dropped, the actor may have acted or not.
+    /// safety*: if the future is dropped, the actor may or may not have acted.
     pub async fn ask<R: Request>(&self, request: R) -> Result<R::Reply, AskError> {
         self.inner.tree.ask(request).await
     }
 
-    /// Tells whoever takes `N`, and waits for nothing.
+    /// Sends `notice` to the actor that takes it, and does not wait.
     ///
     /// # Errors
     /// [`AskError`]: the notice was not accepted.
@@ -102,7 +94,7 @@ impl AppState {
         self.inner.tree.tell(notice)
     }
 
-    /// Whoever takes messages of type `M`. Answers from memory.
+    /// The recipient of messages of type `M`. Answers from memory.
     ///
     /// # Errors
     /// [`AskError::NoTaker`] names the message.
@@ -115,13 +107,13 @@ impl AppState {
         self.inner.tree.snapshot()
     }
 
-    /// What the service runs with. Answers from memory.
+    /// The configuration that the service runs with. Answers from memory.
     pub fn config(&self) -> &Config {
         self.inner.resources.config()
     }
 
-    /// The home of work that a request starts and that outlives it: at most 1 024 pieces at once. What
-    /// still runs when the service ends is cut off. Answers from memory.
+    /// The nursery, which runs work that a request starts and that outlives the request: at most 1 024
+    /// tasks at once. Those that still run when the service ends are aborted. Answers from memory.
     ///
     /// ```
     /// # use mainstay::prelude::*;
@@ -134,8 +126,7 @@ impl AppState {
         self.inner.tree.nursery()
     }
 
-    /// Ends every actor in reverse start order within `budget`. From now on the service is not
-    /// ready.
+    /// Stops every actor in reverse start order, within `budget`. The service is not ready from now on.
     ///
     /// [`Bound::serve`](crate::Bound::serve) does this by itself.
     pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
@@ -146,18 +137,18 @@ impl AppState {
     /// Makes an actor panic in its next message, as a bug would.
     ///
     /// # Errors
-    /// [`NoActor`](crate::actor::NoActor) if there is no running actor of this id.
+    /// [`NoActor`](crate::actor::NoActor) if no actor of this id is running.
     #[cfg(feature = "chaos")]
     pub fn inject_panic(&self, id: &str) -> Result<(), crate::actor::NoActor> {
         self.inner.tree.system().inject_panic(id)
     }
 
-    /// From now on the service is not ready.
+    /// Makes the service not ready from now on.
     pub(crate) fn drain(&self) {
         self.inner.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the service neither ends nor has lost its tree.
+    /// Whether the service is not shutting down and all of its supervisors run.
     pub(crate) fn is_running(&self) -> bool {
         if self.inner.is_draining.load(Ordering::Relaxed) {
             return false;

@@ -1,9 +1,13 @@
-//! A service's way to Redis: `CacheConn` is what a handler takes as an argument, [`Cache`] what gives one
-//! anywhere else, and what subscribes. docs/redis.md says which command goes where.
+//! Access to Redis: a handler takes a `CacheConn` as an argument; anywhere else a [`Cache`] gives one. A [`Cache`] also
+//! subscribes. docs/redis.md says which commands share a connection.
 
+#[cfg(not(feature = "cache"))]
+mod absent;
 #[cfg(feature = "cache")]
 mod handle;
 
+#[cfg(not(feature = "cache"))]
+pub use absent::Cache;
 #[cfg(feature = "cache")]
 #[expect(clippy::module_name_repetitions, reason = "what every handler calls it")]
 pub use handle::{Cache, CacheConn};
@@ -15,8 +19,3 @@ pub use mainstay_actors::{
     redis::{Call, Cause, Config, Error, Link, Script, Tls, Transaction, Ttl},
     subscriptions::{Error as SubscribeError, Event, Gap, Message, Subscription, Topics},
 };
-
-/// The way to Redis: there is none in a service that was built without the feature `cache`.
-#[cfg(not(feature = "cache"))]
-#[derive(Debug, Clone, Copy)]
-pub enum Cache {}

@@ -1,4 +1,4 @@
-//! `[redis.endpoints.<name>]`: endpoints beside the default one, each with the keys of `[redis]`.
+//! `[redis.endpoints.<name>]`: endpoints besides the default one, each with the keys of `[redis]`.
 
 #[cfg(feature = "cache")]
 use figment::value::Dict;
@@ -7,12 +7,12 @@ use super::error::Fault;
 use super::keys::{self, Key};
 use super::nearest::nearest;
 use super::section::ENDPOINTS;
-use super::variables::without_underscore;
+use super::variable_name::without_underscore;
 
-/// What a variable means: a key, known or not, and of which endpoint.
+/// The meaning of a variable: a key, known or not, of an endpoint.
 #[derive(Debug)]
 pub(super) struct Told<'a> {
-    /// With `-` where the variable has `_`.
+    /// Its name has `-` where the variable has `_`.
     pub(super) endpoint: String,
     /// `redis` or `redis.tls`.
     pub(super) keys: &'static str,
@@ -28,9 +28,9 @@ pub(super) fn of_variable(rest: &str) -> Option<&str> {
     if rest.is_empty() { Some(rest) } else { without_underscore(rest) }
 }
 
-/// Reads what follows `redis_endpoints_`; `None` where it names no endpoint.
+/// Reads what follows `redis_endpoints_`; `None` if it names no endpoint.
 pub(super) fn read(rest: &str) -> Option<Told<'_>> {
-    // No key's name ends in `_` and the name of another, so that there is one way to read it.
+    // No key's name ends in `_` and the name of another key, so at most one key fits.
     if let Some((name, key)) =
         keys::of_an_endpoint().find_map(|key| Some((name_before(rest, key)?, key)))
     {
@@ -39,7 +39,7 @@ pub(super) fn read(rest: &str) -> Option<Told<'_>> {
     guess(rest)
 }
 
-/// The name that stands before `key`; an empty one where nothing does.
+/// The name of the endpoint in front of `key`; empty if there is none.
 fn name_before<'a>(rest: &'a str, key: &Key) -> Option<&'a str> {
     let mut parts = vec![key.name];
     parts.extend(key.section.split('.').skip(1));
@@ -54,7 +54,7 @@ fn name_before<'a>(rest: &'a str, key: &Key) -> Option<&'a str> {
     Some(left)
 }
 
-/// A key that is not known may begin at two underscores, else where one begins that resembles it, else after the first
+/// Guesses where an unknown key begins: after two underscores, else where the rest resembles a key, else after the first
 /// word.
 fn guess(rest: &str) -> Option<Told<'_>> {
     let at = |(name, key)| {
@@ -73,7 +73,7 @@ fn guess(rest: &str) -> Option<Told<'_>> {
     (!split.0.is_empty()).then(|| at(split))
 }
 
-/// A key of TLS begins with `tls_`.
+/// The section of a key, which is `redis.tls` if it begins with `tls_`, and the key without that.
 fn section_of(key: &str) -> (&'static str, &str) {
     match key.strip_prefix("tls").and_then(without_underscore) {
         Some(rest) => ("redis.tls", rest),
@@ -85,13 +85,13 @@ fn told<'a>(name: &str, keys: &'static str, key: &'a str) -> Told<'a> {
     Told { endpoint: name.replace('_', "-"), keys, name: key }
 }
 
-/// A variable that is of an endpoint and does not say of which.
+/// The fault of a variable that names a key of an endpoint and no endpoint.
 pub(super) fn nameless(variable: &str, prefix: &str) -> Fault {
     let wanted = format!("{prefix}_REDIS_ENDPOINTS_<NAME>_URL, or another key");
     Fault::new(ENDPOINTS, variable, "a key of no endpoint", wanted)
 }
 
-/// What is wrong with the name of an endpoint, if anything is.
+/// The fault of an endpoint's name, if it has one.
 #[cfg(feature = "cache")]
 pub(super) fn fault_of_name(name: &str, source: &str) -> Option<Fault> {
     let fault = mainstay_actors::redis::fault_of_name(name)?;
@@ -103,7 +103,7 @@ pub(super) fn fault_of_name(_name: &str, _source: &str) -> Option<Fault> {
     None
 }
 
-/// The URL that `name` lacks; it may be another one of `declared`, spelt wrong, that was meant.
+/// What is wanted instead of the endpoint `name`, which has no URL: a URL, or one of `declared` that `name` may misspell.
 #[cfg(feature = "cache")]
 pub(super) fn wanted_url(name: &str, declared: &Dict) -> String {
     let others = || declared.keys().map(String::as_str).filter(|other| *other != name);

@@ -1,4 +1,4 @@
-//! The files that a configuration is read from.
+//! Reads the files that set keys.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use super::nearest::nearest;
 use super::old;
 use super::section::{ENDPOINTS, REDIS, Section};
 
-/// Reads the files of `service`, lowest first, and notes which there were.
+/// Reads the files of `service`, from the lowest precedence to the highest, and notes which of them exist.
 pub(super) fn read(
     environment: &dyn Environment,
     service: &str,
@@ -35,7 +35,7 @@ pub(super) fn read(
             {
                 absent.push(source);
             }
-            // A process that changed its user keeps the HOME of another, whose files are none of its business.
+            // A process that changed its user may still have the HOME of another user, whose files it cannot read.
             Err(error)
                 if error.kind() == ErrorKind::PermissionDenied
                     && file.is_at_home
@@ -67,7 +67,7 @@ pub(super) fn read(
 
 struct Candidate {
     path: PathBuf,
-    /// Under `$HOME`, which the process need not own.
+    /// Whether it is below `$HOME`, which may belong to another user.
     is_at_home: bool,
 }
 
@@ -88,8 +88,8 @@ fn candidates(environment: &dyn Environment, service: &str, report: &mut Report)
     candidates
 }
 
-/// `$XDG_CONFIG_HOME`, else `~/.config`: <https://specifications.freedesktop.org/basedir-spec/latest/>, which has a
-/// relative path ignored.
+/// `$XDG_CONFIG_HOME`, else `~/.config`. A relative path is ignored, as
+/// <https://specifications.freedesktop.org/basedir-spec/latest/> demands.
 fn user_directory(environment: &dyn Environment, report: &mut Report) -> Option<Candidate> {
     if let Some(path) = environment.variable("XDG_CONFIG_HOME").map(PathBuf::from) {
         if path.is_absolute() {
@@ -107,7 +107,7 @@ fn layer(text: &str, source: &str, report: &mut Report) -> Option<Layer> {
     let document: Dict = match Toml::from_str(text) {
         Ok(document) => document,
         Err(error) => {
-            // Only the message: the line itself may hold a password.
+            // Only the message, because the line itself may hold a password.
             let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
             let given = error.message().replace('\n', ", ");
             report.faults.push(Fault::new(&format!("line {line}"), source, given, "TOML"));
@@ -143,7 +143,7 @@ fn fill_from(layer: &mut Layer, section: Section<'_>, value: Value, report: &mut
     }
 }
 
-/// What stands in the section `wanted`; reports a value that is none, without showing it.
+/// The content of the section `wanted`. Reports a value that is no table, without showing it.
 fn table(
     layer: &Layer,
     path: &str,
@@ -165,13 +165,13 @@ fn fill(layer: &mut Layer, section: Section<'_>, values: Dict, report: &mut Repo
             fill_endpoints(layer, value, report);
             continue;
         }
-        if let Some(inner) = section.within(&name) {
+        if let Some(inner) = keys::section_within(section, &name) {
             fill_from(layer, inner, value, report);
             continue;
         }
-        let spell = |key: &keys::Key| section.in_file(key);
+        let spell = |key: &keys::Key| key.section_and_name_in(section);
         let Some(key) = report.key(section, &name, &layer.source, spell) else { continue };
-        let path = section.path_of(key);
+        let path = key.path_in(section);
         if layer.values.iter().any(|(known, _)| *known == path) {
             let wanted = format!("{} alone", key.name);
             let given = format!("{}.{name}", section.path());
@@ -190,7 +190,7 @@ fn fill_endpoints(layer: &mut Layer, value: Value, report: &mut Report) {
         if let Some(fault) = endpoints::fault_of_name(&name, &layer.source) {
             report.faults.push(fault);
         } else if let Some(values) = table(layer, &path, &section, value, report) {
-            // Declared, even if nothing stands in it.
+            // An empty section declares an endpoint too.
             layer.values.push((path, Value::from(Dict::new())));
             fill(layer, Section::of_endpoint(REDIS, &name), values, report);
         }

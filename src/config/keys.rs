@@ -1,37 +1,48 @@
-//! The table of keys: everything a configuration may say. Files, variables, faults and docs/configuration.md all go
-//! by it.
+//! The table of every key that a configuration may have. Files, variables, faults and docs/configuration.md are all
+//! derived from it.
 
 #[cfg(feature = "cache")]
 use std::path::PathBuf;
 
-use super::Config;
+use super::root::Config;
 use super::section::Section;
 use super::slot::{Least, Slot};
 
 /// One key of one section.
 #[derive(Debug)]
 pub(super) struct Key {
-    /// The section it stands in, without brackets. One within another is named as in `redis.tls`.
+    /// Its section, without brackets. A section within another is named as in `redis.tls`.
     pub(super) section: &'static str,
     pub(super) name: &'static str,
     pub(super) slot: Slot,
-    /// What it says, for docs/configuration.md.
+    /// What it means, for docs/configuration.md.
     pub(super) doc: &'static str,
 }
 
 impl Key {
-    /// As a fault names it, as in `redis.url`.
+    /// Its path, by which a fault names it, as in `redis.url`.
     pub(super) fn path(&self) -> String {
-        self.home().path_of(self)
+        self.path_in(Section::of(self.section))
+    }
+
+    /// Its path for the endpoint of `section`, as in `redis.endpoints.limits.url`.
+    pub(super) fn path_in(&self, section: Section<'_>) -> String {
+        format!("{}.{}", section.path_to(self.section), self.name)
+    }
+
+    /// Its section and name for the endpoint of `section`, as in `[redis.endpoints.limits] url`.
+    pub(super) fn section_and_name_in(&self, section: Section<'_>) -> String {
+        format!("[{}] {}", section.path_to(self.section), self.name)
     }
 
     /// Its variable without the prefix, as in `REDIS_URL`.
     pub(super) fn variable(&self) -> String {
-        self.home().variable_of(self)
+        self.variable_in(Section::of(self.section))
     }
 
-    fn home(&self) -> Section<'static> {
-        Section::of(self.section)
+    /// Its variable for the endpoint of `section`, as in `REDIS_ENDPOINTS_LIMITS_URL`.
+    pub(super) fn variable_in(&self, section: Section<'_>) -> String {
+        self.path_in(section).replace(['.', '-'], "_").to_ascii_uppercase()
     }
 }
 
@@ -40,12 +51,12 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
     SERVICE.iter().chain(&REDIS).chain(&REDIS_TLS).chain(&SUPERVISION)
 }
 
-/// The keys of `[redis]` and of what stands within it: those of every endpoint.
+/// The keys that every endpoint has: those of `[redis]` and of the sections within it.
 pub(super) fn of_an_endpoint() -> impl Iterator<Item = &'static Key> {
     REDIS.iter().chain(&REDIS_TLS)
 }
 
-/// The names of our sections, one within another before that other.
+/// The names of the sections, an inner section before the one that contains it.
 pub(super) fn sections() -> impl Iterator<Item = &'static str> {
     [SERVICE.first(), REDIS_TLS.first(), REDIS.first(), SUPERVISION.first()]
         .into_iter()
@@ -53,39 +64,47 @@ pub(super) fn sections() -> impl Iterator<Item = &'static str> {
         .map(|key| key.section)
 }
 
+/// The section called `name` within `section`, if there is one.
+pub(super) fn section_within<'a>(section: Section<'a>, name: &str) -> Option<Section<'a>> {
+    let inner = format!("{}.{name}", section.keys);
+    sections().find(|keys| *keys == inner).map(|keys| Section { keys, ..section })
+}
+
 /// The key called `name` in `section`.
 pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
     all().find(|key| key.section == section && key.name == name)
 }
 
-/// Every key as the Markdown table that docs/configuration.md holds: variable, default, unit, bound and meaning.
-pub(super) fn reference() -> String {
-    let mut defaults = Config::default();
-    let mut lines = vec![
-        "| key | variable | default | kind | unit | takes | what it says |".to_owned(),
-        "|---|---|---|---|---|---|---|".to_owned(),
-    ];
-    lines.extend(all().map(|key| {
-        let default = key
-            .slot
-            .get(&mut defaults)
-            .map_or_else(|| "none".to_owned(), |given| format!("`{given}`"));
-        let cells = [
-            format!("`[{}]` `{}`", key.section, key.name),
-            format!("`ACTON_{}`", key.variable()),
-            if (key.section, key.name) == ("service", "name") {
-                "the program's file name".to_owned()
-            } else {
-                default
-            },
-            key.slot.kind().to_owned(),
-            key.slot.unit().to_owned(),
-            key.slot.bound(),
-            key.doc.to_owned(),
+impl Config {
+    /// Every key with its variable, default, unit, bound and meaning, as a Markdown table. Answers from memory.
+    pub fn reference() -> String {
+        let mut defaults = Self::default();
+        let mut lines = vec![
+            "| key | variable | default | kind | unit | takes | what it says |".to_owned(),
+            "|---|---|---|---|---|---|---|".to_owned(),
         ];
-        format!("| {} |", cells.join(" | "))
-    }));
-    lines.join("\n") + "\n"
+        lines.extend(all().map(|key| {
+            let default = key
+                .slot
+                .get(&mut defaults)
+                .map_or_else(|| "none".to_owned(), |given| format!("`{given}`"));
+            let cells = [
+                format!("`[{}]` `{}`", key.section, key.name),
+                format!("`ACTON_{}`", key.variable()),
+                if (key.section, key.name) == ("service", "name") {
+                    "the program's file name".to_owned()
+                } else {
+                    default
+                },
+                key.slot.kind().to_owned(),
+                key.slot.unit().to_owned(),
+                key.slot.bound(),
+                key.doc.to_owned(),
+            ];
+            format!("| {} |", cells.join(" | "))
+        }));
+        lines.join("\n") + "\n"
+    }
 }
 
 macro_rules! keys {

@@ -1,4 +1,4 @@
-//! One source of values, as figment takes it, and what there is to say of the sources.
+//! One source of values as figment takes it, and the report on all sources.
 
 use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
@@ -9,10 +9,10 @@ use super::nearest::key_hint;
 use super::old::{self, Absent, Became};
 use super::section::Section;
 
-/// The values of one file, or of one variable. Its name is what a fault shows as the source.
+/// The values of one file or one variable. A fault shows its name as the source.
 pub(super) struct Layer {
     pub(super) source: String,
-    /// By the path of the key.
+    /// Each with the path of its key.
     pub(super) values: Vec<(String, Value)>,
 }
 
@@ -40,27 +40,26 @@ fn within<'a>(sections: &'a mut Dict, name: &str) -> Option<&'a mut Dict> {
     }
 }
 
-/// What is wrong with the sources, and what is worth a line in the log.
+/// The faults of the sources, and what there is to log about them.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) faults: Vec<Fault>,
     pub(super) notes: Vec<String>,
-    /// What somebody may rely on though it has no effect.
+    /// Settings that have no effect although somebody may rely on them.
     pub(super) warnings: Vec<String>,
-    /// Which files were read, and which were not there.
+    /// Which files were read, and which do not exist.
     pub(super) files: String,
 }
 
 impl Report {
-    /// Notes that `named`, which acton-service would take, has no effect.
+    /// Notes that the setting `named`, which acton-service knows, has no effect.
     pub(super) fn absent(&mut self, named: &str, absent: &Absent) {
         let line = format!("{named} has no effect here: {}", absent.instead);
         let lines = if absent.protects { &mut self.warnings } else { &mut self.notes };
         lines.push(line);
     }
 
-    /// The key that `name` means in `section`, which is ours. Reports a name that means none, without its value:
-    /// that may be a secret.
+    /// The key called `name` in `section`. Reports an unknown name, without its value, which may be a secret.
     pub(super) fn key(
         &mut self,
         section: Section<'_>,
@@ -75,7 +74,7 @@ impl Report {
         match old::find(section.keys, name) {
             Some(Became::Key(new)) => {
                 let new = keys::find(section.keys, new)?;
-                self.notes.push(format!("{path} in {source} is read as {}", section.path_of(new)));
+                self.notes.push(format!("{path} in {source} is read as {}", new.path_in(section)));
                 Some(new)
             }
             Some(Became::Nothing(wanted)) => {

@@ -1,4 +1,4 @@
-//! From all sources to one configuration, or to every fault it has.
+//! Loads a configuration from all of its sources, and checks it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,63 +10,104 @@ use mainstay_actors::redis::{self, MOST_ENDPOINTS};
 
 #[cfg(feature = "cache")]
 use super::endpoints;
-use super::environment::{Environment, Surroundings};
+use super::environment::{Environment, Process, Surroundings};
 use super::error::{Error, Fault};
 use super::keys::Key;
 use super::layer::{Layer, Report};
+use super::loaded::Loaded;
+use super::root::Config;
 #[cfg(feature = "cache")]
 use super::section::{ENDPOINTS, REDIS, Section};
 use super::slot::Slot;
 use super::value::{Given, time_text};
 use super::variables::Setting;
-use super::{Config, Loaded, files, keys, service, variables};
+use super::{files, keys, service, variables};
 
-/// What a fault shows as the source of a value that a program set.
+/// The source that a fault shows for a value that the program set.
 const CODE: &str = "code";
 
-/// What `change` makes of the values counts as given in code, above every source.
-pub(super) fn load(
-    environment: &dyn Environment,
-    name: Option<&str>,
-    change: impl FnOnce(&mut Config),
-) -> Result<Loaded, Error> {
-    let mut report = Report::default();
-    let mut settings = variables::read(environment, &mut report);
-    settings.extend(name.and_then(|name| given_in_code(name, &settings, &mut report)));
-    let service = service_name(environment, &settings);
-    let files = files::read(environment, &service, &mut report);
+impl Config {
+    /// Loads the configuration of the service that the environment names. Without such a name the service is called like
+    /// the program.
+    ///
+    /// Reads variables and files and logs which, so set up a log first. A service that only changes some values uses
+    /// [`ServiceBuilder::configure`](crate::ServiceBuilder::configure) instead.
+    ///
+    /// # Errors
+    /// Every fault at once, if there is one.
+    pub fn load() -> Result<Self, Error> {
+        Self::load_from(&Process, None).map(Loaded::logged)
+    }
 
-    let layers = files.into_iter().chain(settings.into_iter().map(Layer::from));
-    let figment = layers.fold(Figment::new(), Figment::merge);
-    let mut config = Config {
-        service: service::Config { name: service, ..Default::default() },
-        ..Default::default()
-    };
-    let mut sources = apply(&figment, &mut config, &mut report.faults);
-    set_drain_delay(&mut config, &sources);
-    let loaded = values(&config);
-    change(&mut config);
-    let is_changed = |(path, value): &(String, Given)| loaded.get(path) != Some(value);
-    let changed = values(&config).into_iter().filter(is_changed);
-    sources.extend(changed.map(|(path, _)| (path, CODE.to_owned())));
-    set_drain_delay(&mut config, &sources);
-    check(&config, &sources, &mut report.faults);
+    /// Loads the configuration of the service called `name`.
+    ///
+    /// Reads variables and files and logs which, so set up a log first. A service that only changes some values uses
+    /// [`ServiceBuilder::configure`](crate::ServiceBuilder::configure) instead.
+    ///
+    /// # Errors
+    /// Every fault at once, if there is one.
+    pub fn load_for_service(name: &str) -> Result<Self, Error> {
+        Self::load_from(&Process, Some(name)).map(Loaded::logged)
+    }
 
-    if report.faults.is_empty() {
-        let Report { notes, warnings, .. } = report;
-        Ok(Loaded { config, notes, warnings, surroundings: Surroundings::of(environment) })
-    } else {
-        Err(Error::new(report.faults, report.files))
+    /// Loads the configuration from `environment`, for the service called `name`. Without a `name` it is the service that
+    /// the environment names.
+    ///
+    /// # Errors
+    /// Every fault at once, if there is one.
+    pub fn load_from(environment: &dyn Environment, name: Option<&str>) -> Result<Loaded, Error> {
+        Self::load_changed(environment, name, |_| {})
+    }
+
+    /// As [`load_from`](Self::load_from), followed by a `change` in code. The values that it changes override every other
+    /// source.
+    pub(crate) fn load_changed(
+        environment: &dyn Environment,
+        name: Option<&str>,
+        change: impl FnOnce(&mut Self),
+    ) -> Result<Loaded, Error> {
+        let mut report = Report::default();
+        let mut settings = variables::read(environment, &mut report);
+        settings.extend(name.and_then(|name| given_in_code(name, &settings, &mut report)));
+        let service = service_name(environment, &settings);
+        let files = files::read(environment, &service, &mut report);
+
+        let layers = files.into_iter().chain(settings.into_iter().map(Layer::from));
+        let figment = layers.fold(Figment::new(), Figment::merge);
+        let mut config = Self {
+            service: service::Config { name: service, ..Default::default() },
+            ..Default::default()
+        };
+        let mut sources = apply(&figment, &mut config, &mut report.faults);
+        set_drain_delay(&mut config, &sources);
+        let loaded = values(&config);
+        change(&mut config);
+        let is_changed = |(path, value): &(String, Given)| loaded.get(path) != Some(value);
+        let changed = values(&config).into_iter().filter(is_changed);
+        sources.extend(changed.map(|(path, _)| (path, CODE.to_owned())));
+        set_drain_delay(&mut config, &sources);
+        check(&config, &sources, &mut report.faults);
+
+        if report.faults.is_empty() {
+            let Report { notes, warnings, .. } = report;
+            Ok(Loaded { config, notes, warnings, surroundings: Surroundings::of(environment) })
+        } else {
+            Err(Error::new(report.faults, report.files))
+        }
+    }
+
+    /// Checks a configuration that was made or changed in code. One that was loaded is valid. Answers from memory.
+    ///
+    /// # Errors
+    /// Every fault at once, if there is one.
+    pub fn validate(&self) -> Result<(), Error> {
+        let mut faults = Vec::new();
+        check(self, &BTreeMap::new(), &mut faults);
+        if faults.is_empty() { Ok(()) } else { Err(Error::new(faults, String::new())) }
     }
 }
 
-pub(super) fn validate(config: &Config) -> Result<(), Error> {
-    let mut faults = Vec::new();
-    check(config, &BTreeMap::new(), &mut faults);
-    if faults.is_empty() { Ok(()) } else { Err(Error::new(faults, String::new())) }
-}
-
-/// Checks every value, whether or not a source gave it. A key that has a fault gets no second one.
+/// Checks every value, whether or not a source set it. Reports at most one fault for each key.
 fn check(config: &Config, sources: &BTreeMap<String, String>, faults: &mut Vec<Fault>) {
     #[cfg(feature = "cache")]
     faults.extend(config.endpoints.keys().filter_map(|name| endpoints::fault_of_name(name, CODE)));
@@ -80,7 +121,7 @@ fn check(config: &Config, sources: &BTreeMap<String, String>, faults: &mut Vec<F
     check_redis(config, sources, faults);
 }
 
-/// A service in production that says nothing of its drain delay has one.
+/// Sets the drain delay of a service in production that does not set its own.
 fn set_drain_delay(config: &mut Config, sources: &BTreeMap<String, String>) {
     if config.service.is_production() && !sources.contains_key("service.drain_delay") {
         let most = config.service.shutdown_timeout / 2;
@@ -88,7 +129,7 @@ fn set_drain_delay(config: &mut Config, sources: &BTreeMap<String, String>) {
     }
 }
 
-/// Every value by the path of its key.
+/// Every value, by the path of its key.
 fn values(config: &Config) -> BTreeMap<String, Given> {
     let mut values = BTreeMap::new();
     with_each_key(config, |key, path, config| {
@@ -97,7 +138,8 @@ fn values(config: &Config) -> BTreeMap<String, Given> {
     values
 }
 
-/// Looks at each key with its path, and with a configuration that has its value where the key sets it.
+/// Calls `look` with each key, its path, and a configuration that holds the value in the field that the key sets. For the
+/// keys of an endpoint that is a copy in which the endpoint stands in the place of the default one.
 fn with_each_key(config: &Config, mut look: impl FnMut(&'static Key, &str, &mut Config)) {
     let mut copy = config.clone();
     keys::all().for_each(|key| look(key, &key.path(), &mut copy));
@@ -105,15 +147,15 @@ fn with_each_key(config: &Config, mut look: impl FnMut(&'static Key, &str, &mut 
     for (name, endpoint) in &config.endpoints {
         let section = Section::of_endpoint(REDIS, name);
         copy.redis.clone_from(endpoint);
-        keys::of_an_endpoint().for_each(|key| look(key, &section.path_of(key), &mut copy));
+        keys::of_an_endpoint().for_each(|key| look(key, &key.path_in(section), &mut copy));
     }
 }
 
-/// The fault of a value that could not have been given.
+/// The fault of a value that no source could have set.
 fn refused(key: &Key, path: &str, config: &mut Config) -> Option<Fault> {
     let given = key.slot.get(config)?;
     let set = match (key.slot, &given) {
-        // The blanks around it would have been taken away on the way from a file.
+        // A file or a variable would have been trimmed.
         (Slot::Name(_), Given::Text(name)) if name.trim() != name => Err(key.slot.refuse(&given)),
         _ => key.slot.set(config, &given),
     };
@@ -121,7 +163,7 @@ fn refused(key: &Key, path: &str, config: &mut Config) -> Option<Fault> {
     Some(Fault::new(path, CODE, refusal.given, refusal.wanted))
 }
 
-/// The name that the program gave, above every other source.
+/// The name that the program sets in code, which overrides every other source.
 fn given_in_code(name: &str, settings: &[Setting], report: &mut Report) -> Option<Setting> {
     let key = keys::find("service", "name")?;
     if let Some(other) =
@@ -135,7 +177,7 @@ fn given_in_code(name: &str, settings: &[Setting], report: &mut Report) -> Optio
     Some(Setting { path: key.path(), variable: CODE.to_owned(), value: name.to_owned() })
 }
 
-/// The name whose files are read: one that can stand as a directory, whatever was given.
+/// The name of the service, by which its files are found. A name that cannot be a directory is passed over.
 fn service_name(environment: &dyn Environment, settings: &[Setting]) -> String {
     let mut probe = Config::default();
     let mut is_name = |name: &str| {
@@ -149,7 +191,7 @@ fn service_name(environment: &dyn Environment, settings: &[Setting]) -> String {
     given.or_else(|| program().filter(|name| is_name(name))).unwrap_or(probe.service.name)
 }
 
-/// Sets what `figment` holds, and tells for each key that it holds where it came from.
+/// Sets the values that `figment` holds. Returns the source of each, by the path of its key.
 fn apply(
     figment: &Figment,
     config: &mut Config,
@@ -180,7 +222,7 @@ fn apply_keys(
     }
 }
 
-/// The keys of an endpoint are set where those of `[redis]` are, one endpoint after the other.
+/// Reads one endpoint after the other. A key sets a field of `config.redis`, so each endpoint takes that place for a while.
 #[cfg(feature = "cache")]
 fn apply_endpoints(
     figment: &Figment,
@@ -193,7 +235,7 @@ fn apply_endpoints(
         let section = Section::of_endpoint(REDIS, name);
         let endpoint = config.redis.elsewhere("");
         let default = std::mem::replace(&mut config.redis, endpoint);
-        let all = keys::of_an_endpoint().map(|key| (key, section.path_of(key)));
+        let all = keys::of_an_endpoint().map(|key| (key, key.path_in(section)));
         apply_keys(figment, config, all, sources, faults);
         let endpoint = std::mem::replace(&mut config.redis, default);
         let url = format!("{}.url", section.path());
@@ -211,7 +253,7 @@ fn source_of(figment: &Figment, value: &Value) -> String {
     figment.get_metadata(value.tag()).map(|metadata| metadata.name.to_string()).unwrap_or_default()
 }
 
-/// Checks what no key can check alone. A key that already has a fault takes part in no second one.
+/// Checks the keys that bound each other. A key that already has a fault is left out.
 fn check_pairs(config: &Config, sources: &BTreeMap<String, String>, faults: &mut Vec<Fault>) {
     let (service, supervision) = (&config.service, &config.supervision);
     let mut check =
@@ -237,7 +279,7 @@ fn check_pairs(config: &Config, sources: &BTreeMap<String, String>, faults: &mut
     );
 }
 
-/// The same for what the room that connects knows of its own keys.
+/// Checks the keys of each endpoint against each other, which `redis::Config` does itself, and the number of endpoints.
 #[cfg(feature = "cache")]
 fn check_redis(config: &Config, sources: &BTreeMap<String, String>, faults: &mut Vec<Fault>) {
     check_endpoint(Section::of(REDIS), &config.redis, sources, faults);

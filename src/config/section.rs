@@ -1,59 +1,37 @@
-use super::keys::{self, Key};
+//! Sections, and the paths by which faults name them.
 
-/// A section as it was given. `[redis.endpoints.limits.tls]` has the keys of `redis.tls`, for the endpoint `limits`.
+/// A section that a source names. `[redis.endpoints.limits.tls]` has the keys of `redis.tls`, for the endpoint `limits`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Section<'a> {
-    /// The section of the table that says what there may be.
+    /// The section of the table of keys that lists its keys.
     pub(super) keys: &'static str,
-    /// The endpoint, where it is not the default one.
+    /// The endpoint, if it is not the default one.
     pub(super) endpoint: Option<&'a str>,
 }
 
 impl<'a> Section<'a> {
-    /// The section of this name in the table.
+    /// The section `keys` of the table, for the default endpoint.
     pub(super) fn of(keys: &'static str) -> Self {
         Self { keys, endpoint: None }
     }
 
-    /// The section of this name in the table, for the endpoint called `endpoint`.
+    /// The section `keys` of the table, for the endpoint called `endpoint`.
     pub(super) fn of_endpoint(keys: &'static str, endpoint: &'a str) -> Self {
         Self { keys, endpoint: Some(endpoint) }
     }
 
-    /// The section `name` within this one, if there may be one.
-    pub(super) fn within(self, name: &str) -> Option<Self> {
-        let inner = format!("{}.{name}", self.keys);
-        let is_within = |keys: &&str| *keys == inner;
-        keys::sections().find(is_within).map(|keys| Self { keys, ..self })
-    }
-
-    /// Whether endpoints may stand within it.
+    /// Whether it may contain endpoints.
     pub(super) fn has_endpoints(self) -> bool {
         cfg!(feature = "cache") && self == Self::of(REDIS)
     }
 
-    /// As a fault names it.
+    /// Its path, as in `redis.endpoints.limits.tls`.
     pub(super) fn path(self) -> String {
         self.path_to(self.keys)
     }
 
-    /// `key` of this section or of a near one, as a fault names it.
-    pub(super) fn path_of(self, key: &Key) -> String {
-        format!("{}.{}", self.path_to(key.section), key.name)
-    }
-
-    /// The same as a file has it.
-    pub(super) fn in_file(self, key: &Key) -> String {
-        format!("[{}] {}", self.path_to(key.section), key.name)
-    }
-
-    /// The same as a variable without its prefix.
-    pub(super) fn variable_of(self, key: &Key) -> String {
-        self.path_of(key).replace(['.', '-'], "_").to_ascii_uppercase()
-    }
-
-    /// The section `keys` of the table, for the same endpoint.
-    fn path_to(self, keys: &str) -> String {
+    /// The path of the section `keys` of the table, for the same endpoint.
+    pub(super) fn path_to(self, keys: &str) -> String {
         match (self.endpoint, keys.strip_prefix(REDIS)) {
             (Some(name), Some(rest)) => format!("{ENDPOINTS}.{name}{rest}"),
             (None, _) | (_, None) => keys.to_owned(),
@@ -61,6 +39,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// Where the endpoints stand, each in a section of its own name.
+/// The section that contains the endpoints, each in a section of its own.
 pub(super) const ENDPOINTS: &str = "redis.endpoints";
+/// The section of the default endpoint.
 pub(super) const REDIS: &str = "redis";

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[cfg(feature = "cache")]
 use mainstay_actors::redis::{Address, AddressFault};
 
-use super::Config;
+use super::root::Config;
 use super::value::{Given, size_text, time_text};
 
 type Field<T> = fn(&mut Config) -> &mut T;

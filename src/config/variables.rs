@@ -1,4 +1,4 @@
-//! The variables that a configuration is read from: `ACTON_<SECTION>_<KEY>` and its twin `MAINSTAY_..`.
+//! Reads the variables that set keys: `ACTON_<SECTION>_<KEY>` and its twin `MAINSTAY_..`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,8 +14,9 @@ use super::links::is_link;
 use super::nearest::nearest;
 use super::old;
 use super::section::Section;
+use super::variable_name::{section_and_key, without_prefix};
 
-/// The prefixes, lowest first.
+/// The prefixes, from the lowest precedence to the highest.
 const PREFIXES: [&str; 2] = ["ACTON", "MAINSTAY"];
 
 /// One value from one variable.
@@ -32,8 +33,8 @@ impl From<Setting> for Layer {
     }
 }
 
-/// Reads every variable that is ours, lowest first: `ACTON_REDIS_URL`, `ACTON_REDIS__URL`, `MAINSTAY_REDIS_URL`,
-/// `MAINSTAY_REDIS__URL`.
+/// Reads every variable with one of the prefixes, from the lowest precedence to the highest: `ACTON_REDIS_URL`,
+/// `ACTON_REDIS__URL`, `MAINSTAY_REDIS_URL`, `MAINSTAY_REDIS__URL`.
 pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Vec<Setting> {
     let all: BTreeMap<String, OsString> = environment
         .variables()
@@ -54,7 +55,7 @@ pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Vec<Se
                 settings.extend(setting_of_endpoint(name, prefix, rest, value, report));
                 continue;
             }
-            let Some((section, key)) = split(&rest) else {
+            let Some((section, key)) = section_and_key(&rest) else {
                 match old::section_of_variable(&rest) {
                     Some(absent) => report.absent(name, absent),
                     None => foreign.extend(foreign_name(name, prefix, &rest, report)),
@@ -83,33 +84,7 @@ pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Vec<Se
     settings
 }
 
-/// What follows the prefix, in lower case.
-fn without_prefix(name: &str, prefix: &str) -> Option<String> {
-    let (head, rest) = name.split_at_checked(prefix.len())?;
-    let rest = rest.strip_prefix('_').filter(|rest| !rest.is_empty())?;
-    head.eq_ignore_ascii_case(prefix).then(|| rest.to_ascii_lowercase())
-}
-
-/// The section of ours that `rest` begins with, and what follows it.
-fn split(rest: &str) -> Option<(&'static str, &str)> {
-    keys::sections().find_map(|section| {
-        let mut parts = section.split('.');
-        let first = rest.strip_prefix(parts.next()?)?;
-        let key =
-            parts.try_fold(first, |rest, part| without_underscore(rest)?.strip_prefix(part))?;
-        if key.is_empty() {
-            return Some((section, key));
-        }
-        Some((section, without_underscore(key)?))
-    })
-}
-
-/// What follows one underscore or two.
-pub(super) fn without_underscore(rest: &str) -> Option<&str> {
-    rest.strip_prefix("__").or_else(|| rest.strip_prefix('_'))
-}
-
-/// `rest` is what follows `redis_endpoints_`.
+/// The value of a key of an endpoint. `rest` is what follows `redis_endpoints_`.
 fn setting_of_endpoint(
     variable: &str,
     prefix: &str,
@@ -135,11 +110,11 @@ fn setting(
     value: &OsString,
     report: &mut Report,
 ) -> Option<Setting> {
-    let spell = |key: &Key| format!("{prefix}_{}", section.variable_of(key));
+    let spell = |key: &Key| format!("{prefix}_{}", key.variable_in(section));
     let key = report.key(section, name, variable, spell)?;
     let Some(value) = value.to_str() else {
         report.faults.push(Fault::new(
-            &section.path_of(key),
+            &key.path_in(section),
             variable,
             "bytes that are not UTF-8",
             key.slot.kind(),
@@ -147,13 +122,13 @@ fn setting(
         return None;
     };
     Some(Setting {
-        path: section.path_of(key),
+        path: key.path_in(section),
         variable: variable.to_owned(),
         value: value.to_owned(),
     })
 }
 
-/// A variable of no section that anybody knows; one that may have been meant as ours is warned of instead.
+/// The variable, if its section is unknown. If the section is a misspelt one of ours, reports a warning instead.
 fn foreign_name<'a>(
     name: &'a str,
     prefix: &str,

@@ -1,179 +1,37 @@
-use std::borrow::Cow;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::{error, fmt, io};
+//! Which status a client reads for which failure.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use mainstay_actors::supervision::{BoxError, CallError, Cause, NoActor, NoTaker};
-use mainstay_actors::tree::StartError;
-use mainstay_actors::{AskError, Outcome};
+use mainstay_actors::Outcome;
 
 use super::RequestId;
 use super::problem::Problem;
-use crate::config;
+use crate::Error;
 
-/// What handlers and the service itself return.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// Why a request, or a whole service, failed.
-///
-/// As a response it is RFC 9457 problem details. What a client reads there is the
-/// [`Answer`](Self::Answer) of a handler, or one fixed text for each [`Outcome`]: never what went
-/// wrong inside. `Debug` shows the error with all of its causes on one line, because that is what
-/// `main` prints of the error it returns.
-///
-/// [`Outcome::Unavailable`] and [`Outcome::Overloaded`] are 503 with `Retry-After`,
-/// [`Outcome::Deadline`] and [`Outcome::OutcomeUnknown`] 504, all others 500.
-#[derive(thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// What the handler answers: a status, and what the client reads.
-    #[error("{detail}")]
-    Answer {
-        /// The status of the response.
-        status: StatusCode,
-        /// What the client reads.
-        detail: Cow<'static, str>,
-    },
-    /// Redis did not do what was asked. Whether it happened anyway: see the variant within.
-    #[cfg(feature = "cache")]
-    #[error(transparent)]
-    Redis(#[from] mainstay_actors::redis::Error),
-    /// There is no subscription. Nothing happened.
-    #[cfg(feature = "cache")]
-    #[error(transparent)]
-    Subscribe(#[from] mainstay_actors::subscriptions::Error),
-    /// No endpoint has the name that was asked for. Nothing happened.
-    #[cfg(feature = "cache")]
-    #[error(transparent)]
-    NoEndpoint(#[from] mainstay_actors::cache::NoEndpoint),
-    /// An actor did not answer. Whether it acted anyway: see [`AskError::outcome`].
-    #[error(transparent)]
-    Ask(#[from] AskError),
-    /// Something that should not have happened. The client reads nothing of it.
-    #[error("internal error")]
-    Internal(#[source] BoxError),
-    /// The service was built without what was asked for.
-    #[error(
-        "this service was built without the feature `{feature}` of mainstay: add it, or do without"
-    )]
-    FeatureOff {
-        /// The feature.
-        feature: &'static str,
-    },
-    /// The configuration was refused, with all of its faults.
-    #[error(transparent)]
-    Config(#[from] config::Error),
-    /// The service's actors did not start.
-    #[error("the service cannot start")]
-    Start(#[from] StartError),
-    /// The service cannot listen on its address.
-    #[error("cannot listen on {address}: {}", listen_advice(source))]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The socket that the program gave to listen on cannot be used.
-    #[error("cannot use the listener of with_listener; check that it is a TCP socket that listens")]
-    Listener(#[source] io::Error),
-    /// The supervisor of the service's actors gave up, and the service with it.
-    #[error("the service ended, because its actors could not be kept running")]
-    GaveUp(#[source] Arc<Cause>),
-    /// A second signal ended the service at once. Requests may have been cut off.
-    #[error("a second signal ended the service before it had come to its end")]
-    Interrupted,
-}
-
-fn listen_advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "end the program that listens there, or choose another port with ACTON_SERVICE_PORT"
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let request_id = RequestId::current();
+        let request_id = request_id.as_ref().map(RequestId::as_str);
+        match self.outcome() {
+            None => {}
+            Some(Outcome::Bug | Outcome::Refused) => {
+                tracing::error!(request_id, error = ?self, "a request failed");
+            }
+            // An outage is logged once when it begins and once when it ends, not for each request.
+            Some(_) => tracing::debug!(request_id, error = ?self, "a request failed"),
         }
-        io::ErrorKind::PermissionDenied => "choose a port above 1023 with ACTON_SERVICE_PORT",
-        io::ErrorKind::AddrNotAvailable => {
-            "choose an address of this machine with ACTON_SERVICE_BIND"
-        }
-        _ => "check ACTON_SERVICE_BIND and ACTON_SERVICE_PORT",
+        problem(&self).into_response()
     }
 }
 
-impl Error {
-    /// Answers with `status`; the client reads `detail`.
-    pub fn answer(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::Answer { status, detail: detail.into() }
-    }
-
-    /// 400: the request is not one that can be understood. The client reads `detail`.
-    pub fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::answer(StatusCode::BAD_REQUEST, detail)
-    }
-
-    /// 401: it is not known who asks. The client reads `detail`.
-    pub fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::answer(StatusCode::UNAUTHORIZED, detail)
-    }
-
-    /// 403: whoever asks may not do this. The client reads `detail`.
-    pub fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::answer(StatusCode::FORBIDDEN, detail)
-    }
-
-    /// 404: what is asked for is not there. The client reads `detail`.
-    pub fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::answer(StatusCode::NOT_FOUND, detail)
-    }
-
-    /// 409: what is asked for does not go with how things are. The client reads `detail`.
-    pub fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::answer(StatusCode::CONFLICT, detail)
-    }
-
-    /// 422: the request is understood, and its content cannot be used. The client reads `detail`.
-    pub fn unprocessable(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::answer(StatusCode::UNPROCESSABLE_ENTITY, detail)
-    }
-
-    /// 500: something that should not have happened. It is logged; the client reads nothing of
-    /// `source`.
-    pub fn internal(source: impl Into<BoxError>) -> Self {
-        Self::Internal(source.into())
-    }
-
-    /// What this failure means to whoever called; `None` for an answer that the handler chose.
-    /// Answers from memory.
-    pub fn outcome(&self) -> Option<Outcome> {
-        match self {
-            Self::Answer { .. } => None,
-            #[cfg(feature = "cache")]
-            Self::Redis(error) => Some(error.outcome()),
-            #[cfg(feature = "cache")]
-            Self::Subscribe(error) => Some(error.outcome()),
-            #[cfg(feature = "cache")]
-            Self::NoEndpoint(error) => Some(error.outcome()),
-            Self::Ask(error) => Some(error.outcome()),
-            Self::Internal(_)
-            | Self::FeatureOff { .. }
-            | Self::Config(_)
-            | Self::Start(_)
-            | Self::Listen { .. }
-            | Self::Listener(_)
-            | Self::GaveUp(_)
-            | Self::Interrupted => Some(Outcome::Bug),
-        }
-    }
-
-    fn problem(&self) -> Problem {
-        match self {
-            Self::Answer { status, detail } => Problem::plain(*status, detail.clone()),
-            _ => problem_of(self.outcome().unwrap_or(Outcome::Bug)),
-        }
+fn problem(error: &Error) -> Problem {
+    match error {
+        Error::Answer { status, detail } => Problem::plain(*status, detail.clone()),
+        _ => problem_of(error.outcome().unwrap_or(Outcome::Bug)),
     }
 }
 
-/// What a client reads of an outcome: the one place where a failure inside becomes a status.
+/// The problem details of an outcome. This is the only place where a failure becomes a status.
 pub(super) fn problem_of(outcome: Outcome) -> Problem {
     match outcome {
         Outcome::Unavailable { retry_after } => Problem::typed(
@@ -213,77 +71,13 @@ pub(super) fn problem_of(outcome: Outcome) -> Problem {
     }
 }
 
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let request_id = RequestId::current();
-        let request_id = request_id.as_ref().map(RequestId::as_str);
-        match self.outcome() {
-            None => {}
-            Some(Outcome::Bug | Outcome::Refused) => {
-                tracing::error!(request_id, error = ?self, "a request failed");
-            }
-            // An outage is a line when it begins and one when it ends, not one for each request.
-            Some(_) => tracing::debug!(request_id, error = ?self, "a request failed"),
-        }
-        self.problem().into_response()
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
-        let mut source = error::Error::source(self);
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
-    }
-}
-
-#[cfg(feature = "cache")]
-impl From<redis::RedisError> for Error {
-    fn from(error: redis::RedisError) -> Self {
-        Self::Redis(error.into())
-    }
-}
-
-impl From<CallError> for Error {
-    fn from(error: CallError) -> Self {
-        Self::Ask(error.into())
-    }
-}
-
-impl From<NoTaker> for Error {
-    fn from(error: NoTaker) -> Self {
-        Self::Ask(error.into())
-    }
-}
-
-impl From<NoActor> for Error {
-    fn from(_: NoActor) -> Self {
-        Self::not_found("There is no such actor.")
-    }
-}
-
-impl From<serde_json::Error> for Error {
-    fn from(error: serde_json::Error) -> Self {
-        Self::internal(error)
-    }
-}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        Self::internal(error)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use axum::body::to_bytes;
     use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+    use mainstay_actors::supervision::CallError;
     use serde_json::{Value, json};
 
     use super::*;
@@ -364,16 +158,6 @@ mod tests {
         let id = RequestId::of(&axum::http::HeaderMap::new());
         let (_, _, body) = id.clone().scope(shown(Error::conflict("taken"))).await;
         assert_eq!(body["request_id"], id.as_str());
-    }
-
-    #[test]
-    fn debug_is_the_error_with_its_causes_on_one_line() {
-        let taken = io::Error::from(io::ErrorKind::AddrInUse);
-        let error = Error::Listen { address: ([127, 0, 0, 1], 8080).into(), source: taken };
-        let line = format!("{error:?}");
-        assert!(line.starts_with("cannot listen on 127.0.0.1:8080: end the program"), "{line}");
-        assert!(line.ends_with(": address in use"), "{line}");
-        assert!(!line.contains('\n'));
     }
 
     #[cfg(feature = "cache")]

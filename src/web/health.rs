@@ -1,4 +1,4 @@
-//! `/health`: is the process alive? `/ready`: should it be sent requests?
+//! `/health` says whether the process is alive, `/ready` whether it should get requests.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,16 @@ struct Seen {
     message: String,
 }
 
-pub(crate) fn routes<S: Clone + Send + Sync + 'static>(app: AppState) -> Router<S> {
+impl AppState {
+    /// The routes `/health` and `/ready`, for an axum app that has no
+    /// [`ServiceBuilder`](crate::ServiceBuilder). Merge them outside of every layer, so that no layer
+    /// answers a probe.
+    pub fn health_routes<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        routes(self.clone())
+    }
+}
+
+pub(super) fn routes<S: Clone + Send + Sync + 'static>(app: AppState) -> Router<S> {
     Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
@@ -43,15 +52,14 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(app: AppState) -> Router<
         .with_state(app)
 }
 
-/// Does not look at what the service depends on: a restart of this process would not bring that
-/// back.
+/// Does not check dependencies, because a restart of this process would not bring them back.
 async fn health(State(app): State<AppState>) -> Response {
     let service = &app.config().service.name;
     let health = Health { status: "healthy", service, version: app.version() };
     ([(CACHE_CONTROL, "no-store")], Json(health)).into_response()
 }
 
-/// Answers from memory: from the health monitor's verdict.
+/// Answers from the verdict of the health monitor, in memory.
 async fn ready(State(app): State<AppState>) -> Response {
     let (status, readiness) =
         readiness(&app.config().service.name, app.is_running(), app.dependencies());

@@ -15,7 +15,5 @@ mod request_id;
 pub(crate) mod tests;
 
 pub(crate) use edge::edged;
-pub use error::{Error, Result};
 pub use guard::{Guard, GuardLayer};
-pub(crate) use health::routes as health_routes;
 pub use request_id::RequestId;

@@ -1,9 +1,9 @@
-//! The prelude's list. What is added to it can clash with names of every service, and what is taken away is missed by
-//! all of them, so it changes here first.
+//! The names in the prelude. A new name may clash with one of a service, and a service may use one that is removed, so
+//! this list has to change too.
 
 use std::collections::BTreeSet;
 
-use crate::support::source::{Piece, Source};
+use crate::support::source::{Source, Token};
 
 const ALWAYS: [&str; 24] = [
     "ApiVersion",
@@ -33,28 +33,28 @@ const ALWAYS: [&str; 24] = [
 ];
 const WITH_CACHE: [&str; 3] = ["CacheConn", "PoolStats", "redis"];
 
-/// What a list of imports makes known: the last name of each path, `*` for what nobody can count.
-fn names(import: &[(usize, Piece)]) -> Vec<String> {
+/// The names that a list of imports brings into scope: the last name of each path, or `*` for a glob.
+fn names(import: &[(usize, Token)]) -> Vec<String> {
     let mut names = Vec::new();
     let mut last = None;
-    for (_, piece) in import {
-        match piece {
-            Piece::Word(word) => last = Some(word.clone()),
-            Piece::Mark('*') => last = Some("*".to_owned()),
-            Piece::Mark(',' | '}') => names.extend(last.take()),
-            Piece::Mark('{') => last = None,
-            Piece::Mark(_) | Piece::Text(_) => {}
+    for (_, token) in import {
+        match token {
+            Token::Word(word) => last = Some(word.clone()),
+            Token::Mark('*') => last = Some("*".to_owned()),
+            Token::Mark(',' | '}') => names.extend(last.take()),
+            Token::Mark('{') => last = None,
+            Token::Mark(_) | Token::Text(_) => {}
         }
     }
     names.extend(last);
     names
 }
 
-/// What `attributes` and then `pub use` make known.
+/// The names that are exported by a `pub use` with these `attributes`.
 fn exported(source: &Source, attributes: &str) -> Vec<String> {
     let start = format!("{attributes} pub use");
     let found = source.find(&start).flat_map(|(_, rest)| {
-        let end = rest.iter().position(|(_, piece)| *piece == Piece::Mark(';')).unwrap();
+        let end = rest.iter().position(|(_, token)| *token == Token::Mark(';')).unwrap();
         names(&rest[..end])
     });
     found.collect()

@@ -3,8 +3,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use super::bounds::{BUFFER_BYTES, BUFFER_MESSAGES, BUFFERS_BYTES};
 use super::event::{Event, Gap, Message};
-use super::{BUFFER_BYTES, BUFFER_MESSAGES, BUFFERS_BYTES};
 
 /// What waits for one subscriber. Never holds up whoever fills it.
 #[derive(Debug, Default)]

@@ -1,22 +1,23 @@
+use super::bounds;
+use crate::Outcome;
 use crate::redis::{self, RETRY_AFTER};
-use crate::{Outcome, subscriptions};
 
-/// Why there is no subscription. Nothing is left behind.
+/// Why a subscription failed. Nothing stays subscribed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Redis is away, did not confirm in time, or refused: the user may have no permission for the channel.
     #[error(transparent)]
     Redis(#[from] redis::Error),
-    /// The service has as many as it may have already.
+    /// The service already has the most that it may have.
     #[error("all {most} {what} are in use; check what subscribes and does not end")]
     TooMany {
-        /// Of what: `subscriptions`, or `channels and patterns`.
+        /// What there are too many of: `subscriptions`, or `channels and patterns`.
         what: &'static str,
-        /// How many of them there can be.
+        /// The most that there can be.
         most: usize,
     },
-    /// What should be subscribed to is nothing, or too much for one subscription.
+    /// The list of names is empty or too long, or a name is too long.
     #[error("{given} cannot be subscribed to, wanted is {wanted}")]
     Topics {
         /// What was given, without names.
@@ -24,7 +25,7 @@ pub enum Error {
         /// What is accepted instead.
         wanted: String,
     },
-    /// The service is ending, or nothing in it follows subscriptions.
+    /// The service is shutting down, or its subscriptions actor is not running.
     #[error("nothing follows subscriptions any more")]
     Closed,
 }
@@ -41,10 +42,10 @@ impl Error {
     }
 
     pub(super) fn too_many_subscriptions() -> Self {
-        Self::TooMany { what: "subscriptions", most: subscriptions::MOST_SUBSCRIPTIONS }
+        Self::TooMany { what: "subscriptions", most: bounds::MOST_SUBSCRIPTIONS }
     }
 
     pub(super) fn too_many_topics() -> Self {
-        Self::TooMany { what: "channels and patterns", most: subscriptions::MOST_TOPICS }
+        Self::TooMany { what: "channels and patterns", most: bounds::MOST_TOPICS }
     }
 }

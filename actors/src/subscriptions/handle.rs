@@ -10,11 +10,11 @@ use mainstay_supervision::Reply;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::bounds::{MOST_NAME_BYTES, MOST_TOPICS_EACH};
 use super::buffer::Buffer;
 use super::error::Error;
 use super::event::Event;
 use super::state::State;
-use super::{MOST_NAME_BYTES, MOST_TOPICS_EACH};
 use crate::deadline;
 use crate::redis::{self, Endpoint, Kind};
 

@@ -7,6 +7,7 @@
 
 #[warn(clippy::wildcard_enum_match_arm)]
 mod actor;
+mod bounds;
 mod buffer;
 mod error;
 mod event;
@@ -21,16 +22,3 @@ pub(crate) use actor::Keeper;
 pub use error::Error;
 pub use event::{Event, Gap, Message};
 pub use handle::{Subscription, Subscriptions, Topics};
-
-/// The most messages that wait for one subscriber.
-const BUFFER_MESSAGES: usize = 1024;
-/// The most that the messages that wait for one subscriber hold together; one larger message waits alone.
-const BUFFER_BYTES: usize = 8 << 20;
-/// The same for all subscribers of an endpoint together; what waits for several counts once.
-const BUFFERS_BYTES: usize = 64 << 20;
-const MOST_SUBSCRIPTIONS: usize = 1024;
-/// Different channels and patterns of all subscriptions.
-const MOST_TOPICS: usize = 10_000;
-const MOST_TOPICS_EACH: usize = 1024;
-/// Of the name of a channel or a pattern.
-const MOST_NAME_BYTES: usize = 4096;

@@ -6,10 +6,10 @@ use std::sync::atomic::AtomicUsize;
 
 use mainstay_supervision::Reply;
 
+use super::bounds::{MOST_SUBSCRIPTIONS, MOST_TOPICS};
 use super::buffer::{Buffer, make_room};
 use super::error::Error;
 use super::event::Message;
-use super::{MOST_SUBSCRIPTIONS, MOST_TOPICS};
 use crate::redis::{self, Kind};
 
 /// How many names go into one command.

@@ -9,11 +9,11 @@ use mainstay_supervision::Reply;
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
+use super::bounds::{BUFFER_BYTES, BUFFER_MESSAGES, BUFFERS_BYTES, MOST_TOPICS};
 use super::buffer::{Buffer, Queue};
 use super::error::Error;
 use super::event::{Event, Gap, Message};
 use super::state::{Begun, Name, State, Step, Verb};
-use super::{BUFFER_BYTES, BUFFER_MESSAGES, BUFFERS_BYTES, MOST_TOPICS};
 use crate::redis::{self, Kind};
 
 fn message(channel: &str, pattern: Option<&str>, payload: &[u8]) -> Message {

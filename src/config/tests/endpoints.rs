@@ -1,9 +1,10 @@
 use std::time::Duration;
 
+use mainstay_actors::redis;
 use proptest::prelude::*;
 
 use super::World;
-use crate::config::{Config, keys, redis};
+use crate::config::{Config, keys};
 
 const HERE: &str = "/srv/config.toml";
 

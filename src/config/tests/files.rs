@@ -1,7 +1,9 @@
 use std::io::ErrorKind;
 
+use mainstay_actors::redis;
+
 use super::World;
-use crate::config::{Config, Environment, Process, redis};
+use crate::config::{Config, Environment, Process};
 
 const ETC: &str = "/etc/acton-service/shop/config.toml";
 const HOME: &str = "/home/ada/.config/acton-service/shop/config.toml";

@@ -1,13 +1,14 @@
 use std::time::Duration;
 
+use mainstay_actors::redis;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::World;
+use crate::config::Config;
 use crate::config::keys::{self, Key};
 use crate::config::slot::Slot;
 use crate::config::value::{Given, size_text, time_text};
-use crate::config::{Config, redis};
 
 /// Every key that this build takes.
 fn all() -> impl Iterator<Item = &'static Key> {

@@ -1,6 +1,8 @@
 //! What the tests share: a server of each test's own, the weather on the way to it, a service to
 //! ask.
 
+pub(crate) mod imports;
+mod module;
 pub(crate) mod source;
 
 #[cfg(feature = "cache")]

@@ -1,15 +1,15 @@
-//! Rust sources as the rules of the house see them: words with their lines, without comments.
+//! Rust sources as tokens with their lines, without comments.
 
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 use std::str::Chars;
 
-/// A piece of source text that means something.
+/// A token, as far as the rules of the architecture need to tell them apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Piece {
+pub(crate) enum Token {
     /// A name, a keyword or a number.
     Word(String),
-    /// What a string literal holds.
+    /// The content of a string or character literal.
     Text(String),
     /// Any other character.
     Mark(char),
@@ -18,10 +18,10 @@ pub(crate) enum Piece {
 /// One file of one package.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// From the root of the workspace.
+    /// Relative to the root of the workspace.
     pub(crate) path: PathBuf,
-    /// Each with its line; the first line is 1. Comments are left out.
-    pub(crate) pieces: Vec<(usize, Piece)>,
+    /// Each with its line, counted from 1.
+    pub(crate) tokens: Vec<(usize, Token)>,
     line_count: usize,
     is_test: bool,
 }
@@ -31,10 +31,10 @@ impl Source {
         let path = path.into();
         let is_test = path.file_name().is_some_and(|name| name == "tests.rs")
             || path.components().any(|part| part.as_os_str() == "tests");
-        Self { path, pieces: pieces(text), line_count: text.lines().count(), is_test }
+        Self { path, tokens: tokens(text), line_count: text.lines().count(), is_test }
     }
 
-    /// Every `.rs` file below `directory`, which is named from the root of the workspace.
+    /// Every `.rs` file below `directory`, which is relative to the root of the workspace.
     pub(crate) fn below(directory: &str) -> Vec<Self> {
         let root = workspace();
         let mut found = Vec::new();
@@ -55,15 +55,15 @@ impl Source {
         found
     }
 
-    /// The file without the modules in it that are tests; empty if all of it is.
+    /// The file without its test modules. Empty if the whole file is a test.
     pub(crate) fn without_tests(&self) -> Self {
         let path = self.path.clone();
         if self.is_test {
-            return Self { path, pieces: Vec::new(), line_count: 0, is_test: true };
+            return Self { path, tokens: Vec::new(), line_count: 0, is_test: true };
         }
         let mut kept = Vec::new();
         let mut line_count = self.line_count;
-        let mut rest = &self.pieces[..];
+        let mut rest = &self.tokens[..];
         while let Some(first) = rest.first() {
             if let Some(length) = test_module(rest) {
                 line_count -= rest[length - 1].0 - first.0 + 1;
@@ -73,19 +73,19 @@ impl Source {
                 rest = &rest[1..];
             }
         }
-        Self { path, pieces: kept, line_count, is_test: false }
+        Self { path, tokens: kept, line_count, is_test: false }
     }
 
-    /// Where those modules are that only tests have and that are files of their own, without `.rs`.
+    /// The paths, without `.rs`, of the files that this file declares as test modules.
     fn test_files(&self) -> Vec<PathBuf> {
         let stem = self.path.file_stem().unwrap_or_default();
         let is_door = ["lib", "main", "mod"].iter().any(|door| stem == *door);
         let home =
             if is_door { self.path.with_file_name("") } else { self.path.with_extension("") };
-        let declared = (0..self.pieces.len()).filter_map(|at| {
-            let rest = &self.pieces[at..];
+        let declared = (0..self.tokens.len()).filter_map(|at| {
+            let rest = &self.tokens[at..];
             match &rest[..test_module(rest)?] {
-                [.., (_, Piece::Word(name)), (_, Piece::Mark(';'))] => Some(home.join(name)),
+                [.., (_, Token::Word(name)), (_, Token::Mark(';'))] => Some(home.join(name)),
                 _ => None,
             }
         });
@@ -98,26 +98,26 @@ impl Source {
 
     /// The names, keywords and numbers, each with its line.
     pub(crate) fn words(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.pieces.iter().filter_map(|(line, piece)| match piece {
-            Piece::Word(word) => Some((*line, word.as_str())),
-            Piece::Text(_) | Piece::Mark(_) => None,
+        self.tokens.iter().filter_map(|(line, token)| match token {
+            Token::Word(word) => Some((*line, word.as_str())),
+            Token::Text(_) | Token::Mark(_) => None,
         })
     }
 
-    /// Each place where `wanted` stands, as its line and what follows it. Blanks do not count.
+    /// Each occurrence of `wanted`, as its line and the tokens that follow it. White space does not count.
     pub(crate) fn find<'a>(
         &'a self,
         wanted: &'a str,
-    ) -> impl Iterator<Item = (usize, &'a [(usize, Piece)])> {
-        let wanted = pieces(wanted);
-        self.pieces.windows(wanted.len()).enumerate().filter_map(move |(at, window)| {
-            let is_here = window.iter().map(|(_, piece)| piece).eq(wanted.iter().map(|(_, p)| p));
-            is_here.then(|| (window[0].0, &self.pieces[at + window.len()..]))
+    ) -> impl Iterator<Item = (usize, &'a [(usize, Token)])> {
+        let wanted = tokens(wanted);
+        self.tokens.windows(wanted.len()).enumerate().filter_map(move |(at, window)| {
+            let is_here = window.iter().map(|(_, token)| token).eq(wanted.iter().map(|(_, p)| p));
+            is_here.then(|| (window[0].0, &self.tokens[at + window.len()..]))
         })
     }
 }
 
-/// Marks every file that belongs to a module which only tests have.
+/// Marks every file that belongs to a test module.
 pub(crate) fn mark_tests(sources: &mut [Source]) {
     let tests: Vec<_> = sources.iter().flat_map(Source::test_files).collect();
     for source in sources {
@@ -131,11 +131,11 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// How many pieces the test module at the beginning of `rest` has, if there is one.
-fn test_module(rest: &[(usize, Piece)]) -> Option<usize> {
-    let is = |at: usize, mark: char| rest.get(at).is_some_and(|(_, p)| *p == Piece::Mark(mark));
+/// The number of tokens of the test module at the beginning of `rest`, if there is one.
+fn test_module(rest: &[(usize, Token)]) -> Option<usize> {
+    let is = |at: usize, mark: char| rest.get(at).is_some_and(|(_, p)| *p == Token::Mark(mark));
     let word = |at: usize| match rest.get(at) {
-        Some((_, Piece::Word(word))) => word.as_str(),
+        Some((_, Token::Word(word))) => word.as_str(),
         _ => "",
     };
     if !(is(0, '#') && is(1, '[') && word(2) == "cfg") {
@@ -156,31 +156,31 @@ fn test_module(rest: &[(usize, Piece)]) -> Option<usize> {
     is_module.then_some(last + 1)
 }
 
-/// Where the bracket closes that opens at `open`.
-pub(crate) fn close(pieces: &[(usize, Piece)], open: usize) -> Option<usize> {
+/// The index of the bracket that closes the one at `open`.
+pub(crate) fn close(tokens: &[(usize, Token)], open: usize) -> Option<usize> {
     let mut depth = 0_usize;
-    for (at, (_, piece)) in pieces.iter().enumerate().skip(open) {
-        match piece {
-            Piece::Mark('(' | '[' | '{') => depth += 1,
-            Piece::Mark(')' | ']' | '}') => {
+    for (at, (_, token)) in tokens.iter().enumerate().skip(open) {
+        match token {
+            Token::Mark('(' | '[' | '{') => depth += 1,
+            Token::Mark(')' | ']' | '}') => {
                 depth = depth.checked_sub(1)?;
                 if depth == 0 {
                     return Some(at);
                 }
             }
-            Piece::Mark(_) | Piece::Word(_) | Piece::Text(_) => {}
+            Token::Mark(_) | Token::Word(_) | Token::Text(_) => {}
         }
     }
     None
 }
 
-fn pieces(text: &str) -> Vec<(usize, Piece)> {
+fn tokens(text: &str) -> Vec<(usize, Token)> {
     let mut reader = Reader { left: text.chars().peekable(), line: 1 };
     let mut found = Vec::new();
     loop {
         let line = reader.line;
         let Some(first) = reader.next() else { return found };
-        let piece = match first {
+        let token = match first {
             '/' if reader.left.peek() == Some(&'/') => {
                 reader.take_while(|c| c != '\n');
                 None
@@ -189,16 +189,16 @@ fn pieces(text: &str) -> Vec<(usize, Piece)> {
                 reader.skip_comment();
                 None
             }
-            '"' => Some(Piece::Text(reader.string())),
+            '"' => Some(Token::Text(reader.string())),
             '\'' => reader.character(),
             c if is_of_word(c) => {
                 let word = reader.take_while(is_of_word);
                 Some(reader.word(format!("{c}{word}")))
             }
             c if c.is_whitespace() => None,
-            c => Some(Piece::Mark(c)),
+            c => Some(Token::Mark(c)),
         };
-        found.extend(piece.map(|piece| (line, piece)));
+        found.extend(token.map(|token| (line, token)));
     }
 }
 
@@ -223,7 +223,7 @@ impl Reader<'_> {
         taken
     }
 
-    /// Comments of this kind stand within each other.
+    /// Block comments nest.
     fn skip_comment(&mut self) {
         let mut depth = 0_usize;
         let mut before = '/';
@@ -251,24 +251,24 @@ impl Reader<'_> {
         text
     }
 
-    /// A prefix such as `r` or `b` makes what follows a string of its own kind.
-    fn word(&mut self, word: String) -> Piece {
+    /// Reads on after `word`: a prefix such as `r` or `b` begins a string literal.
+    fn word(&mut self, word: String) -> Token {
         let is_raw = matches!(word.as_str(), "r" | "br" | "cr");
         match self.left.peek() {
             Some('"') if matches!(word.as_str(), "b" | "c") => {
                 self.next();
-                Piece::Text(self.string())
+                Token::Text(self.string())
             }
-            Some('"') if is_raw => Piece::Text(self.raw_string(0)),
+            Some('"') if is_raw => Token::Text(self.raw_string(0)),
             Some('#') if is_raw => {
                 let hashes = self.take_while(|c| c == '#').len();
                 match self.left.peek() {
-                    Some('"') => Piece::Text(self.raw_string(hashes)),
-                    // A name that is also a keyword.
-                    _ => Piece::Word(self.take_while(is_of_word)),
+                    Some('"') => Token::Text(self.raw_string(hashes)),
+                    // A raw identifier, such as `r#type`.
+                    _ => Token::Word(self.take_while(is_of_word)),
                 }
             }
-            _ => Piece::Word(word),
+            _ => Token::Word(word),
         }
     }
 
@@ -286,8 +286,8 @@ impl Reader<'_> {
         text
     }
 
-    /// A character, or the mark before the name of a lifetime.
-    fn character(&mut self) -> Option<Piece> {
+    /// A character literal; nothing for a lifetime.
+    fn character(&mut self) -> Option<Token> {
         let first = self.left.peek().copied()?;
         let is_lifetime = is_of_word(first) && {
             let mut ahead = self.left.clone();
@@ -306,7 +306,7 @@ impl Reader<'_> {
                 c => text.push(c),
             }
         }
-        Some(Piece::Text(text))
+        Some(Token::Text(text))
     }
 }
 

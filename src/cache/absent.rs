@@ -1,0 +1,3 @@
+/// Access to Redis. A service that was built without the feature `cache` has none.
+#[derive(Debug, Clone, Copy)]
+pub enum Cache {}
