@@ -252,3 +252,76 @@ async fn a_crowd_at_the_door_is_told_of_once_also_when_tasks_are_the_crowd() {
     let crowds = told.filter(|event| crate::support::brief(event).contains("overloaded"));
     assert_eq!(crowds.count(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn how_many_tasks_an_actor_runs_at_most_is_its_own_to_say() {
+    for (tasks, capacity) in [(1, 100), (2, 100), (100, 4), (3, 3)] {
+        let journal = Journal::default();
+        let actor = Probe::new("a", &journal).actor().capacity(capacity).tasks(tasks);
+        let (_system, a) = alone(actor).await;
+        let works = Works::new();
+        let (taken, why) = works.fill(&a, 1_000).await;
+        assert_eq!((taken, is_overloaded(why)), (tasks, true), "of {tasks}, {capacity}");
+        // One ends: there is room for one.
+        works.gate.add_permits(1);
+        eventually(|| count(&journal, "a#1 done") == 1).await;
+        assert_eq!(works.fill(&a, 1_000).await.0, 1, "of {tasks}, {capacity}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_that_may_run_many_tasks_still_has_a_bounded_queue() {
+    let journal = Journal::default();
+    let (_system, a) = alone(Probe::new("a", &journal).actor().capacity(4).tasks(1_000)).await;
+    let gate = Arc::new(Semaphore::new(0));
+    a.tell(crate::support::waits_at(&gate)).unwrap();
+    for _ in 1..4 {
+        a.tell(Message::Poke(Poke("in"))).unwrap();
+    }
+    let full = a.tell(Message::Poke(Poke("out"))).unwrap_err().why;
+    assert_eq!(full, CallError::Overloaded { depth: 4 });
+    gate.add_permits(1);
+    eventually(|| a.depth() == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn extreme_numbers_of_tasks_are_one_at_least_and_no_limit_at_most() {
+    for (tasks, taken) in [(0, 1), (usize::MAX, 500), (usize::MAX >> 3, 500)] {
+        let journal = Journal::default();
+        let (_system, a) = alone(Probe::new("a", &journal).actor().tasks(tasks)).await;
+        let works = Works::new();
+        assert_eq!(works.fill(&a, 500).await.0, taken, "{tasks}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_that_does_not_say_runs_as_many_tasks_as_its_supervisors_mailboxes_hold() {
+    let journal = Journal::default();
+    let mut root = Supervisor::new("root").defaults(mainstay_supervision::Defaults {
+        capacity: 3,
+        ..mainstay_supervision::Defaults::default()
+    });
+    let a = Probe::new("a", &journal).add_to(&mut root);
+    let _system = System::start(root).await.unwrap();
+    let works = Works::new();
+    assert_eq!(works.fill(&a, 1_000).await.0, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_a_timer_or_another_tasks_message_leads_to_is_counted_like_any_other() {
+    let journal = Journal::default();
+    let (_system, a) = alone(Probe::new("a", &journal).actor().tasks(2)).await;
+    let works = Works::new();
+    let (one, other) = (works.message(), works.message());
+    a.tell(act(move |cx, _| {
+        cx.after(ms(1), one);
+        cx.task("leads to another", async {}, move |()| other);
+        Box::pin(async { Ok(()) })
+    }))
+    .unwrap();
+    eventually(|| works.alive() == 2).await;
+    assert!(is_overloaded(a.tell(Message::Poke(Poke("in"))).err().map(|rejected| rejected.why)));
+    works.gate.add_permits(2);
+    eventually(|| count(&journal, "a#1 done") == 2).await;
+    assert_eq!(ping(&a).await, 1);
+}
