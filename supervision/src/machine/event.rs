@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-use tokio::time::Instant;
-
 use super::deadlines::Deadlines;
 use crate::exit::{Cause, Exit};
 #[cfg(doc)]
 use crate::policy::Shutdown;
+use serde::Serialize;
 
 /// One incarnation of one child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,32 +121,4 @@ pub enum State {
     Stopping,
     /// Ended for good.
     Down,
-}
-
-/// What a supervisor says of one of its children.
-#[derive(Debug, Clone)]
-pub(crate) struct Summary {
-    pub(crate) state: State,
-    /// When it came up, if it is up.
-    pub(crate) up_since: Option<Instant>,
-    /// When it will be started again, where that is known.
-    pub(crate) starts_at: Option<Instant>,
-    /// The newest; 0 before the first.
-    pub(crate) incarnation: u64,
-    /// How often it fell and was restarted.
-    pub(crate) restarts: u64,
-    pub(crate) last_exit: Option<Exit>,
-}
-
-impl Default for Summary {
-    fn default() -> Self {
-        Self {
-            state: State::Idle,
-            up_since: None,
-            starts_at: None,
-            incarnation: 0,
-            restarts: 0,
-            last_exit: None,
-        }
-    }
 }

@@ -8,9 +8,11 @@ use tokio::time::Instant;
 use super::child::{self, StopReason, Stopping};
 use super::children::Children;
 use super::deadlines::Deadlines;
-use super::event::{Change, Effect, Input, Key, State, Summary};
+use super::ending::Ending;
+use super::event::{Change, Effect, Input, Key};
 use super::group::{Groups, Reason};
 use super::stop;
+use super::summary::Summary;
 use crate::clock::later;
 use crate::exit::{Cause, Exit};
 use crate::policy::{ChildPolicy, Restart, Strategy, SupervisorPolicy, Window};
@@ -46,24 +48,6 @@ enum Phase {
     Stopping(Ending),
     /// The end.
     Halted,
-}
-
-#[derive(Debug)]
-struct Ending {
-    /// `None` where no one has asked for the end: a supervisor that gives up takes its time.
-    deadlines: Option<Deadlines>,
-    next: LastMoment,
-    /// So many children, counted from the first, may still be alive.
-    left: usize,
-    cause: Option<Arc<Cause>>,
-}
-
-/// Which of the deadlines comes next.
-#[derive(Debug, Clone, Copy)]
-enum LastMoment {
-    AskAll,
-    KillAll,
-    Over,
 }
 
 impl Machine {
@@ -151,33 +135,9 @@ impl Machine {
     }
 
     /// What is to be said of `child`.
-    pub(crate) fn summary(&self, index: usize) -> Summary {
-        let child = &self.children[index];
-        let group = self.groups.of(index, &self.children);
-        let (state, up_since, starts_at) = match child.state {
-            child::State::Idle if self.is_ending() => (State::Down, None, None),
-            child::State::Idle => match group {
-                Some((Reason::Fall | Reason::ByHand, until)) => (State::Backoff, None, Some(until)),
-                Some((Reason::Boot, _)) | None => (State::Idle, None, None),
-            },
-            child::State::Starting { .. } => (State::Starting, None, None),
-            child::State::Up { since } => (State::Up, Some(since), None),
-            child::State::Stopping(Stopping { reason: StopReason::Fell(at), .. }) => {
-                (State::Backoff, None, Some(at))
-            }
-            // As long as it cannot be cut off nobody knows whether it comes back.
-            child::State::Stopping(Stopping { leaked: true, .. }) => (State::Stopping, None, None),
-            child::State::Stopping(_) => (State::Stopping, None, group.map(|(_, until)| until)),
-            child::State::Ended => (State::Down, None, None),
-        };
-        Summary {
-            state,
-            up_since,
-            starts_at,
-            incarnation: child.incarnation,
-            restarts: child.restarts,
-            last_exit: child.last_exit.clone(),
-        }
+    pub(crate) fn summary(&self, child: usize) -> Summary {
+        let group = self.groups.of(child, &self.children);
+        Summary::of(&self.children[child], group, self.is_ending())
     }
 
     /// Whether `child` has ended for good, as opposed to having ended with its supervisor.
@@ -259,8 +219,7 @@ impl Machine {
 
     fn note_fall(&mut self, now: Instant, key: Key, exit: Exit) {
         if self.is_current(key) {
-            stop::note_fall(now, key.child, &mut self.children);
-            self.children.update(key.child, |child| child.fell_with = Some(exit));
+            stop::note_fall(now, key.child, exit, &mut self.children);
             self.groups.stir(key.child, &self.children);
         }
     }
@@ -431,8 +390,7 @@ impl Machine {
                 self.children.mark_changed(index);
             }
         }
-        let (next, left) = (LastMoment::AskAll, self.children.len());
-        self.phase = Phase::Stopping(Ending { deadlines, next, left, cause });
+        self.phase = Phase::Stopping(Ending::new(&self.children, deadlines, cause));
     }
 
     fn shut_down(&mut self, deadlines: Deadlines, out: &mut Vec<Effect>) {
@@ -444,26 +402,18 @@ impl Machine {
             Phase::Running => self.begin_ending(Some(deadlines), None),
             Phase::Stopping(ending) => {
                 // A second one may only shorten the first.
-                if ending.deadlines.is_some_and(|earlier| earlier.give_up <= deadlines.give_up) {
+                if !ending.shorten(deadlines) {
                     return;
                 }
-                ending.deadlines = Some(deadlines);
             }
             Phase::Halted => return,
         }
-        // A supervisor that is already ending knows of no deadline, or of a later one.
-        for index in 0..self.children.len() {
-            let child = &self.children[index];
-            if child.policy.is_supervisor && matches!(child.state, child::State::Stopping(_)) {
-                out.push(Effect::Stop(child.key(index), Some(deadlines)));
-            }
-        }
+        stop::tell_the_ending(deadlines, &self.children, out);
     }
 
     fn expire(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let never_up = stop::expire(now, &mut self.children, out);
-        let mut fallen = never_up.into_iter();
-        if let Some(index) = fallen.next()
+        if let Some(&index) = never_up.first()
             && !self.booted
             && self.is_running()
         {
@@ -496,51 +446,5 @@ impl Machine {
                 }
             }
         }
-    }
-}
-
-impl Ending {
-    fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = self.deadlines?;
-        match self.next {
-            LastMoment::AskAll => Some(deadlines.ask_all),
-            LastMoment::KillAll => Some(deadlines.kill_all),
-            LastMoment::Over => None,
-        }
-    }
-
-    /// Does what the deadlines that have come demand.
-    fn hurry(&mut self, now: Instant, children: &mut Children, out: &mut Vec<Effect>) {
-        let Some(deadlines) = self.deadlines else { return };
-        if matches!(self.next, LastMoment::AskAll) && now >= deadlines.ask_all {
-            self.next = LastMoment::KillAll;
-            stop::ask_all(now, deadlines, children, out);
-        }
-        if matches!(self.next, LastMoment::KillAll) && now >= deadlines.kill_all {
-            self.next = LastMoment::Over;
-            stop::kill_all(now, deadlines, children, out);
-        }
-    }
-
-    /// Asks the last living child to end. `true` when none is left that could.
-    fn advance(&mut self, now: Instant, children: &mut Children, out: &mut Vec<Effect>) -> bool {
-        while self.left > 0 {
-            let child = self.left - 1;
-            match children[child].state {
-                // What cannot be ended does not hold up the end of everything else; a restart,
-                // though, waits for it: two incarnations never overlap.
-                child::State::Idle
-                | child::State::Ended
-                | child::State::Stopping(Stopping { leaked: true, .. }) => {}
-                child::State::Stopping(_) => return false,
-                child::State::Starting { .. } | child::State::Up { .. } => {
-                    let reason = StopReason::Asked;
-                    stop::begin_stop(now, child, reason, self.deadlines, children, out);
-                    return false;
-                }
-            }
-            self.left -= 1;
-        }
-        true
     }
 }

@@ -9,6 +9,7 @@ use super::children::Children;
 use super::deadlines::Deadlines;
 use super::event::{Change, Effect};
 use crate::clock::later;
+use crate::exit::Exit;
 use crate::policy::Shutdown;
 
 /// After a kill, how long a child may take to be gone before it is reported as leaked.
@@ -55,7 +56,8 @@ pub(super) fn begin_stop(
 }
 
 /// Notes that a child has ended by itself. From here on it has a second to be gone.
-pub(super) fn note_fall(now: Instant, index: usize, children: &mut Children) {
+pub(super) fn note_fall(now: Instant, index: usize, exit: Exit, children: &mut Children) {
+    children.update(index, |child| child.fell_with = Some(exit));
     if let State::Starting { .. } | State::Up { .. } = children[index].state {
         let stopping = Stopping {
             reason: StopReason::Fell(now),
@@ -113,6 +115,16 @@ pub(super) fn ask_all(
     for index in (0..children.len()).rev() {
         if let State::Starting { .. } | State::Up { .. } = children[index].state {
             begin_stop(now, index, StopReason::Asked, Some(deadlines), children, out);
+        }
+    }
+}
+
+/// Tells the supervisors that are already ending: they know of no deadline, or of a later one.
+pub(super) fn tell_the_ending(deadlines: Deadlines, children: &Children, out: &mut Vec<Effect>) {
+    for index in 0..children.len() {
+        let child = &children[index];
+        if child.policy.is_supervisor && matches!(child.state, State::Stopping(_)) {
+            out.push(Effect::Stop(child.key(index), Some(deadlines)));
         }
     }
 }

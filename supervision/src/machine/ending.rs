@@ -1,0 +1,97 @@
+//! How a supervisor ends all of its children, in reverse order and by its deadlines.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::child::{State, StopReason, Stopping};
+use super::children::Children;
+use super::deadlines::Deadlines;
+use super::event::Effect;
+use super::stop;
+use crate::exit::Cause;
+
+/// A supervisor that ends all of its children.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// `None` where no one has asked for the end: a supervisor that gives up takes its time.
+    deadlines: Option<Deadlines>,
+    next: LastMoment,
+    /// So many children, counted from the first, may still be alive.
+    left: usize,
+    pub(super) cause: Option<Arc<Cause>>,
+}
+
+/// Which of the deadlines comes next.
+#[derive(Debug, Clone, Copy)]
+enum LastMoment {
+    AskAll,
+    KillAll,
+    Over,
+}
+
+impl Ending {
+    pub(super) fn new(
+        children: &Children,
+        deadlines: Option<Deadlines>,
+        cause: Option<Arc<Cause>>,
+    ) -> Self {
+        Self { deadlines, next: LastMoment::AskAll, left: children.len(), cause }
+    }
+
+    /// Takes over deadlines that are nearer than those it knows. `false` if they are not.
+    pub(super) fn shorten(&mut self, deadlines: Deadlines) -> bool {
+        let is_nearer = self.deadlines.is_none_or(|known| deadlines.give_up < known.give_up);
+        if is_nearer {
+            self.deadlines = Some(deadlines);
+        }
+        is_nearer
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = self.deadlines?;
+        match self.next {
+            LastMoment::AskAll => Some(deadlines.ask_all),
+            LastMoment::KillAll => Some(deadlines.kill_all),
+            LastMoment::Over => None,
+        }
+    }
+
+    /// Does what the deadlines that have come demand.
+    pub(super) fn hurry(&mut self, now: Instant, children: &mut Children, out: &mut Vec<Effect>) {
+        let Some(deadlines) = self.deadlines else { return };
+        if matches!(self.next, LastMoment::AskAll) && now >= deadlines.ask_all {
+            self.next = LastMoment::KillAll;
+            stop::ask_all(now, deadlines, children, out);
+        }
+        if matches!(self.next, LastMoment::KillAll) && now >= deadlines.kill_all {
+            self.next = LastMoment::Over;
+            stop::kill_all(now, deadlines, children, out);
+        }
+    }
+
+    /// Asks the last living child to end. `true` when none is left that could.
+    pub(super) fn advance(
+        &mut self,
+        now: Instant,
+        children: &mut Children,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        while self.left > 0 {
+            let child = self.left - 1;
+            match children[child].state {
+                // What cannot be ended does not hold up the end of everything else; a restart,
+                // though, waits for it: two incarnations never overlap.
+                State::Idle | State::Ended | State::Stopping(Stopping { leaked: true, .. }) => {}
+                State::Stopping(_) => return false,
+                State::Starting { .. } | State::Up { .. } => {
+                    let reason = StopReason::Asked;
+                    stop::begin_stop(now, child, reason, self.deadlines, children, out);
+                    return false;
+                }
+            }
+            self.left -= 1;
+        }
+        true
+    }
+}
