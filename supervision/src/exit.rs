@@ -8,36 +8,37 @@ use std::time::Duration;
 
 use crate::quiet::drop_quietly;
 
-/// What an actor's own code fails with.
+/// The error type of an actor's own code.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How one incarnation of an actor ended.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Exit {
-    /// It asked to end ([`Cx::stop`](crate::Cx::stop)).
+    /// It ended itself with [`Cx::stop`](crate::Cx::stop).
     Normal,
-    /// Its supervisor asked it to end.
+    /// Its supervisor stopped it.
     Stopped,
-    /// It was cut off at an await point, because it did not end in time.
+    /// It was cut off at an await point because it did not stop in time.
     Killed,
-    /// Its code returned an error, which read like this with all of its sources. The error itself was
-    /// dropped by the actor.
+    /// Its code returned an error. This is the text of the error and of its sources, on one line; the
+    /// actor's own task has dropped the error itself.
     Failed(Arc<str>),
-    /// Its code, or a task of its own, panicked with this message.
+    /// Its code or one of its tasks panicked with this message.
     Panicked(Arc<str>),
-    /// The handling of one message waited for longer than this, and was cut off.
+    /// A handler waited for longer than this ([`Actor::stall_after`](crate::Actor::stall_after)) and
+    /// was cut off.
     Stalled(Duration),
-    /// `init` failed or panicked with this message.
+    /// `init` returned an error or panicked, with this message.
     StartFailed(Arc<str>),
-    /// `init` was not done within this time.
+    /// `init` did not finish within this time.
     StartTimedOut(Duration),
-    /// It was a supervisor, and gave up.
+    /// It is a supervisor that gave up.
     GaveUp(Arc<Cause>),
 }
 
 impl Exit {
-    /// Whether a [`Transient`](crate::Restart::Transient) actor is restarted after this.
+    /// Whether a [`Transient`](crate::Restart::Transient) actor is restarted after this exit.
     pub fn is_abnormal(&self) -> bool {
         !matches!(self, Self::Normal | Self::Stopped)
     }
@@ -59,52 +60,54 @@ impl fmt::Display for Exit {
     }
 }
 
-/// Why a supervisor gave up. At the root this is what the process ends with.
+/// Why a supervisor gave up. [`System::failed`](crate::System::failed) returns that of the root.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
-    /// An actor fell more often than its supervisor tolerates.
+    /// The supervisor's children fell more often than its [`Intensity`](crate::Intensity) allows.
     #[error("{path} fell {falls} times within {within:?}; the last time it {exit}")]
     TooManyRestarts {
-        /// The actor whose fall was one too many.
+        /// The child whose fall was one too many.
         path: Arc<str>,
-        /// How often actors of this supervisor fell within the window, this fall included.
+        /// How many falls there were within the window, counting this one.
         falls: u32,
-        /// The width of the window.
+        /// The length of the window.
         within: Duration,
-        /// How it fell the last time.
+        /// How that child fell.
         exit: Exit,
     },
-    /// Actors that had fallen failed to start more often than their supervisor tolerates. Such starts
-    /// count until the actor is up, however long they take: a window of time would forget those that
-    /// are slow to fail.
+    /// More restarts failed in `init` than the supervisor's [`Intensity`](crate::Intensity) allows.
+    ///
+    /// The failed starts of all children count together, however long each took. Those of a child are
+    /// forgotten when it is up, or is restarted or removed by hand. The window does not apply, because
+    /// it would forget starts that are slow to fail.
     #[error("{path} does not come up again: {starts} starts failed; the last time it {exit}")]
     TooManyFailedStarts {
-        /// The actor whose start was one too many.
+        /// The child whose failed start was one too many.
         path: Arc<str>,
-        /// How many starts of actors of this supervisor failed that were not up since.
+        /// How many failed starts counted, with this one.
         starts: u32,
-        /// How it failed the last time.
+        /// How that start failed.
         exit: Exit,
     },
-    /// An actor did not come up when the tree was started.
+    /// An actor failed to start while its supervisor was starting all of its children.
     #[error("{path} {exit}")]
     StartFailed {
-        /// The actor that did not come up.
+        /// The actor that failed to start.
         path: Arc<str>,
-        /// What kept it from starting.
+        /// How it failed.
         exit: Exit,
     },
-    /// An actor ended whose end its supervisor must not survive.
+    /// A child ended abnormally that is marked as significant.
     #[error("{path} {exit}")]
     SignificantExit {
-        /// The actor, or supervisor, that ended.
+        /// The actor or supervisor that ended.
         path: Arc<str>,
         /// How it ended.
         exit: Exit,
     },
-    /// The supervisor is gone without having ended: its runtime ended before the tree was shut down. If
-    /// the runtime still runs, this is a fault of this crate.
+    /// The tokio runtime ended before the tree was shut down, and took the supervisor with it. If the
+    /// runtime still runs, this is a bug in this crate.
     #[error(
         "its runtime ended before the tree was shut down, or else its supervisor died: \
          please report that as a fault of mainstay-supervision"
@@ -113,7 +116,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The actor at the bottom of it.
+    /// The path of the actor that caused it: the lowest one in the chain of causes.
     pub fn path(&self) -> Option<&str> {
         match self {
             Self::TooManyRestarts { path, exit, .. }
@@ -128,10 +131,10 @@ impl Cause {
     }
 }
 
-/// How an incarnation fell, on its way through ractor to the supervisor.
+/// How an incarnation fell, as ractor carries it to the supervisor.
 ///
-/// It holds text alone: an error, or what a panic was started with, is a value of the actor's own code.
-/// It is shown and dropped in the actor's own task, and never by a supervisor.
+/// It holds only text. An error or a panic payload is a value of the actor's own code: the actor's own
+/// task formats and drops it, and a supervisor never does.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Fall(pub(crate) Exit);
@@ -158,7 +161,7 @@ impl Fall {
     }
 }
 
-/// An error with all of its sources, on one line.
+/// An error and its sources, on one line.
 struct Chain<'a>(&'a (dyn std::error::Error + 'static));
 
 impl fmt::Display for Chain<'_> {
@@ -173,7 +176,7 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// What a panic said. Drops what it was started with.
+/// The message of a panic. Drops the payload.
 pub(crate) fn panic_text(payload: Box<dyn Any + Send>) -> Arc<str> {
     let text = if let Some(text) = payload.downcast_ref::<&'static str>() {
         Arc::from(*text)
@@ -186,8 +189,8 @@ pub(crate) fn panic_text(payload: Box<dyn Any + Send>) -> Arc<str> {
     text
 }
 
-/// What an error and its sources say, on one line; or what a panic says while they are shown or
-/// dropped. Drops the error.
+/// The text of an error and its sources, on one line. `Err` holds the message of a panic that happened
+/// while the error was formatted or dropped. Drops the error.
 fn error_text(error: BoxError) -> Result<Arc<str>, Arc<str>> {
     let shown =
         panic::catch_unwind(AssertUnwindSafe(|| Arc::from(Chain(error.as_ref()).to_string())));

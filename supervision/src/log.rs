@@ -1,5 +1,5 @@
 //! The targets of log lines.
 
-/// The target of what the actor library below logs. It keeps a span open around everything that an
-/// actor does, which is of no interest to a service.
+/// The target under which the actor library (ractor) logs. It opens a span around everything that an
+/// actor does, which a service has no use for.
 pub const LIBRARY_LOG_TARGET: &str = "ractor";

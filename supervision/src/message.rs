@@ -1,45 +1,45 @@
-//! What can be said to an actor.
+//! Requests, notices, and replies.
 
 use tokio::sync::oneshot;
 
-/// A message that is *asked*: whoever sends it waits for the reply.
+/// A message that is *asked*: the sender waits for a reply.
 pub trait Request: Send + 'static {
-    /// What the actor answers.
+    /// The type of the reply.
     type Reply: Send + 'static;
 }
 
-/// A message that is *told*: nobody waits, and its loss is harmless.
+/// A message that is *told*: the sender does not wait, and losing the message is harmless.
 ///
-/// What a caller was promised goes by [`Request`].
+/// Use a [`Request`] for everything that a caller must be able to rely on.
 pub trait Notice: Send + 'static {}
 
-/// Where the answer to a question goes.
+/// The port for the reply to one request. It may be kept and used later, also by a task.
 ///
-/// Dropping it unanswered tells the caller [`CallError::Died`](crate::CallError::Died).
+/// If it is dropped unused, the caller gets [`CallError::Died`](crate::CallError::Died).
 #[derive(Debug)]
 pub struct Reply<R> {
     sender: oneshot::Sender<R>,
 }
 
 impl<R> Reply<R> {
-    /// A port, and where its answer comes out: for trying an actor's state without the actor.
+    /// A port and the receiver of its reply, for testing an actor's state without the actor.
     pub fn channel() -> (Self, oneshot::Receiver<R>) {
         let (sender, receiver) = oneshot::channel();
         (Self { sender }, receiver)
     }
 
-    /// Answers. A caller that no longer waits is not an error: an actor must not fall over it.
+    /// Sends the reply. Does nothing if the caller no longer waits.
     pub fn send(self, answer: R) {
         self.sender.send(answer).ok();
     }
 
-    /// Whether the caller has stopped waiting. Worth a look before costly work.
+    /// Whether the caller has stopped waiting. Check this before costly work.
     pub fn is_abandoned(&self) -> bool {
         self.sender.is_closed()
     }
 }
 
-/// The last part of a type's name, without its path: what logs, spans and errors call a message.
+/// The name of a type without its path, as logs, spans and errors show it.
 pub(crate) fn short_name<T: ?Sized>() -> &'static str {
     let name = std::any::type_name::<T>();
     let without_parameters = name.split('<').next().unwrap_or(name);

@@ -1,4 +1,4 @@
-//! A bounded home for work that outlives whoever started it.
+//! Bounded background work that outlives its caller.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -13,10 +13,10 @@ use crate::exit::{BoxError, panic_text};
 use crate::incarnation::{Cx, Server};
 use crate::supervisor::{Actor, Supervisor};
 
-/// Where work lives that a request starts and that goes on when the request is gone.
+/// Runs work that a request starts and that continues after the request has ended.
 ///
-/// The work is owned by an actor of the tree: it ends with the tree, and is bounded. A panic in it
-/// is logged and counted, and harms nobody else.
+/// An actor of the tree owns the work: at most `capacity` pieces run at once, and all of them end with
+/// that actor's incarnation, and with the tree. A panic is logged and counted, and affects nothing else.
 #[derive(Clone)]
 pub struct Nursery {
     handle: Handle<Message>,
@@ -34,7 +34,8 @@ impl fmt::Debug for Nursery {
 }
 
 impl Nursery {
-    /// Adds a nursery for `capacity` pieces of work at once, as an actor called `id`.
+    /// Adds a nursery to `supervisor`, as an actor called `id`. At most `capacity` pieces of work run at
+    /// once.
     pub fn add_to(supervisor: &mut Supervisor, id: impl Into<Arc<str>>, capacity: usize) -> Self {
         let panics = Arc::new(AtomicU64::new(0));
         let nurse = move || Nurse { panics: Arc::clone(&panics) };
@@ -44,11 +45,11 @@ impl Nursery {
         Self { handle, slots: Arc::new(AtomicUsize::new(0)), capacity }
     }
 
-    /// Runs `work` to its end, whoever is still interested. Does not wait for it.
+    /// Starts `work` and returns at once. The work continues when the caller is gone.
     ///
     /// # Errors
-    /// [`CallError::Overloaded`] if `capacity` pieces are running, [`CallError::Unavailable`] if
-    /// the tree is ending. The work was not begun.
+    /// [`CallError::Overloaded`] if `capacity` pieces are running; [`CallError::Unavailable`] if the
+    /// nursery's actor is not running. Either way the work did not start.
     pub fn start(
         &self,
         name: &'static str,
@@ -76,7 +77,7 @@ enum Message {
 }
 
 struct Nurse {
-    /// Counted over all incarnations.
+    /// Counted across all incarnations.
     panics: Arc<AtomicU64>,
 }
 

@@ -1,4 +1,4 @@
-//! Values of somebody else's code, which may panic when they are dropped.
+//! Dropping values of foreign code, whose drop may panic.
 
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,15 +7,15 @@ use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 
-/// Drops a value, whatever that does.
+/// Drops a value and swallows a panic of its drop.
 pub(crate) fn drop_quietly<T>(value: T) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        // What a panic in a drop was started with may panic in its own drop, and so on without end.
+        // The payload of that panic may panic in its own drop, and so on. Leaking it ends the chain.
         std::mem::forget(panic);
     }
 }
 
-/// A value that is dropped quietly. A panic that leaves a drop while another one unwinds would end
+/// A value whose drop never panics. A panic in a drop during the unwinding of another panic would abort
 /// the process.
 #[derive(Debug)]
 pub(crate) struct Quiet<T>(Option<T>);

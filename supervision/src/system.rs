@@ -20,12 +20,14 @@ use crate::policy::Intensity;
 use crate::published::{Ended, Event, Hub, Node, ShutdownReport, TreeSnapshot};
 use crate::supervisor::{Driver, Plan, Supervisor};
 
-/// How long an ask waits where nobody says otherwise.
+/// The default of `with_ask_timeout`.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a tree that was merely dropped may take to end.
+/// The budget of the shutdown of a tree that was dropped.
 const DROP_BUDGET: Duration = Duration::from_secs(5);
 
-/// A running tree of actors. Cheap to clone; when the last clone is dropped the tree ends.
+/// A running tree of actors. Cheap to clone.
+///
+/// When the last clone is dropped, the tree ends as by [`shutdown`](Self::shutdown) with a budget of 5 s.
 #[derive(Clone)]
 pub struct System {
     inner: Arc<Inner>,
@@ -37,7 +39,7 @@ struct Inner {
     plan: Arc<Plan>,
     root: ActorRef<Command>,
     routes: HashMap<TypeId, Route>,
-    /// Whether somebody has asked for the end of all of it.
+    /// Whether a shutdown has begun.
     is_ending: AtomicBool,
 }
 
@@ -51,42 +53,42 @@ impl fmt::Debug for System {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Two places in the tree have one name.
+    /// Two actors or supervisors of the tree have the same id.
     #[error("two actors are called {id:?}: give one of them another id")]
     DuplicateId {
-        /// The name.
+        /// The id.
         id: Arc<str>,
     },
-    /// Two actors take one type of message, so its type does not say where it goes.
+    /// Two actors accept the same type of message.
     #[error("{first:?} and {second:?} both accept {message}: only one may")]
     TwoTakers {
-        /// The message.
+        /// The name of the message's type.
         message: &'static str,
         /// The actor that was added first.
         first: Arc<str>,
         /// The actor that was added second.
         second: Arc<str>,
     },
-    /// The delays of an actor, and what it may take to stall, are so long that its supervisor could never
-    /// give up on it.
+    /// The backoff of an actor, together with its [`stall_after`](crate::Actor::stall_after), is so long that
+    /// its supervisor would never give up on it.
     #[error(
         "{id:?} waits so long between its restarts that {max} of them never fall within {within:?}: \
          shorten its backoff (or its `stall_after`), or widen the window of its supervisor"
     )]
     UnreachableIntensity {
-        /// The actor.
+        /// The id of the actor.
         id: Arc<str>,
-        /// The restarts that its supervisor tolerates.
+        /// The restarts that its supervisor allows.
         max: u32,
-        /// Within this time.
+        /// The window of its supervisor.
         within: Duration,
     },
-    /// An actor did not come up; those before it were ended again.
+    /// An actor failed to start. Those that were already up have been stopped.
     #[error(transparent)]
     Failed(Arc<Cause>),
 }
 
-/// Asks for the whole tree, as [`System::tree`] shows it. No actor is involved.
+/// Asks for the whole tree, as [`System::tree`] returns it. Answers from memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GetTree;
 
@@ -94,31 +96,29 @@ impl Request for GetTree {
     type Reply = TreeSnapshot;
 }
 
-/// No actor of the tree takes this type of message.
+/// No actor of the tree accepts this type of message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no actor accepts {message}: add `.accepts(..)` for it to the actor that should")]
 pub struct NoTaker {
-    /// The message.
+    /// The name of the message's type.
     pub message: &'static str,
 }
 
-/// No place in the tree has this id, or nothing can be done to it now: it is not running, or the
-/// supervisor above it is not.
+/// No actor or supervisor has this id, or the operation is not possible now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no actor {id:?} that this could be done to")]
 pub struct NoActor {
-    /// The id that was asked for.
+    /// The id that was given.
     pub id: String,
 }
 
 impl System {
-    /// Starts a tree: every actor in the order in which it was added, each when the one before it
-    /// is up.
+    /// Starts a tree: all actors in the order in which they were added, each after the one before it is up.
     ///
     /// # Errors
-    /// [`StartError`]. What had been started was ended again, in reverse order.
+    /// [`StartError`]. The actors that were already up have been stopped, in reverse order.
     ///
-    /// *Cancel safety:* dropping the future ends what was started.
+    /// *Cancel safety:* if the future is dropped, the actors that were started are stopped.
     pub async fn start(mut root: Supervisor) -> Result<Self, StartError> {
         let mut routes = take_routes(&mut root)?;
         let hub = Arc::new(Hub::new());
@@ -140,14 +140,14 @@ impl System {
         }
     }
 
-    /// How long an ask of a recipient from this `System`, or from a clone made after this, waits
-    /// where nobody says otherwise. Default 5 s.
+    /// Sets how long [`Recipient::ask`] waits, for recipients of this `System` and of its later clones.
+    /// Default 5 s.
     #[must_use]
     pub fn with_ask_timeout(self, ask_timeout: Duration) -> Self {
         Self { ask_timeout, ..self }
     }
 
-    /// Whoever takes messages of type `M`. Answers from memory.
+    /// The address of the actor that accepts messages of type `M`. Answers from memory.
     ///
     /// # Errors
     /// [`NoTaker`] names the message.
@@ -157,23 +157,25 @@ impl System {
         Ok(Recipient::of(route, self.ask_timeout))
     }
 
-    /// The whole tree as it is now. Answers from memory: no supervisor is asked, so this works
-    /// however busy or broken they are.
+    /// The whole tree as it is now. Answers from memory, so it works however busy or broken the actors and
+    /// supervisors are.
     pub fn tree(&self) -> TreeSnapshot {
         snapshot(&self.inner.plan, &self.inner.hub, Instant::now())
     }
 
-    /// Wakes whoever waits on it whenever [`tree`](Self::tree) has changed.
+    /// A receiver that is notified whenever [`tree`](Self::tree) changes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.hub.changes()
     }
 
-    /// What happens from now on. A reader that falls far behind misses events, and is told so.
+    /// A stream of the events from now on. A reader that lags more than 1 024 events behind misses some, and
+    /// gets an error that says so.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.inner.hub.events()
     }
 
-    /// Waits until the tree gives up, and says why. Never returns for a tree that was shut down.
+    /// Waits until the tree has given up and ended, and returns the cause: [`Cause::SupervisorDied`] if its
+    /// runtime ended first. Never returns if the tree is shut down.
     pub async fn failed(&self) -> Arc<Cause> {
         let ended = self.ended().await;
         match ended.cause {
@@ -182,34 +184,44 @@ impl System {
         }
     }
 
-    /// Ends every actor in reverse start order, each as its [`Shutdown`](crate::Shutdown) says, all
-    /// of it within `budget`. One waits for the other until 100 ms are left. Then everyone who was not
-    /// yet asked to end is asked, all at once, and 50 ms later whoever is left is cut off. A `budget`
-    /// below 200 ms shortens these moments; none is shorter than 10 ms.
+    /// Stops all actors in reverse start order, each as its [`Shutdown`](crate::Shutdown) says, within
+    /// `budget`. Returns a report of those that did not stop in time.
     ///
-    /// Everyone who calls this gets the same report, also after the end.
+    /// Until 100 ms of the budget are left, each actor is stopped after the one before it has ended. Then
+    /// all others are asked to stop at once. 50 ms later every actor that is left is cut off, at any depth
+    /// of the tree. At the end of the budget this returns, even if an actor still blocks a thread. With a
+    /// budget below 200 ms both of these steps are a quarter of it, but never shorter than 10 ms.
+    ///
+    /// All callers get the same report, even after the end. If several shut the tree down, the earliest
+    /// end counts.
+    ///
+    /// *Cancel safety:* if the future is dropped, the shutdown continues.
     pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
         self.inner.is_ending.store(true, Ordering::Release);
         let deadlines = Deadlines::within(Instant::now(), budget);
-        // Refused only by a tree that has ended.
+        // It fails only if the tree has ended.
         self.inner.root.send_message(Command::Shutdown(deadlines)).ok();
         self.ended().await.report
     }
 
-    /// Restarts an actor (or a supervisor with all below it) in good order. Not counted as a fall.
+    /// Restarts an actor, or a supervisor with everything below it. It is stopped as its
+    /// [`Shutdown`](crate::Shutdown) says. This does not count as a fall.
+    ///
+    /// An actor that waits for its backoff starts at once, and one that had ended by itself starts again.
+    /// Does not wait for the restart.
     ///
     /// # Errors
-    /// [`NoActor`] if no child has this id, if it was removed, or if a supervisor above it is not
+    /// [`NoActor`] if no child has this id, if it was removed, or if a supervisor above it is ending or not
     /// running.
     pub fn restart(&self, id: &str) -> Result<(), NoActor> {
         self.command(id, |node| !node.is_removed(), Command::Restart)
     }
 
-    /// Ends an actor (or a supervisor with all below it) for good.
+    /// Stops an actor for good, or a supervisor with everything below it. Does not wait for its end.
     ///
     /// # Errors
-    /// [`NoActor`] if no child has this id, if it was removed before, or if a supervisor above it is
-    /// not running.
+    /// [`NoActor`] if no child has this id, if it was already removed, or if a supervisor above it is ending
+    /// or not running.
     pub fn remove(&self, id: &str) -> Result<(), NoActor> {
         self.command(id, Node::remove, Command::Remove)
     }
@@ -217,7 +229,7 @@ impl System {
     /// Makes an actor panic in its next message, as a bug would.
     ///
     /// # Errors
-    /// [`NoActor`] if there is no running actor of this id.
+    /// [`NoActor`] if no actor with this id is running.
     #[cfg(feature = "chaos")]
     pub fn inject_panic(&self, id: &str) -> Result<(), NoActor> {
         let found = find(&self.inner.plan, id);
@@ -277,7 +289,7 @@ fn answer_get_tree(routes: &mut HashMap<TypeId, Route>, plan: &Arc<Plan>, hub: &
     routes.entry(TypeId::of::<GetTree>()).or_insert_with(|| Route::asked::<GetTree>(top, answer));
 }
 
-/// Gives everyone below `plan` its path and what the tree shares, and checks what must hold.
+/// Connects everything below `plan` to the tree, and checks ids and intensities.
 fn assemble(plan: &Plan, hub: &Arc<Hub>, ids: &mut HashSet<Arc<str>>) -> Result<(), StartError> {
     for child in &plan.children {
         let node = child.node();
@@ -308,7 +320,7 @@ fn snapshot(plan: &Plan, hub: &Hub, now: Instant) -> TreeSnapshot {
     TreeSnapshot::of(&plan.node, hub, now, children.collect())
 }
 
-/// The supervisor of the child called `id`, and which of its children that is.
+/// The supervisor of the child called `id`, and the index of that child.
 fn find<'a>(plan: &'a Plan, id: &str) -> Option<(&'a Plan, usize)> {
     plan.children.iter().enumerate().find_map(|(index, child)| {
         if *child.node().id == *id {

@@ -1,4 +1,4 @@
-//! What travels to an actor.
+//! Messages on their way to an actor.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use crate::log::LIBRARY_LOG_TARGET;
 use crate::published::Task;
 use crate::quiet::drop_quietly;
 
-/// What travels to an actor.
+/// A message on its way to an actor.
 pub(crate) struct Envelope<M> {
-    /// `None` once it was opened.
+    /// `None` after it was opened.
     body: Option<Body<M>>,
-    /// `None` for what is not asked.
+    /// `None` unless the message is asked.
     pub(crate) question: Option<Arc<Question>>,
-    /// `None` where the sender was not traced. Boxed, because most messages travel without.
+    /// `None` if the sender was not traced. Boxed, because most messages have none.
     pub(crate) trace: Option<Box<Trace>>,
 }
 
 impl<M> Envelope<M> {
-    /// What an actor, or its supervisor, sends to the actor itself.
+    /// A message from the actor itself or from its supervisor.
     pub(crate) fn own(body: Body<M>) -> Self {
         Self { body: Some(body), question: None, trace: None }
     }
@@ -43,8 +43,8 @@ impl<M> Envelope<M> {
 }
 
 impl<M> Drop for Envelope<M> {
-    /// A message that is lost with its mailbox may panic when it is dropped, and so may the one behind
-    /// it: two panics at once would end the process.
+    /// Several messages that are dropped with their mailbox may each panic in their drop. Two panics at
+    /// once would abort the process.
     fn drop(&mut self) {
         if let Some(body) = self.body.take() {
             drop_quietly(body);
@@ -52,25 +52,25 @@ impl<M> Drop for Envelope<M> {
     }
 }
 
-/// Whose span a message is handled under.
+/// The span of the sender, from which that of the handling is made.
 pub(crate) struct Trace {
-    /// What the span calls the message.
+    /// The name of the message in the span.
     pub(crate) message: &'static str,
     pub(crate) caller: Caller,
 }
 
 pub(crate) enum Body<M> {
-    /// From outside: takes a place in the mailbox.
+    /// From outside. It counts towards the mailbox's capacity.
     Message(M),
-    /// From the actor to itself: takes no place, so it gets through when the mailbox is full.
+    /// From the actor to itself. It does not count, so a full mailbox does not refuse it.
     Own(M),
-    /// The result of one of its tasks, which counts as running until this was handled.
+    /// The result of a task. The task counts as running until the result is handled.
     Result(M, Task),
-    /// From a timer; lets the next tick through when it is handled or dropped.
+    /// From a timer. The next tick is sent only after this one is handled or dropped.
     Tick(M, #[expect(dead_code, reason = "held for its drop")] Slot),
     /// A task of the actor panicked.
     TaskPanicked(Box<TaskPanic>),
-    /// Its supervisor asks it to end when it has nothing left to do.
+    /// Its supervisor asks it to end when all of its work is done.
     Drain,
     #[cfg(feature = "chaos")]
     Panic,
@@ -82,21 +82,21 @@ pub(crate) struct TaskPanic {
 }
 
 pub(crate) enum Caller {
-    /// An ask: the caller waits, so the handling is a child of its span.
+    /// An ask: the handling is a child of the caller's span.
     Asks(Span),
-    /// A tell: the handling is a trace of its own that follows from the caller's span. Only the id
-    /// is kept, so that a queued message does not hold the caller's span open.
+    /// A tell: the handling is a trace of its own that follows from the caller's span. Only the id of that
+    /// span is kept, so that a queued message does not hold it open.
     Tells(span::Id),
 }
 
 impl Trace {
-    /// The sender's, if it is traced.
+    /// The current span, if there is one.
     fn capture(message: fn() -> &'static str, asks: bool) -> Option<Box<Self>> {
         if LevelFilter::current() < LevelFilter::INFO {
             return None;
         }
         let span = Span::current();
-        // The actor library keeps a span open for each actor's whole life: not a caller.
+        // The actor library keeps a span open for the whole life of each actor. That is not a caller.
         if span.metadata()?.target().starts_with(LIBRARY_LOG_TARGET) {
             return None;
         }

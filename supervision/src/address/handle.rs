@@ -1,4 +1,4 @@
-//! The address of an actor that survives its restarts.
+//! The address of an actor, which survives its restarts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::seat::Seat;
 use crate::machine::State;
 use crate::message::{Reply, short_name};
 
-/// The address of an actor: of whichever incarnation is running. Cheap to clone.
+/// The address of an actor. It leads to whichever incarnation is running. Cheap to clone.
 pub struct Handle<M> {
     seat: Arc<Seat<M>>,
 }
@@ -33,11 +33,12 @@ impl<M: Send + 'static> Handle<M> {
         Self { seat }
     }
 
-    /// Puts a message in the mailbox and waits for nothing.
+    /// Puts a message in the mailbox, and does not wait for it to be handled. An accepted message is lost if
+    /// the actor ends before its turn.
     ///
     /// # Errors
-    /// [`Rejected`] gives the message back if the actor is not running or its mailbox is full. An
-    /// accepted message is lost if the actor falls before it is handled.
+    /// [`Rejected`] gives the message back if the actor is not running, its mailbox is full, or it runs as
+    /// many tasks as it may.
     pub fn tell(&self, message: M) -> Result<(), Rejected<M>> {
         match self.seat.send(message, short_name::<M>, None) {
             Ok(_) => Ok(()),
@@ -45,13 +46,13 @@ impl<M: Send + 'static> Handle<M> {
         }
     }
 
-    /// Asks a question, and waits for the reply until `deadline`. Asks the actor.
+    /// Sends a message with a port for the reply, and waits for the reply until `deadline`. Asks the actor.
     ///
     /// # Errors
-    /// [`CallError`]; it says whether the message had been accepted.
+    /// [`CallError`] says whether the message may have taken effect.
     ///
-    /// *Cancel safety:* dropping the future withdraws the question if the actor has not begun to handle
-    /// it; otherwise the handling goes on.
+    /// *Cancel safety:* if the future is dropped before the actor begins to handle the message, the message
+    /// is skipped. Otherwise the handling continues.
     pub async fn ask<R: Send + 'static>(
         &self,
         deadline: Instant,
@@ -64,11 +65,12 @@ impl<M: Send + 'static> Handle<M> {
         await_answer(answer, asked, incarnation).await
     }
 
-    /// Waits until the actor takes messages, and says which incarnation does. Answers from memory.
+    /// Waits until the actor accepts messages, and returns the number of its incarnation. Answers from
+    /// memory.
     ///
     /// # Errors
-    /// [`CallError::Unavailable`] at once if it will not come back, or if its tree is not started;
-    /// [`CallError::Deadline`].
+    /// [`CallError::Unavailable`], at once, if the actor has ended for good or its tree was never started;
+    /// [`CallError::Deadline`] if it does not accept messages by `deadline`.
     pub async fn ready(&self, deadline: Instant) -> Result<u64, CallError> {
         let will_not = CallError::Unavailable { retry_after: None };
         let mut changes = self.seat.hub.get().ok_or(will_not)?.changes();
@@ -103,12 +105,12 @@ impl<M: Send + 'static> Handle<M> {
         self.seat.node.state()
     }
 
-    /// How many messages wait or are being handled. Answers from memory.
+    /// How many messages are queued or being handled. Answers from memory.
     pub fn depth(&self) -> usize {
         self.seat.node.load.load().messages()
     }
 
-    /// Where in the tree the actor is.
+    /// The actor's path in the tree.
     pub fn path(&self) -> &str {
         self.seat.node.path()
     }

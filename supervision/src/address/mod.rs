@@ -1,4 +1,4 @@
-//! The addresses of actors, which survive restarts, and what is sent to them.
+//! Addresses of actors, which survive restarts, and the messages sent to them.
 
 mod call_error;
 mod envelope;

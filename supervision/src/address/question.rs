@@ -1,4 +1,4 @@
-//! What whoever asks and the actor both know of one question.
+//! The state of one ask, which the caller and the actor share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use super::call_error::CallError;
 
-/// Nobody has looked at it yet. Exits to `TAKEN`, `WITHDRAWN`.
+/// The actor has not begun to handle it. Exits to `TAKEN`, `WITHDRAWN`.
 const QUEUED: u8 = 0;
 /// The actor has begun to handle it.
 const TAKEN: u8 = 1;
-/// Its deadline has passed, or nobody waits for the answer any more: it is never handled.
+/// Its deadline passed, or its caller left, before the actor began. It is never handled.
 const WITHDRAWN: u8 = 2;
 
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Question {
         self.deadline <= Instant::now()
     }
 
-    /// Whether the actor may handle it. Once it may, it can no longer be withdrawn.
+    /// Whether the actor may handle it now. If so, it can no longer be withdrawn.
     pub(crate) fn take(&self) -> bool {
         if self.is_too_late() {
             return !self.withdraw();
@@ -38,7 +38,7 @@ impl Question {
         self.settle(TAKEN)
     }
 
-    /// Gives it up. `true` if it is never handled.
+    /// Withdraws it unless the actor has begun. Returns `true` if it is never handled.
     fn withdraw(&self) -> bool {
         self.settle(WITHDRAWN) || self.is_withdrawn()
     }
@@ -52,7 +52,7 @@ impl Question {
     }
 }
 
-/// Withdraws a question when nobody waits for its answer any more.
+/// Withdraws the question when its caller stops waiting.
 struct Asker(Arc<Question>);
 
 impl Drop for Asker {
@@ -61,7 +61,7 @@ impl Drop for Asker {
     }
 }
 
-/// Waits for the answer to a question that `incarnation` has accepted.
+/// Waits for the reply to a question that `incarnation` has accepted.
 pub(super) async fn await_answer<R>(
     answer: oneshot::Receiver<R>,
     question: Arc<Question>,

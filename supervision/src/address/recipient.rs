@@ -1,4 +1,4 @@
-//! Sending by the type of the message alone.
+//! Sending by the type of the message.
 
 use std::any::Any;
 use std::fmt;
@@ -14,7 +14,7 @@ use super::route::{AskRoute, Route, TellRoute};
 use crate::clock::from_now;
 use crate::message::{Notice, Reply, Request};
 
-/// Whoever takes messages of type `M`. Cheap to clone; survives restarts.
+/// The address of the actor that accepts messages of type `M`. Survives restarts; cheap to clone.
 pub struct Recipient<M> {
     entry: Arc<dyn Any + Send + Sync>,
     taker: Arc<str>,
@@ -36,7 +36,7 @@ impl<M> fmt::Debug for Recipient<M> {
 }
 
 impl<M> Recipient<M> {
-    /// The recipient that `route` leads to. An ask waits for `ask_timeout` where nobody says otherwise.
+    /// The recipient at the end of `route`. [`ask`](Recipient::ask) waits for `ask_timeout`.
     pub(crate) fn of(route: &Route, ask_timeout: Duration) -> Self {
         let (entry, taker) = (Arc::clone(&route.entry), Arc::clone(&route.taker));
         Self { entry, taker, ask_timeout, message: PhantomData }
@@ -44,22 +44,29 @@ impl<M> Recipient<M> {
 }
 
 impl<R: Request> Recipient<R> {
-    /// Asks, and waits for the reply as long as the system's ask timeout (default 5 s). Asks the
+    /// Sends `request` and waits for the reply, at most for the system's ask timeout (default 5 s). Asks the
     /// actor.
     ///
     /// # Errors
-    /// [`CallError`]; it says whether the message had been accepted.
+    /// [`CallError`] says whether the request may have taken effect.
+    ///
+    /// # Panics
+    /// If `R` is also a [`Notice`] and its actor accepts it only as that.
+    ///
+    /// *Cancel safety:* as for [`Handle::ask`](crate::Handle::ask).
     pub async fn ask(&self, request: R) -> Result<R::Reply, CallError> {
         self.ask_by(from_now(self.ask_timeout), request).await
     }
 
-    /// Asks, and waits for the reply until `deadline`. Asks the actor.
+    /// Sends `request` and waits for the reply until `deadline`. Asks the actor.
     ///
     /// # Errors
-    /// [`CallError`]; it says whether the message had been accepted.
+    /// [`CallError`] says whether the request may have taken effect.
     ///
     /// # Panics
-    /// If `R` is a [`Notice`] too, and was accepted as that.
+    /// If `R` is also a [`Notice`] and its actor accepts it only as that.
+    ///
+    /// *Cancel safety:* as for [`Handle::ask`](crate::Handle::ask).
     pub async fn ask_by(&self, deadline: Instant, request: R) -> Result<R::Reply, CallError> {
         let route: &AskRoute<R> =
             self.entry.downcast_ref().expect("a request's type leads to a route for asking");
@@ -71,13 +78,13 @@ impl<R: Request> Recipient<R> {
 }
 
 impl<N: Notice> Recipient<N> {
-    /// Puts a notice in the mailbox and waits for nothing.
+    /// Puts `notice` in the mailbox, and does not wait for it to be handled.
     ///
     /// # Errors
-    /// [`CallError::Unavailable`] or [`CallError::Overloaded`]: it was not accepted.
+    /// [`CallError::Unavailable`] or [`CallError::Overloaded`]: the notice was not accepted.
     ///
     /// # Panics
-    /// If `N` is a [`Request`] too, and was accepted as that.
+    /// If `N` is also a [`Request`] and its actor accepts it only as that.
     pub fn tell(&self, notice: N) -> Result<(), CallError> {
         let route: &TellRoute<N> =
             self.entry.downcast_ref().expect("a notice's type leads to a route for telling");

@@ -9,7 +9,7 @@ use super::handle::Handle;
 use super::question::Question;
 use crate::message::{Notice, Reply, Request, short_name};
 
-/// The way from a type of message to the one actor that takes it.
+/// The way from a type of message to the one actor that accepts it.
 #[doc(hidden)]
 pub struct Route {
     pub(crate) message: TypeId,
@@ -48,16 +48,16 @@ impl Route {
     }
 }
 
-/// A mailbox variant that wraps one type of message. Implemented for the variants' constructors.
+/// A variant of a mailbox enum that wraps one type of message. Implemented for constructors of variants.
 pub trait Accept<M, Way>: Send + 'static {
     #[doc(hidden)]
     fn route(self, handle: Handle<M>) -> Route;
 }
 
-/// Tells the compiler that a variant takes a [`Request`].
+/// Marks a variant that wraps a [`Request`].
 #[derive(Debug)]
 pub struct Asked<R>(std::marker::PhantomData<R>);
-/// Tells the compiler that a variant takes a [`Notice`].
+/// Marks a variant that wraps a [`Notice`].
 #[derive(Debug)]
 pub struct Told<N>(std::marker::PhantomData<N>);
 

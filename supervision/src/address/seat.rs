@@ -1,4 +1,4 @@
-//! Where messages for one actor arrive, whichever incarnation is running.
+//! What the handles of an actor share, and what outlives its incarnations.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,16 +15,16 @@ use crate::clock::later;
 use crate::machine::{Change, State};
 use crate::published::{Hub, Kind, Load, Node};
 
-/// How long it takes at least until asking again is worth a try.
+/// The shortest `retry_after`.
 const SOON: Duration = Duration::from_millis(10);
 
-/// Everything about an actor that outlives its incarnations.
+/// What the handles of an actor share. It outlives the incarnations.
 pub(crate) struct Seat<M> {
     pub(crate) node: Arc<Node>,
     capacity: usize,
-    /// How many tasks may run before messages are refused.
+    /// At so many tasks, messages are refused.
     tasks: usize,
-    /// The incarnation that takes messages now.
+    /// The incarnation that accepts messages now.
     pub(super) live: ArcSwapOption<Live<M>>,
     refusing: AtomicBool,
     pub(super) hub: OnceLock<Arc<Hub>>,
@@ -73,7 +73,7 @@ impl<M: Send + 'static> Seat<M> {
         CallError::Overloaded { depth }
     }
 
-    /// Makes the running incarnation panic in its next message. `false` if there is none.
+    /// Makes the running incarnation panic in its next message. Returns `false` if none is running.
     #[cfg(feature = "chaos")]
     pub(crate) fn inject_panic(&self) -> bool {
         let envelope = Envelope::own(Body::Panic);
@@ -81,7 +81,7 @@ impl<M: Send + 'static> Seat<M> {
         live.as_ref().is_some_and(|live| live.actor.send_message(envelope).is_ok())
     }
 
-    /// Notes how much is left to do, when a message has been handled.
+    /// Reports overload again from the next refusal on, if `load` has fallen to half of the limits.
     pub(crate) fn relieved(&self, load: &Load) {
         if self.refusing.load(Ordering::Relaxed)
             && load.messages() <= self.capacity / 2
@@ -97,7 +97,7 @@ impl<M: Send + 'static> Seat<M> {
         CallError::Unavailable { retry_after: at.map(|at| at.saturating_duration_since(now)) }
     }
 
-    /// Puts a message in the mailbox of whichever incarnation is running.
+    /// Puts a message in the mailbox of the running incarnation.
     pub(super) fn send(
         &self,
         message: M,
@@ -119,7 +119,7 @@ impl<M: Send + 'static> Seat<M> {
             }
             match live.actor.send_message(envelope) {
                 Ok(()) => return Ok(live.incarnation),
-                // It ended since the load. Not accepted, so a newer incarnation may have it.
+                // It ended after `live` was read and did not accept the message. Try a newer incarnation.
                 Err(MessagingErr::SendErr(returned)) => {
                     live.load.remove_message();
                     refused_by = live.incarnation;
@@ -137,8 +137,8 @@ impl<M: Send + 'static> Seat<M> {
     }
 }
 
-/// When an actor that takes no messages now may take them again: not before `soonest`. `None` if it
-/// will not. It comes back when everything above it has.
+/// When a node that is not running may be running again: not before `soonest`, and not before everything
+/// above it runs. `None` if it has ended or is ending, and is not known to come back.
 fn comes_back_at(node: &Node, soonest: Instant) -> Option<Instant> {
     let summary = node.summary();
     let at = match summary.state {

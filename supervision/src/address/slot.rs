@@ -1,13 +1,13 @@
-//! Slots of which there is a bounded number.
+//! A bounded number of slots.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One of a bounded number of slots, given back when dropped.
+/// One of a bounded number of slots. Freed when dropped.
 pub(crate) struct Slot(Arc<AtomicUsize>);
 
 impl Slot {
-    /// Takes a slot if fewer than `capacity` are taken.
+    /// Takes a slot if fewer than `capacity` are taken. The error is how many are.
     pub(crate) fn take(taken: &Arc<AtomicUsize>, capacity: usize) -> Result<Self, usize> {
         let before = taken.fetch_add(1, Ordering::AcqRel);
         let slot = Self(Arc::clone(taken));

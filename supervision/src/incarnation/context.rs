@@ -1,4 +1,4 @@
-//! What one incarnation of an actor may do.
+//! What an actor's code can do: tasks, timers, facts, and ending itself.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -19,10 +19,10 @@ use crate::exit::panic_text;
 use crate::published::Load;
 use crate::quiet::Quiet;
 
-/// What one incarnation of an actor may do.
+/// The context of one incarnation: its tasks and timers, its published facts, its own address.
 pub struct Cx<M> {
-    // Fields are dropped in this order: the tasks are cut before the place is given up.
-    /// Made with the first task: most actors have none.
+    // Fields are dropped in this order: first the tasks, then what keeps the next incarnation out.
+    /// Created with the first task, because most actors have none.
     tasks: Mutex<Option<JoinSet<()>>>,
     occupancy: Arc<OwnedSemaphorePermit>,
     myself: ActorRef<Envelope<M>>,
@@ -51,12 +51,12 @@ impl<M: Send + 'static> Cx<M> {
         Self { tasks: Mutex::new(None), occupancy, myself, report: report.clone(), seat, load }
     }
 
-    /// Which incarnation this is; the first is 1.
+    /// The number of this incarnation; the first is 1.
     pub fn incarnation(&self) -> u64 {
         self.report.key.incarnation
     }
 
-    /// Where in the tree this actor is.
+    /// This actor's path in the tree.
     pub fn path(&self) -> &str {
         self.seat.node.path()
     }
@@ -66,19 +66,20 @@ impl<M: Send + 'static> Cx<M> {
         Handle::new(Arc::clone(&self.seat))
     }
 
-    /// Asks to end by itself. The message in hand is finished; the supervisor then decides by
-    /// [`Restart`](crate::Restart) whether the actor begins again.
+    /// Ends this incarnation after the current message. [`Restart`](crate::Restart) decides whether the
+    /// actor is then restarted.
     pub fn stop(&self) {
         self.report.say(Command::Finish);
     }
 
-    /// Runs `work` beside the actor; its result comes back as a message.
+    /// Runs `work` in a task beside the actor. `into_message` turns the result into a message to the actor.
     ///
-    /// The task belongs to this incarnation: it is cut off at its next await point when the
-    /// incarnation ends, and the next one starts only when it is gone. Its panic is this actor's.
+    /// The task belongs to this incarnation. When the incarnation ends, the task is aborted at its next
+    /// await point, and the next incarnation starts only after the task is gone. If the task panics, the
+    /// actor falls.
     ///
-    /// A task can always be started. While as many run as the actor may have
-    /// ([`Actor::tasks`](crate::Actor::tasks)), messages from outside are refused.
+    /// Starting a task never fails. While [`Actor::tasks`](crate::Actor::tasks) or more of them run,
+    /// the actor refuses messages from outside.
     pub fn task<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -93,7 +94,8 @@ impl<M: Send + 'static> Cx<M> {
         });
     }
 
-    /// Sends this actor a message after `delay`, unless the incarnation has ended by then.
+    /// Sends this actor a message after `delay`, unless the incarnation ends before. A timer is not counted
+    /// as a task.
     pub fn after(&self, delay: Duration, message: M) {
         let myself = self.myself.clone();
         self.spawn("after", async move {
@@ -102,10 +104,11 @@ impl<M: Send + 'static> Cx<M> {
         });
     }
 
-    /// Sends this actor a message each `period`, the first one after `period`.
+    /// Sends this actor a message every `period`; the first comes after one `period`.
     ///
-    /// A tick is left out while the one before it still waits: a slow actor is not flooded. A period
-    /// of zero is a bug of the actor, and a panic in its task.
+    /// While a tick is still in the queue, no other is sent. A timer is not counted as a task.
+    ///
+    /// A `period` of zero panics in the timer's task, which makes the actor fall.
     pub fn every(&self, period: Duration, tick: impl Fn() -> M + Send + 'static) {
         let myself = self.myself.clone();
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -114,7 +117,7 @@ impl<M: Send + 'static> Cx<M> {
             let mut next = from_now(period);
             loop {
                 tokio::time::sleep_until(next).await;
-                // One that came late puts off those behind it.
+                // A late tick delays the ones after it.
                 next = from_now(period);
                 if let Ok(slot) = Slot::take(&waiting, 1) {
                     send_to_self(&myself, Body::Tick(tick(), slot));
@@ -123,9 +126,8 @@ impl<M: Send + 'static> Cx<M> {
         });
     }
 
-    /// Shows a named value in the [snapshot](crate::TreeSnapshot) of the tree, beside this actor's
-    /// state. It stays until it is replaced, also through restarts. A name that the snapshot uses
-    /// itself is left out.
+    /// Publishes a named value in the [snapshot](crate::TreeSnapshot) of the tree. It stays until it is
+    /// replaced, also when the actor is restarted. A name that the snapshot itself uses is left out.
     pub fn publish(&self, name: &'static str, fact: impl Serialize) {
         let fact = serde_json::to_value(fact).unwrap_or(serde_json::Value::Null);
         if self.seat.node.publish_fact(name, &fact) {
@@ -136,7 +138,7 @@ impl<M: Send + 'static> Cx<M> {
     #[expect(clippy::disallowed_methods, reason = "this is where cx.task gets its tasks from")]
     fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let (myself, occupancy) = (self.myself.clone(), Arc::clone(&self.occupancy));
-        // One that is cut off is dropped where it stands, and may panic then.
+        // An aborted task is dropped at its await point, and its drop may panic.
         let work = Quiet::new(work.boxed());
         self.tasks().get_or_insert_default().spawn(async move {
             if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
@@ -158,19 +160,19 @@ impl<M: Send + 'static> Cx<M> {
         &self.load
     }
 
-    /// Ends this incarnation after the message in hand, as its supervisor wants it.
+    /// Ends this incarnation after the current message, as its supervisor asked.
     pub(crate) fn end_now(&self) {
         self.myself.stop(None);
     }
 
-    /// Lets go of the tasks that have ended.
+    /// Frees the tasks that have ended.
     pub(crate) fn reap_tasks(&self) {
         if let Some(tasks) = &mut *self.tasks() {
             while tasks.try_join_next().is_some() {}
         }
     }
 
-    /// Cuts off all tasks and waits until they are gone.
+    /// Aborts all tasks and waits until they are gone.
     pub(crate) async fn end_tasks(&self) {
         let tasks = self.tasks().take();
         if let Some(mut tasks) = tasks {
@@ -180,6 +182,6 @@ impl<M: Send + 'static> Cx<M> {
 }
 
 fn send_to_self<M: Send + 'static>(myself: &ActorRef<Envelope<M>>, body: Body<M>) {
-    // An actor that has ended needs no message.
+    // It fails only if the actor has ended.
     myself.send_message(Envelope::own(body)).ok();
 }

@@ -21,7 +21,7 @@ use crate::exit::{BoxError, Exit, Fall};
 use crate::published::{Load, Task};
 use crate::quiet::Quiet;
 
-/// One incarnation, before and beyond what it owns.
+/// The ractor actor around one incarnation.
 pub(crate) struct Host<S: Server> {
     factory: Arc<dyn Fn() -> S + Send + Sync>,
     seat: Arc<Seat<S::Message>>,
@@ -29,22 +29,21 @@ pub(crate) struct Host<S: Server> {
     report: Report,
 }
 
-/// What is no longer counted once a message has been handled.
+/// What stops counting when a message has been handled.
 enum Counts {
     Message,
     Task(Task),
     Nothing,
 }
 
-/// What one incarnation owns. Empty before `init` is done and after `terminate`.
+/// What one incarnation owns. `None` before `init` has succeeded, and after `terminate`.
 pub(crate) type Owned<S> = Option<Box<Running<S>>>;
 
-/// Fields are dropped in this order: the state first; in the end, with the `cx`, the tasks and the
-/// occupancy that all of it shares.
+/// Fields are dropped in this order: first the state; last, with `cx`, the tasks and the occupancy.
 pub(crate) struct Running<S: Server> {
     state: Quiet<S::State>,
     server: Quiet<S>,
-    /// Whether it ends when it has nothing left to do.
+    /// Whether it ends when all of its work is done.
     draining: bool,
     cx: Cx<S::Message>,
 }
@@ -56,13 +55,13 @@ impl<S: Server> Running<S> {
         }
     }
 
-    /// Ends what is there. An error is the first panic of it.
+    /// Ends the tasks, calls `terminate`, and drops state and server. The error is the first panic.
     async fn terminate(mut self) -> Result<(), Fall> {
         self.cx.end_tasks().await;
         let goodbye = self.server.terminate(&self.cx, &mut self.state);
         let said = AssertUnwindSafe(goodbye).catch_unwind().await.map_err(Fall::panicked);
         let Self { state, server, draining: _, cx: _cx } = self;
-        // Each apart: the one is dropped even if the other panics.
+        // Separately, so that the second is dropped even if the first panics.
         said.and(dropped(state.into_inner())).and(dropped(server.into_inner()))
     }
 }
@@ -77,7 +76,7 @@ impl<S: Server> Host<S> {
         Self { factory, seat, stall_after, report }
     }
 
-    /// Waits until nothing is left of an earlier incarnation.
+    /// Waits until nothing of an earlier incarnation is left.
     async fn occupy(&self) -> Arc<OwnedSemaphorePermit> {
         if let Some(occupancy) = self.seat.node.try_occupy() {
             return occupancy;
@@ -107,7 +106,7 @@ impl<S: Server> Host<S> {
         }
     }
 
-    /// Handles one message. The future is moved about for each message: it is kept small.
+    /// Handles one message. This future is moved for each message, so it is kept small.
     async fn handle_message(
         &self,
         running: &mut Running<S>,
@@ -133,7 +132,7 @@ impl<S: Server> Host<S> {
         match ended {
             Some(Ok(Ok(()))) => {
                 let node = &self.seat.node;
-                // No other writer: a read-modify-write would be paid for nothing.
+                // There is no other writer, so a cheaper load and store will do.
                 let handled = node.handled.load(Ordering::Relaxed);
                 node.handled.store(handled + 1, Ordering::Relaxed);
                 node.busy_since_ms.store(0, Ordering::Relaxed);
@@ -146,7 +145,7 @@ impl<S: Server> Host<S> {
         }
     }
 
-    /// A handling has to wait: how long it may. One that never waits costs no look at a clock.
+    /// A handler has to wait: starts its limit. A handler that never waits reads no clock.
     fn begin_waiting(&self) -> BoxFuture<'static, ()> {
         let since_ms = self.report.hub.elapsed_ms().saturating_add(1);
         self.seat.node.busy_since_ms.store(since_ms, Ordering::Relaxed);
@@ -156,7 +155,7 @@ impl<S: Server> Host<S> {
         }
     }
 
-    /// A message has been handled, or skipped.
+    /// Updates the counts when a message has been handled or skipped.
     fn dealt_with(&self, running: &Running<S>, counts: Counts) {
         match counts {
             Counts::Message => running.cx.load().remove_message(),
@@ -195,7 +194,7 @@ impl<S: Server> ractor::Actor for Host<S> {
     type State = Owned<S>;
     type Arguments = ();
 
-    /// Does nothing: it runs in the supervisor's task, and would hold up every sibling.
+    /// Does nothing. It runs in the supervisor's task, where any work would delay every sibling.
     async fn pre_start(
         &self,
         _myself: ActorRef<Self::Msg>,
@@ -224,7 +223,7 @@ impl<S: Server> ractor::Actor for Host<S> {
         let (body, trace) = (envelope.open(), envelope.trace.take());
         let is_withdrawn = envelope.question.as_ref().is_some_and(|question| !question.take());
         let (message, counts) = match body {
-            // Nobody waits for the answer any more.
+            // Its caller no longer waits: skip it.
             Body::Message(message) if is_withdrawn => {
                 let dropped = dropped(message);
                 self.dealt_with(running, Counts::Message);
@@ -253,8 +252,8 @@ impl<S: Server> ractor::Actor for Host<S> {
         Either::Left(self.handle_message(running, message, span, counts))
     }
 
-    /// Everything the incarnation owns is dropped here, in its own task: what is left in `owned`
-    /// travels to the supervisor.
+    /// Drops everything that the incarnation owns, in the actor's own task. What is left in `owned` is
+    /// sent to the supervisor.
     async fn post_stop(
         &self,
         _myself: ActorRef<Self::Msg>,
@@ -265,7 +264,7 @@ impl<S: Server> ractor::Actor for Host<S> {
     }
 }
 
-/// Drops a value of the actor's own code. A panic of that is the actor's.
+/// Drops a value of the actor's own code. If the drop panics, the actor falls.
 fn dropped<T>(value: T) -> Result<(), Fall> {
     panic::catch_unwind(AssertUnwindSafe(|| drop(value))).map_err(Fall::panicked)
 }

@@ -1,4 +1,4 @@
-//! What an incarnation and its supervisor say to each other.
+//! The messages that a supervisor takes, and how an incarnation reports to it.
 
 use std::sync::Arc;
 
@@ -8,30 +8,30 @@ use crate::exit::Exit;
 use crate::machine::{Deadlines, Key};
 use crate::published::Hub;
 
-/// What a supervisor takes.
+/// A message to a supervisor.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// This incarnation cannot begin before nothing is left of an earlier one.
+    /// This incarnation waits until nothing of an earlier one is left.
     Waits(Key),
-    /// This incarnation begins, after it had to wait.
+    /// This incarnation begins its `init` after that wait.
     Begins(Key),
-    /// This incarnation's `init` succeeded.
+    /// The `init` of this incarnation succeeded.
     Started(Key),
     /// This incarnation asks to end.
     Finish(Key),
     /// Nothing of this incarnation is left.
     Gone(Key, Exit),
-    /// A limit may have passed.
+    /// A deadline may have passed.
     Tick,
-    /// Restart a child, uncounted.
+    /// Restart a child by hand.
     Restart(usize),
-    /// End a child for good.
+    /// Remove a child.
     Remove(usize),
-    /// End everything, by these deadlines.
+    /// End all children by these deadlines.
     Shutdown(Deadlines),
 }
 
-/// Where an incarnation reports to.
+/// Identifies an incarnation and its supervisor.
 #[derive(Clone)]
 pub(crate) struct Report {
     pub(crate) key: Key,
@@ -41,7 +41,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn say(&self, what: fn(Key) -> Command) {
-        // A supervisor that is gone has ended this incarnation already.
+        // It fails only if the supervisor is gone, which has then ended this incarnation.
         self.supervisor.send_message(what(self.key)).ok();
     }
 }

@@ -1,4 +1,4 @@
-//! One incarnation of an actor: its code, what that code may do, and the ractor actor around it.
+//! One incarnation of an actor: its code, what that code can do, and the ractor actor around it.
 
 mod context;
 mod host;

@@ -1,23 +1,23 @@
-//! What an actor is made of.
+//! The trait that an actor's code implements.
 
 use super::context::Cx;
 use crate::exit::BoxError;
 
-/// An actor: what it starts from, and how it answers messages. One message at a time.
+/// The code of an actor. It handles one message at a time.
 ///
-/// The value itself is made anew for each incarnation and only read; what changes lives in
-/// [`State`](Self::State), and dies with the incarnation. What must outlive a fall belongs in an
-/// `Arc` that the factory hands in.
+/// The factory creates a new `Server` for each incarnation. The value itself is only read: everything
+/// that changes lives in [`State`](Self::State), which is lost with the incarnation. Keep what must
+/// survive a fall in an `Arc` that the factory passes in.
 ///
-/// An `Err` or a panic says "my state is wrong, begin again": the supervisor restarts the actor.
-/// An outage of something outside is not that: it is a state like any other.
+/// An `Err` or a panic means "my state is wrong, start again": the supervisor restarts the actor. Do
+/// not fail because something outside is unavailable: keep that as part of the state.
 pub trait Server: Send + Sync + 'static {
-    /// What its mailbox takes.
+    /// The messages of its mailbox: usually a private enum.
     type Message: Send + 'static;
-    /// What changes from message to message.
+    /// What changes between messages.
     type State: Send + 'static;
 
-    /// Makes the state of a new incarnation. Do no IO here: start a [task](Cx::task) for it.
+    /// Creates the state of a new incarnation. Do no IO here: start a [task](Cx::task) for it.
     fn init(
         &self,
         cx: &Cx<Self::Message>,
@@ -31,8 +31,8 @@ pub trait Server: Send + Sync + 'static {
         state: &mut Self::State,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
-    /// Says goodbye when the actor is asked to end, or asked for it itself; not after a fall or a
-    /// kill. Its tasks have ended by then.
+    /// Called when the actor is stopped or ends itself, but not after a fall or a kill. Its tasks have
+    /// ended by then.
     fn terminate(
         &self,
         cx: &Cx<Self::Message>,

@@ -1,4 +1,4 @@
-//! What a [`Machine`](super::Machine) is told, and what it answers.
+//! The inputs and effects of a [`Machine`](super::Machine).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,61 +63,62 @@ pub(crate) enum Effect {
     Halt(Option<Arc<Cause>>),
 }
 
-/// What a watcher is told of one incarnation.
+/// What happened to an incarnation.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Change {
-    /// It is up, after this long.
+    /// It is up.
     Started {
-        /// From the spawn to the end of `init`.
+        /// The time from its spawn to the end of `init`.
         took: Duration,
     },
     /// It ended.
     Exited {
-        /// How.
+        /// How it ended.
         exit: Exit,
         /// How long it had been up.
         uptime: Duration,
     },
-    /// It will be started again.
+    /// It will be restarted.
     RestartScheduled {
-        /// How long from now.
+        /// After this time.
         delay: Duration,
-        /// The how-manieth attempt without a stable incarnation in between; the first is 1.
+        /// The number of restarts since an incarnation was last stable
+        /// ([`Backoff`](crate::Backoff)), with this one.
         attempt: u32,
     },
-    /// It did not end in time and is being cut off.
+    /// It did not stop in time and is being cut off.
     StopTimedOut,
-    /// It was cut off and is still there: it blocks its thread. No other incarnation of it is
-    /// started before it is gone.
+    /// It has fallen or was cut off, and something of it is still running, because it blocks a thread. The
+    /// next incarnation starts only after that is gone.
     Leaked,
-    /// Its fall was one too many: the supervisor gives up.
+    /// The supervisor gives up because of this fall.
     Escalated {
-        /// Why.
+        /// Why it gives up.
         cause: Arc<Cause>,
     },
-    /// It refuses messages: its mailbox is full, or it runs as many tasks as it may. Told once until
-    /// half of that is free again.
+    /// It refuses messages: its mailbox is full, or it runs as many tasks as it may. Reported once, and
+    /// again only after both were down to half.
     Overloaded {
-        /// The messages queued, or the tasks running.
+        /// The number of messages, or of tasks if these are at their limit.
         depth: usize,
     },
 }
 
-/// What an actor or a supervisor is doing.
+/// The state of an actor or a supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum State {
-    /// Waits for its turn to start.
+    /// Not started yet: it waits for its turn.
     Idle,
-    /// In `init`.
+    /// In `init`, or waiting until nothing of its previous incarnation is left.
     Starting,
     /// Running.
     Up,
-    /// Fell, and waits to be started again.
+    /// Fell, and waits for its restart.
     Backoff,
-    /// Asked to end.
+    /// Stopping.
     Stopping,
     /// Ended for good.
     Down,

@@ -1,30 +1,30 @@
-//! How long a fallen actor waits before it is started again.
+//! How long an actor waits before it is restarted.
 
 use std::time::Duration;
 
 /// The delay before a restart: `min` doubling with each attempt up to `max`, spread by [`Jitter`].
 ///
-/// The attempt count returns to zero once an incarnation has been up for `stable_after`, so what
-/// resets the delay is uptime, not the passing of time since the last failure.
+/// The number of attempts returns to zero when an incarnation has been up for `stable_after`. Only
+/// uptime resets it, not the time since the last fall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// The delay of the first attempt. Default 100 ms.
     pub min: Duration,
     /// The longest delay. Default 10 s.
     pub max: Duration,
-    /// How a delay is spread, so that actors that fell together do not return together.
+    /// How a delay is randomized, so that actors that fell together do not restart together.
     pub jitter: Jitter,
-    /// The uptime after which an incarnation counts as healthy. Default 30 s.
+    /// The uptime after which an incarnation counts as stable. Default 30 s.
     pub stable_after: Duration,
 }
 
-/// How a delay is spread.
+/// How a delay is randomized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Jitter {
-    /// Exactly the computed delay.
+    /// Not at all: exactly the computed delay.
     None,
-    /// Between nothing and the computed delay ("full jitter", AWS Architecture Blog, 2015).
+    /// Between zero and the computed delay ("full jitter", AWS Architecture Blog, 2015). The default.
     Full,
 }
 
@@ -40,7 +40,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// No delay at all: for tests, and for actors whose fall costs nothing.
+    /// No delay: for tests, and for actors whose restart costs nothing.
     pub const fn none() -> Self {
         Self {
             min: Duration::ZERO,
@@ -50,13 +50,13 @@ impl Backoff {
         }
     }
 
-    /// The longest delay that `attempt` (the first is 0) may take.
+    /// The longest delay before `attempt`; the first attempt is 0.
     pub fn ceiling(&self, attempt: u32) -> Duration {
         let factor = 1_u32.checked_shl(attempt).unwrap_or(u32::MAX);
         self.min.saturating_mul(factor).min(self.max)
     }
 
-    /// The delay of `attempt`, where `luck` is drawn uniformly from `0.0..1.0`.
+    /// The delay before `attempt`. `luck` is a random number, uniform in `0.0..1.0`.
     pub fn delay(&self, attempt: u32, luck: f64) -> Duration {
         match self.jitter {
             Jitter::None => self.ceiling(attempt),

@@ -7,12 +7,13 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 
-/// How many restarts a supervisor performs within a sliding window before it gives up.
+/// How many restarts a supervisor allows within a sliding window. One more makes it give up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intensity {
-    /// The restarts tolerated. Default 5; the next one makes the supervisor give up.
+    /// How many restarts are allowed. Default 5. Starts that fail in `init` count towards the same
+    /// maximum without the window, until the actor is up.
     pub max: u32,
-    /// The width of the window. Default 30 s.
+    /// The length of the window. Default 30 s.
     pub within: Duration,
 }
 
@@ -23,14 +24,15 @@ impl Default for Intensity {
 }
 
 impl Intensity {
-    /// Whether an actor that falls at once every time would ever use this up, its delays included.
+    /// Whether an actor that falls immediately after every start would exceed this, given its backoff.
     ///
-    /// A backoff that grows past the window would let a broken actor restart for ever.
+    /// With a backoff longer than the window a broken actor would restart forever.
+    /// [`System::start`](crate::System::start) refuses that.
     pub fn is_reachable_with(&self, backoff: &Backoff) -> bool {
         self.is_reachable(backoff, Duration::ZERO)
     }
 
-    /// The same for an actor that takes `until_fall` to fall.
+    /// The same for an actor that falls `until_fall` after each start.
     pub(crate) fn is_reachable(&self, backoff: &Backoff, until_fall: Duration) -> bool {
         // From the 32nd doubling on every delay is the same.
         let growing = (0..self.max.min(32)).map(|attempt| backoff.ceiling(attempt));
@@ -40,7 +42,7 @@ impl Intensity {
     }
 }
 
-/// The restarts that still count.
+/// The restarts within the window.
 #[derive(Debug)]
 pub(crate) struct Window {
     intensity: Intensity,
@@ -52,7 +54,7 @@ impl Window {
         Self { intensity, restarts: VecDeque::new() }
     }
 
-    /// Counts a restart at `now`. `false` says that it is one too many.
+    /// Counts a restart at `now`. Returns `false` if it is one too many.
     pub(crate) fn admit(&mut self, now: Instant) -> bool {
         self.expire(now);
         if self.restarts.len() >= self.intensity.max as usize {
@@ -62,17 +64,17 @@ impl Window {
         true
     }
 
-    /// How many restarts the window holds.
+    /// How many restarts are within the window.
     pub(crate) fn count(&self) -> u32 {
         u32::try_from(self.restarts.len()).unwrap_or(u32::MAX)
     }
 
-    /// When one more restart stops to count.
+    /// When the oldest restart leaves the window.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.restarts.front().and_then(|oldest| oldest.checked_add(self.intensity.within))
     }
 
-    /// Forgets the restarts that no longer count at `now`.
+    /// Forgets the restarts that have left the window at `now`.
     pub(crate) fn expire(&mut self, now: Instant) {
         while let Some(oldest) = self.restarts.front() {
             if now.saturating_duration_since(*oldest) < self.intensity.within {

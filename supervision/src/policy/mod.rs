@@ -1,4 +1,4 @@
-//! What a supervisor promises about its children.
+//! Restart, shutdown, backoff and intensity: how a supervisor treats its children.
 
 mod backoff;
 mod child;

@@ -1,17 +1,18 @@
-//! When a child is restarted, with whom, and how it is asked to end.
+//! When a child is restarted, which siblings are restarted with it, and how it is stopped.
 
 use std::time::Duration;
 
-/// Which exits a child is restarted after.
+/// After which exits a child is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Restart {
     /// After every exit.
     #[default]
     Permanent,
-    /// After an abnormal exit only.
+    /// After an abnormal exit only. A group restart ([`Strategy`]) also starts it again after it ended
+    /// by itself.
     Transient,
-    /// Never.
+    /// Never, not even with its siblings.
     Temporary,
 }
 
@@ -19,26 +20,29 @@ pub enum Restart {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Strategy {
-    /// None.
+    /// None: only the child that fell.
     #[default]
     OneForOne,
     /// All of them.
     OneForAll,
-    /// Those that were started after it.
+    /// Those that come after it in start order.
     RestForOne,
 }
 
-/// How a child is asked to end.
+/// How a child is stopped: in a shutdown, a restart, or a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shutdown {
-    /// At its next await point, at once. [`Server::terminate`](crate::Server::terminate) does not run.
+    /// At once, at its next await point. [`Server::terminate`](crate::Server::terminate) does not run.
     Kill,
-    /// After the message in hand; the queue is dropped. Killed when the time is up.
+    /// Finishes the current message, drops the queue, and aborts its tasks. After this time it is killed.
+    /// The default, with 5 s.
     Stop(Duration),
-    /// After all messages that were queued by then. Killed when the time is up.
+    /// Handles the messages in the queue and waits for its tasks, including the replies that they send.
+    /// Timers are not waited for. After this time it is killed.
     Drain(Duration),
-    /// As long as it takes (or as the whole shutdown may take): for supervisors.
+    /// Like `Stop`, with no limit of its own. The budget of a [shutdown](crate::System::shutdown) still
+    /// applies.
     Unlimited,
 }
 

@@ -1,23 +1,23 @@
-//! What happened to an incarnation, as an event and as a line of the log.
+//! Events of incarnations, and their lines in the log.
 
 use std::sync::Arc;
 
 use crate::machine::Change;
 
-/// Something that happened to one incarnation.
+/// A change of one incarnation.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Event {
-    /// Where in the tree.
+    /// The path of the actor or supervisor.
     pub path: Arc<str>,
-    /// To which incarnation; the first is 1.
+    /// The number of the incarnation; the first is 1.
     pub incarnation: u64,
-    /// What.
+    /// What happened.
     pub change: Change,
 }
 
 impl Event {
-    /// One line of the log for each event, outside any request's span.
+    /// Writes one line of the log, outside of any request's span.
     pub(crate) fn trace(&self) {
         let (path, incarnation) = (&*self.path, self.incarnation);
         macro_rules! line {

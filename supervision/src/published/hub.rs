@@ -1,4 +1,4 @@
-//! What all parts of one running tree share: its changes, its events, and its end.
+//! What all parts of a running tree share: its changes, its events, and its end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +12,10 @@ use super::report::ShutdownReport;
 use crate::exit::Cause;
 use crate::machine::Change;
 
-/// How many events a slow reader may fall behind before it misses some.
+/// How many events a slow reader may lag behind before it misses some.
 const EVENTS_KEPT: usize = 1024;
 
-/// What all parts of one running tree share.
+/// What all parts of a running tree share.
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) started: Instant,
@@ -44,7 +44,7 @@ impl Hub {
         }
     }
 
-    /// Lets everyone who waits for a change look again.
+    /// Wakes everyone who waits for a change.
     pub(crate) fn touch(&self) {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
         self.changes.send_replace(sequence);
@@ -53,7 +53,7 @@ impl Hub {
     pub(crate) fn tell(&self, node: &Node, incarnation: u64, change: Change) {
         let event = Event { path: Arc::clone(node.path()), incarnation, change };
         event.trace();
-        // Nobody listening is the usual case.
+        // It fails if nobody listens, which is usual.
         self.events.send(event).ok();
     }
 

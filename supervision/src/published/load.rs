@@ -1,10 +1,10 @@
-//! How much one incarnation has to do.
+//! The messages and tasks of one incarnation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What waits or runs in one incarnation. Each incarnation counts anew, so that nothing that is lost
-/// with one can be missing from the next.
+/// The messages and tasks of one incarnation. Each incarnation has counts of its own, so what was lost
+/// with an earlier one cannot distort them.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     messages: AtomicUsize,
@@ -12,12 +12,12 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Messages that wait, or are being handled.
+    /// Messages that are queued or being handled.
     pub(crate) fn messages(&self) -> usize {
         self.messages.load(Ordering::Relaxed)
     }
 
-    /// Tasks that run, or whose result waits to be handled. Timers do not count.
+    /// Tasks that are running or whose result is queued. Timers do not count.
     pub(crate) fn tasks(&self) -> usize {
         self.tasks.load(Ordering::Relaxed)
     }
@@ -26,27 +26,27 @@ impl Load {
         self.messages() == 0 && self.tasks() == 0
     }
 
-    /// Counts one more message, unless `capacity` are counted already: then the error says how many.
+    /// Counts one more message. If there are `capacity` already, the error is how many there are.
     ///
-    /// Whoever reads more than nothing here knows that a message is in the mailbox, or on its way.
+    /// A message is counted before it is sent, so a count of zero means that none is under way.
     pub(crate) fn add_message(&self, capacity: usize) -> Result<(), usize> {
         let more = |messages| (messages < capacity).then_some(messages + 1);
         self.messages.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map(|_before| ())
     }
 
-    /// Counts one message less.
+    /// Counts one message fewer.
     pub(crate) fn remove_message(&self) {
         self.messages.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Counts one more task for as long as the result lives.
+    /// Counts one more task until the returned value is dropped.
     pub(crate) fn add_task(self: Arc<Self>) -> Task {
         self.tasks.fetch_add(1, Ordering::Relaxed);
         Task(self)
     }
 }
 
-/// A task that counts.
+/// A counted task.
 #[derive(Debug)]
 pub(crate) struct Task(Arc<Load>);
 

@@ -1,4 +1,4 @@
-//! What anyone can read of the tree without asking an actor.
+//! What can be read about the tree without asking an actor.
 
 mod event;
 mod hub;

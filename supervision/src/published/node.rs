@@ -1,4 +1,4 @@
-//! What is published of each actor and supervisor.
+//! What is published about each actor and supervisor.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -13,40 +13,41 @@ use super::report::ShutdownReport;
 use crate::machine::{State, Summary};
 use crate::policy::Strategy;
 
-/// Named values that an actor shows beside its state.
+/// Named values that an actor publishes in the snapshot.
 pub(crate) type Facts = BTreeMap<&'static str, Value>;
 
-/// What is published of one actor or supervisor, for all of its incarnations.
+/// What is published about one actor or supervisor, across all of its incarnations.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) id: Arc<str>,
-    /// Known once the tree is assembled.
+    /// Set when the tree is assembled.
     path: OnceLock<Arc<str>>,
     pub(crate) kind: Kind,
-    /// The supervisor above. Known once the tree is assembled; the root has none.
+    /// The supervisor above. Set when the tree is assembled; the root has none.
     parent: OnceLock<Arc<Node>>,
-    /// What its supervisor last said of it. Written by the supervisor alone.
+    /// What its supervisor last published about it. Written only by the supervisor.
     summary: Mutex<Summary>,
-    /// Whether it was removed by hand. Written by whoever does that, before the supervisor knows.
+    /// Whether it was removed by hand. Written by the caller of `System::remove`, before the supervisor
+    /// learns of it.
     is_removed: AtomicBool,
-    /// Written by the actor; outlives its incarnations.
+    /// Written by the actor. Outlives its incarnations.
     pub(crate) facts: ArcSwap<Facts>,
-    /// How much the newest incarnation has to do.
+    /// The messages and tasks of the newest incarnation.
     pub(crate) load: ArcSwap<Load>,
-    /// What it has to do while it is not running.
+    /// The load to show while it is not running.
     no_load: Arc<Load>,
     pub(crate) handled: AtomicU64,
-    /// Whether a supervisor is ending its children: it knows before the one above it does.
+    /// Whether a supervisor is ending its children. It knows this before the supervisor above does.
     pub(crate) is_ending: AtomicBool,
-    /// How a supervisor's last end went.
+    /// The report of a supervisor's last end.
     report: Mutex<ShutdownReport>,
-    /// How many falls a supervisor still tolerates.
+    /// How many more falls a supervisor allows within its window.
     pub(crate) falls_left: AtomicU32,
-    /// Held by all parts of an incarnation (its state, its tasks): the next one starts, and the end
-    /// of this one is reported, only when none is left.
+    /// Held by every part of an incarnation (its state, its tasks). Only when all are gone does the
+    /// supervisor learn of its end, and does the next one start.
     occupancy: Arc<Semaphore>,
-    /// Milliseconds since the system started, plus one, at which the handling of the message in
-    /// hand first had to wait; 0 while none waits.
+    /// When the handler of the current message first had to wait, in milliseconds since the system
+    /// started, plus one; 0 while no handler waits.
     pub(crate) busy_since_ms: AtomicU64,
 }
 
@@ -78,7 +79,7 @@ impl Node {
         }
     }
 
-    /// Says where in the tree it is.
+    /// Sets its parent, and with it its path.
     pub(crate) fn set_parent(&self, parent: &Arc<Node>) {
         self.path.set(Arc::from(format!("{}/{}", parent.path(), self.id))).ok();
         self.parent.set(Arc::clone(parent)).ok();
@@ -100,7 +101,7 @@ impl Node {
         *self.summary_mut() = summary;
     }
 
-    /// Says that it has ended, whatever it was doing.
+    /// Publishes that it has ended.
     pub(crate) fn set_down(&self) {
         let mut summary = self.summary_mut();
         (summary.state, summary.up_since, summary.starts_at) = (State::Down, None, None);
@@ -110,7 +111,7 @@ impl Node {
         self.summary.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to be said of its state: a supervisor that is ending knows before the one above it.
+    /// Its state as published. A supervisor that is ending shows that before the one above it knows.
     pub(crate) fn state(&self) -> State {
         match self.summary_mut().state {
             State::Up if self.is_ending.load(Ordering::Relaxed) => State::Stopping,
@@ -118,7 +119,7 @@ impl Node {
         }
     }
 
-    /// Shows that nothing waits or runs any more.
+    /// Publishes that no message and no task is left.
     pub(crate) fn clear_load(&self) {
         self.load.store(Arc::clone(&self.no_load));
         self.busy_since_ms.store(0, Ordering::Relaxed);
@@ -128,7 +129,7 @@ impl Node {
         self.is_removed.load(Ordering::Acquire)
     }
 
-    /// Notes that it is removed by hand. `false` if it was already.
+    /// Marks it as removed by hand. Returns `false` if it already was.
     pub(crate) fn remove(&self) -> bool {
         !self.is_removed.swap(true, Ordering::AcqRel)
     }
@@ -139,17 +140,17 @@ impl Node {
         is_ending || self.parent().is_some_and(|parent| parent.is_going())
     }
 
-    /// Whether something of an incarnation is left.
+    /// Whether any part of an incarnation is left.
     pub(crate) fn is_occupied(&self) -> bool {
         self.occupancy.available_permits() == 0
     }
 
-    /// The same if no part is left, without waiting.
+    /// Keeps the next incarnation out, if no part of an earlier one is left. Does not wait.
     pub(crate) fn try_occupy(&self) -> Option<Arc<OwnedSemaphorePermit>> {
         Arc::clone(&self.occupancy).try_acquire_owned().ok().map(Arc::new)
     }
 
-    /// Waits until no part of an earlier incarnation is left, and keeps others out.
+    /// Waits until no part of an earlier incarnation is left, and keeps the next one out.
     pub(crate) async fn occupy(&self) -> Arc<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.occupancy).acquire_owned().await;
         Arc::new(permit.expect("the semaphore is never closed"))

@@ -1,23 +1,27 @@
-//! How a shutdown went.
+//! The report of a shutdown.
 
-/// How a shutdown went.
+/// The report of a shutdown: which actors did not stop in time. Paths are in reverse start order.
+///
+/// It is empty if the runtime ended before the tree was shut down.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// The paths of those that did not end in time and were cut off, in reverse start order.
+    /// The actors that did not stop in time and were cut off. Those that [`Shutdown`](crate::Shutdown)
+    /// says to kill, and those still in `init`, are cut off without being listed.
     pub killed: Vec<String>,
-    /// The paths of those that could not even be cut off, and are still there.
+    /// The actors of which something is still running, because it blocks a thread. They may be in
+    /// `killed` too.
     pub leaked: Vec<String>,
 }
 
 impl ShutdownReport {
-    /// Whether every actor ended as it was asked to ([`Shutdown`](crate::Shutdown)).
+    /// Whether both lists are empty: every actor stopped as its [`Shutdown`](crate::Shutdown) says.
     pub fn is_clean(&self) -> bool {
         let Self { killed, leaked } = self;
         killed.is_empty() && leaked.is_empty()
     }
 
-    /// Adds what happened below a supervisor.
+    /// Appends the report of a supervisor below.
     pub(crate) fn append(&mut self, mut below: Self) {
         self.killed.append(&mut below.killed);
         self.leaked.append(&mut below.leaked);

@@ -12,43 +12,43 @@ use super::node::{Kind, Node};
 use crate::machine::State;
 use crate::policy::Strategy;
 
-/// One actor or supervisor and everything below it, at one moment.
+/// An actor or a supervisor and everything below it, at one moment.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct TreeSnapshot {
-    /// Its own name.
+    /// Its id.
     pub id: String,
-    /// Its name with those of its supervisors: `mainstay/application/reads`.
+    /// Its id after those of its supervisors: `mainstay/application/reads`.
     pub path: String,
     /// What it is doing.
     pub state: State,
-    /// How long it has been up, in milliseconds; 0 unless `up`.
+    /// How long it has been up, in milliseconds; 0 unless its state is `up`.
     pub uptime_ms: u64,
-    /// In how many milliseconds it will be started again; only in `backoff`.
+    /// In how many milliseconds it will be restarted; only if its state is `backoff`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restarts_in_ms: Option<u64>,
-    /// Its newest incarnation; the first is 1.
+    /// The number of its newest incarnation; the first is 1.
     pub incarnation: u64,
-    /// How often it fell and was restarted. Being restarted along with a sibling, or by hand, is
-    /// not counted.
+    /// How often it fell and was restarted. Restarts with a sibling and restarts by hand do not
+    /// count.
     pub restarts: u64,
     /// How its last incarnation ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<String>,
-    /// What only an actor has.
+    /// Its mailbox; only for an actor.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub mailbox: Option<Mailbox>,
-    /// Which siblings fall together; only for a supervisor.
+    /// Which of its children are restarted together; only for a supervisor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<&'static str>,
-    /// How many falls it still tolerates before it gives up; only for a supervisor.
+    /// How many more falls it allows within its window; only for a supervisor. Starts that keep failing
+    /// may exceed its maximum, and make it give up, while falls are left here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub falls_left: Option<u32>,
-    /// What the actor itself has to say, beside the fields above. Kept from one incarnation to the
-    /// next.
+    /// The facts that the actor has published. They are kept when it is restarted.
     #[serde(flatten)]
     pub facts: BTreeMap<String, Value>,
-    /// Its children, in start order; only for a supervisor.
+    /// Its children in start order; only for a supervisor.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<TreeSnapshot>,
 }
@@ -57,20 +57,20 @@ pub struct TreeSnapshot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Mailbox {
-    /// Messages that wait or are being handled.
+    /// How many messages are queued or being handled.
     pub depth: usize,
-    /// How many may wait before more are refused.
+    /// At so many messages, more are refused.
     pub capacity: usize,
-    /// Tasks of the actor that run, or whose result waits to be handled.
+    /// How many tasks are running, or have a result in the queue. Timers do not count.
     pub tasks: usize,
-    /// Messages handled by all incarnations.
+    /// How many messages all incarnations have handled.
     pub handled: u64,
-    /// For how many milliseconds the message in hand has been waiting for something; 0 while none
-    /// waits. More than a moment here says that a handler awaits what belongs in a task.
+    /// For how many milliseconds the handler of the current message has been waiting; 0 while none waits.
+    /// A large number means that a handler awaits something that belongs in a task.
     pub busy_ms: u64,
 }
 
-/// Facts are written beside these: one of the same name would hide the truth, and is left out.
+/// Facts appear beside these fields. A fact of the same name is left out.
 const OWN_FIELDS: [&str; 16] = [
     "id",
     "path",
@@ -91,7 +91,7 @@ const OWN_FIELDS: [&str; 16] = [
 ];
 
 impl TreeSnapshot {
-    /// The actor or supervisor of this id, here or below.
+    /// The actor or supervisor with this id: this one, or one below.
     pub fn find(&self, id: &str) -> Option<&Self> {
         if self.id == id {
             return Some(self);

@@ -1,4 +1,4 @@
-//! How an actor is described to its supervisor.
+//! The description of an actor for its supervisor.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::address::{Accept, Handle, Route};
 use crate::incarnation::Server;
 use crate::policy::{Backoff, Restart, Shutdown};
 
-/// An actor to be supervised: how it is made, when it is restarted, and what it accepts.
+/// The description of an actor: how to create it, when to restart it, and which messages it accepts.
 pub struct Actor<S: Server> {
     pub(crate) id: Arc<str>,
     pub(crate) factory: Arc<dyn Fn() -> S + Send + Sync>,
@@ -32,8 +32,8 @@ impl<S: Server> fmt::Debug for Actor<S> {
 }
 
 impl<S: Server> Actor<S> {
-    /// An actor called `id`, made anew by `factory` for each incarnation. The id is unique in its
-    /// whole tree.
+    /// An actor called `id`, created by `factory` for each incarnation. The id must be unique in the whole
+    /// tree.
     pub fn new(id: impl Into<Arc<str>>, factory: impl Fn() -> S + Send + Sync + 'static) -> Self {
         Self {
             id: id.into(),
@@ -50,65 +50,72 @@ impl<S: Server> Actor<S> {
         }
     }
 
-    /// Which exits it is restarted after. Default [`Restart::Permanent`].
+    /// After which exits it is restarted. Default [`Restart::Permanent`].
     #[must_use]
     pub fn restart(self, restart: Restart) -> Self {
         Self { restart, ..self }
     }
 
-    /// Makes its abnormal exit end the supervisor, instead of restarting it. Default no.
+    /// Makes the supervisor give up when this actor ends abnormally, instead of restarting it. Default no.
     #[must_use]
     pub fn significant(self) -> Self {
         Self { significant: true, ..self }
     }
 
-    /// How long it waits before a restart. Default: its supervisor's.
+    /// How long it waits before a restart. Default: that of its supervisor's [`Defaults`](crate::Defaults).
     #[must_use]
     pub fn backoff(self, backoff: Backoff) -> Self {
         Self { backoff: Some(backoff), ..self }
     }
 
-    /// How it is asked to end. Default [`Shutdown::Stop`] with 5 s.
+    /// How it is stopped. Default [`Shutdown::Stop`] with 5 s.
     #[must_use]
     pub fn shutdown(self, shutdown: Shutdown) -> Self {
         Self { shutdown, ..self }
     }
 
-    /// How long its `init` may take. Default: its supervisor's.
+    /// How long `init` may take. Default: that of its supervisor's [`Defaults`](crate::Defaults) (5 s). Waiting
+    /// until nothing of the previous incarnation is left does not count. A limit of centuries is none.
     #[must_use]
     pub fn start_timeout(self, limit: Duration) -> Self {
         Self { start_timeout: Some(limit), ..self }
     }
 
-    /// How long the handling of one message may wait for something. One that takes longer is cut
-    /// off, and the actor falls. Default: without limit. A limit so long that the supervisor could never
-    /// give up on the actor is refused at start. Code that blocks its thread cannot be cut
+    /// How long the handler of one message may wait. If it waits longer, it is cut off and the actor falls.
+    /// Default: no limit. A limit of a year or more is none.
+    ///
+    /// A limit so long that the supervisor's [`Intensity`](crate::Intensity) could never be exceeded is an
+    /// error at start. With the defaults that is 5.38 s or more. Code that blocks its thread cannot be cut
     /// off.
     #[must_use]
     pub fn stall_after(self, limit: Duration) -> Self {
         Self { stall_after: Some(limit), ..self }
     }
 
-    /// How many messages may wait before more are refused. Default: its supervisor's. The actor's
-    /// own ticks and results take no place.
+    /// How many messages the mailbox holds before it refuses more; at least 1. Default: that of its
+    /// supervisor's [`Defaults`](crate::Defaults) (1 024). The actor's own ticks and the results of its
+    /// tasks do not count.
     #[must_use]
     pub fn capacity(self, messages: usize) -> Self {
         Self { capacity: Some(messages), ..self }
     }
 
-    /// How many [tasks](crate::Cx::task) may run before more messages are refused. Default: as many as
-    /// messages may wait. The actor itself can always start one, so what its mailbox holds by then comes
-    /// on top.
+    /// At how many running [tasks](crate::Cx::task) the actor refuses messages; at least 1. Default: its
+    /// mailbox capacity.
+    ///
+    /// A task runs until its result is handled. The actor itself can always start one: the messages that
+    /// are already in the mailbox may start more tasks than this.
     #[must_use]
     pub fn tasks(self, tasks: usize) -> Self {
         Self { tasks: Some(tasks), ..self }
     }
 
-    /// Takes a type of message from anyone, by the mailbox's variant for it: `Variant(R, Reply<_>)`
-    /// for a [`Request`], `Variant(N)` for a [`Notice`].
+    /// Accepts one type of message from any sender. `variant` is the variant of the mailbox enum that wraps
+    /// it: `Variant(R, Reply<_>)` for a [`Request`](crate::Request), `Variant(N)` for a
+    /// [`Notice`](crate::Notice).
     ///
-    /// The type of the message alone leads to this actor ([`Recipient`]), so the mailbox's own type
-    /// stays private. Two actors of one tree that take the same type are an error at start.
+    /// Senders need only the type of the message ([`Recipient`](crate::Recipient)), so the mailbox enum stays
+    /// private. It is an error at start if two actors of a tree accept the same type.
     #[must_use]
     pub fn accepts<Way>(mut self, variant: impl Accept<S::Message, Way>) -> Self {
         self.routes.push(Box::new(|handle| variant.route(handle.clone())));

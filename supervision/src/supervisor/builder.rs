@@ -1,4 +1,4 @@
-//! How a supervisor is described: who its children are, and what falls with what.
+//! The description of a supervisor: its children and its policy.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use crate::incarnation::Server;
 use crate::policy::{Backoff, Intensity, Strategy, SupervisorPolicy};
 use crate::published::{Kind, Node};
 
-/// What a supervisor's children have in common, where they do not say otherwise.
+/// Settings for the children of a supervisor that do not set their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Defaults {
-    /// How long a child waits before a restart.
+    /// How long a child waits before a restart. Default: [`Backoff::default`].
     pub backoff: Backoff,
-    /// How many messages may wait. Default 1 024.
+    /// How many messages a mailbox holds. Default 1 024.
     pub capacity: usize,
     /// How long `init` may take. Default 5 s.
     pub start_timeout: Duration,
@@ -34,7 +34,7 @@ impl Default for Defaults {
     }
 }
 
-/// A supervisor to be: its children in start order, and what it does when one falls.
+/// The description of a supervisor: its children in start order, and what it does when one falls.
 pub struct Supervisor {
     pub(crate) id: Arc<str>,
     pub(crate) policy: SupervisorPolicy,
@@ -55,7 +55,7 @@ impl fmt::Debug for Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor called `id`, with no children yet: one for one, 5 restarts in 30 s.
+    /// A supervisor called `id` with no children yet. Strategy: one for one. Intensity: 5 restarts in 30 s.
     pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self {
             id: id.into(),
@@ -67,36 +67,35 @@ impl Supervisor {
         }
     }
 
-    /// Which siblings fall together. Default [`Strategy::OneForOne`].
+    /// Which siblings are restarted together. Default [`Strategy::OneForOne`].
     #[must_use]
     pub fn strategy(mut self, strategy: Strategy) -> Self {
         self.policy.strategy = strategy;
         self
     }
 
-    /// When it gives up. Default 5 restarts in 30 s.
+    /// How many restarts it allows before it gives up. Default 5 in 30 s.
     #[must_use]
     pub fn intensity(mut self, intensity: Intensity) -> Self {
         self.policy.intensity = intensity;
         self
     }
 
-    /// What the children added from now on have in common.
+    /// Sets the defaults of the children that are added after this call.
     #[must_use]
     pub fn defaults(self, defaults: Defaults) -> Self {
         Self { defaults, ..self }
     }
 
-    /// Makes this supervisor's giving up end the one above it too, instead of a restart. Default
-    /// no.
+    /// Makes the supervisor above give up too when this one gives up, instead of restarting it. Default no.
     #[must_use]
     pub fn significant(self) -> Self {
         Self { significant: true, ..self }
     }
 
-    /// Adds an actor. Its address works from now on, and answers once the tree is started.
+    /// Adds an actor. The returned address accepts messages when the actor is up.
     pub fn actor<S: Server>(&mut self, actor: Actor<S>) -> Handle<S::Message> {
-        // A mailbox without a place would refuse everything, for ever.
+        // A mailbox of capacity 0 would refuse every message.
         let capacity = actor.capacity.unwrap_or(self.defaults.capacity).max(1);
         let tasks = actor.tasks.unwrap_or(capacity).max(1);
         let seat = Arc::new(Seat::new(actor.id, capacity, tasks));
@@ -115,7 +114,8 @@ impl Supervisor {
         handle
     }
 
-    /// Adds a supervisor with everything below it.
+    /// Adds a supervisor with everything below it. It is always restarted, unless it is
+    /// [significant](Self::significant).
     pub fn supervisor(&mut self, mut supervisor: Supervisor) {
         self.routes.append(&mut supervisor.routes);
         let (significant, backoff) = (supervisor.significant, self.defaults.backoff);

@@ -1,4 +1,4 @@
-//! What a supervisor knows of its children.
+//! A supervisor's view of its children.
 
 use std::sync::Arc;
 
@@ -11,32 +11,32 @@ use crate::machine::Deadlines;
 use crate::policy::{ChildPolicy, SupervisorPolicy};
 use crate::published::{Hub, Node};
 
-/// A child of a supervisor, for all of its incarnations.
+/// A child of a supervisor, across all of its incarnations.
 pub(crate) trait Child: Send + Sync {
     fn node(&self) -> &Arc<Node>;
     fn policy(&self) -> ChildPolicy;
-    /// The supervisor that this child is, if it is one.
+    /// The plan of this child, if it is a supervisor.
     fn plan(&self) -> Option<&Plan>;
-    /// Gives the child what its tree shares.
+    /// Connects the child to its tree.
     fn connect(&self, hub: &Arc<Hub>);
     fn spawn(
         self: Arc<Self>,
         report: Report,
         supervisor: ActorCell,
     ) -> BoxFuture<'static, Result<ActorCell, SpawnErr>>;
-    /// Lets messages in.
+    /// Begins to accept messages.
     fn open(&self, incarnation: u64, cell: &ActorCell);
-    /// Lets no more messages in.
+    /// Stops accepting messages.
     fn close(&self);
-    /// Asks an incarnation to end; a supervisor by these deadlines.
+    /// Asks an incarnation to stop; `deadlines` are for a supervisor.
     fn stop(&self, cell: &ActorCell, deadlines: Option<Deadlines>);
-    /// Ends an incarnation at once.
+    /// Cuts an incarnation off.
     fn kill(&self, cell: &ActorCell);
     #[cfg(feature = "chaos")]
     fn inject_panic(&self) -> bool;
 }
 
-/// A supervisor, for all of its incarnations.
+/// A supervisor, across all of its incarnations.
 pub(crate) struct Plan {
     pub(crate) node: Arc<Node>,
     pub(crate) policy: SupervisorPolicy,
@@ -46,7 +46,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Shows that nobody below comes back.
+    /// Publishes that everything below has ended for good.
     pub(crate) fn all_down(&self) {
         for child in &self.children {
             child.node().set_down();

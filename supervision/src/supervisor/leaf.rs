@@ -14,7 +14,7 @@ use crate::machine::Deadlines;
 use crate::policy::{Backoff, ChildPolicy, Restart, Shutdown};
 use crate::published::{Hub, Node};
 
-/// An actor, for all of its incarnations.
+/// An actor, across all of its incarnations.
 pub(super) struct Leaf<S: Server> {
     pub(super) seat: Arc<Seat<S::Message>>,
     pub(super) factory: Arc<dyn Fn() -> S + Send + Sync>,
@@ -79,7 +79,7 @@ impl<S: Server> Child for Leaf<S> {
         match self.shutdown {
             Shutdown::Drain(_) => {
                 let actor: ActorRef<Envelope<S::Message>> = cell.clone().into();
-                // Refused only by an actor that is already ending.
+                // It fails only if the actor is already ending.
                 actor.send_message(Envelope::own(Body::Drain)).ok();
             }
             Shutdown::Stop(_) | Shutdown::Unlimited | Shutdown::Kill => cell.stop(None),

@@ -1,4 +1,4 @@
-//! Supervisors: how one is described, what it knows of each child, and the actor that runs it.
+//! Supervisors: their description, their view of each child, and the actor that runs each.
 
 mod actor;
 mod builder;

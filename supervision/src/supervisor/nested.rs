@@ -15,7 +15,7 @@ use crate::machine::Deadlines;
 use crate::policy::{Backoff, ChildPolicy, Restart, Shutdown};
 use crate::published::{Hub, Node};
 
-/// A supervisor below another, for all of its incarnations.
+/// A supervisor below another, across all of its incarnations.
 pub(super) struct Nested {
     pub(super) plan: Arc<Plan>,
     pub(super) significant: bool,
@@ -67,11 +67,11 @@ impl Child for Nested {
         let in_its_time = || Deadlines::within(Instant::now(), Duration::MAX);
         let deadlines = deadlines.unwrap_or_else(in_its_time);
         let driver: ActorRef<Command> = cell.clone().into();
-        // Refused only by a supervisor that has ended.
+        // It fails only if the supervisor has ended.
         driver.send_message(Command::Shutdown(deadlines)).ok();
     }
 
-    /// A supervisor that is killed would leave its children behind: it kills them first.
+    /// Ends with deadlines of zero instead: a killed supervisor would leave its children behind.
     fn kill(&self, cell: &ActorCell) {
         self.stop(cell, Some(Deadlines::within(Instant::now(), Duration::ZERO)));
     }
