@@ -2,8 +2,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::Address;
-use super::tls::Tls;
+use crate::redis::address::Address;
+use crate::redis::socket::Tls;
 
 /// How one Redis endpoint is reached and used.
 ///
@@ -154,7 +154,7 @@ impl Config {
     }
 
     /// How many of them are for leases, for lanes and our own.
-    pub(super) fn connections(&self) -> [usize; 3] {
+    pub(crate) fn connections(&self) -> [usize; 3] {
         let leases = usize::try_from(self.max_connections).unwrap_or(usize::MAX);
         [leases, 2 * (self.lane_count() + 1), CONTROL]
     }

@@ -10,27 +10,17 @@ use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::address::Address;
-use super::cause::Cause;
-use super::config::Config;
-use super::conn::CacheConn;
-use super::connect::Connector;
-use super::ending::Loss;
-use super::error::Error;
-use super::gate::ConnectGate;
-use super::generation::{Generation, Reason};
-use super::lack::Lack;
-use super::lane::{Lane, Lanes, Load};
-use super::lease::{Lease, Leases, Waiting, most_waiting};
-use super::link::Link;
-use super::manager::jittered;
-use super::place::Purpose;
-use super::probe::{Probe, ping};
-use super::pubsub::{Deliver, Incoming, PubSub};
-use super::script::Scripts;
-use super::trouble::Failure;
-use super::verdict::Health;
 use crate::deadline;
+use crate::redis::address::Address;
+use crate::redis::client::{CacheConn, Link, Scripts};
+use crate::redis::config::Config;
+use crate::redis::connect::{
+    ConnectGate, Connector, Deliver, Failure, Incoming, Lack, Probe, PubSub, ping,
+};
+use crate::redis::lanes::{Lane, Lanes, Load};
+use crate::redis::leases::{Generation, Lease, Leases, Reason, Waiting, jittered, most_waiting};
+use crate::redis::socket::{Loss, Purpose};
+use crate::redis::status::{Cause, Error, Health};
 
 /// Everything that rooms share about one Redis: where it is, its current generation, its health, its lanes and leases.
 ///
@@ -290,7 +280,7 @@ impl Endpoint {
         self.lanes.any(Lane::is_serving) || is_leased()
     }
 
-    pub(super) fn saw_large_value(&self) {
+    pub(crate) fn saw_large_value(&self) {
         if self.large_values.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(
                 endpoint = self.name(),
@@ -299,19 +289,19 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn lacks(&self, lack: Lack) {
+    pub(crate) fn lacks(&self, lack: Lack) {
         self.connector.lacks(lack);
     }
 
-    pub(super) fn scripts(&self) -> &Scripts {
+    pub(crate) fn scripts(&self) -> &Scripts {
         self.connector.scripts()
     }
 
-    pub(super) async fn take_lease(&self) -> Result<Lease, Error> {
+    pub(crate) async fn take_lease(&self) -> Result<Lease, Error> {
         self.leases.take(self).await
     }
 
-    pub(super) async fn lane(&self, load: Load) -> Result<Arc<Lane>, Error> {
+    pub(crate) async fn lane(&self, load: Load) -> Result<Arc<Lane>, Error> {
         if let Some(error) = self.health.opened() {
             // A caller who only tries again would keep the thread to itself.
             consume_budget().await;
@@ -413,25 +403,25 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn standing_trouble(&self) -> Option<Cause> {
+    pub(crate) fn standing_trouble(&self) -> Option<Cause> {
         self.connector.trouble().standing()
     }
 
     /// Why a caller without a lease cannot expect one soon: leases are out that wait for a connection themselves.
-    pub(super) fn shortage(&self) -> Option<Cause> {
+    pub(crate) fn shortage(&self) -> Option<Cause> {
         let is_short = self.connector.places().leases.open() < self.status().max_size;
         self.connector.trouble().standing().filter(|_| is_short)
     }
 
-    pub(super) fn answered(&self) {
+    pub(crate) fn answered(&self) {
         self.connector.trouble().answered();
     }
 
-    pub(super) fn lost_unanswered(&self, cause: Cause) {
+    pub(crate) fn lost_unanswered(&self, cause: Cause) {
         self.connector.trouble().failed(cause, Failure::Unanswered);
     }
 
-    pub(super) fn saw_read_only(&self) {
+    pub(crate) fn saw_read_only(&self) {
         self.read_only.notify_one();
     }
 }

@@ -5,63 +5,29 @@
 //! deadline, breaker and typed errors over every command. Nothing here starts a task or decides when to probe,
 //! rebuild or close: actors do.
 
-mod config;
-
 mod address;
-mod cause;
+mod client;
 mod command;
-mod condition;
-mod conn;
+mod config;
 mod connect;
-mod connection;
-mod ending;
 mod endpoint;
-mod error;
-mod file;
-mod gate;
-mod generation;
-mod lack;
-mod lane;
-mod lease;
-mod link;
-mod manager;
+mod lanes;
+mod leases;
 mod name;
-mod pinned;
-mod place;
-mod probe;
-mod pubsub;
-mod request;
-mod riding;
-mod script;
-mod stream;
-mod tls;
-mod transaction;
-mod trouble;
-mod ttl;
-mod verdict;
-mod wire;
+mod socket;
+mod status;
 
 #[cfg(test)]
 mod tests;
 
 pub use address::{Address, Fault as AddressFault, Login};
-pub use cause::Cause;
-pub use condition::Condition;
+pub use client::{CacheConn, Call, Link, Script, Transaction, Ttl};
 pub use config::{Config, Fault};
-pub use conn::CacheConn;
-pub use ending::Loss;
+pub use connect::{ConnectGate, Probe};
+pub(crate) use connect::{Deliver, Failed, Incoming, Kind, PubSub, pause};
 pub use endpoint::{Endpoint, PoolStatus};
-pub use error::Error;
-pub(crate) use error::RETRY_AFTER;
-pub use gate::ConnectGate;
-pub use generation::{Generation, Reason};
-pub use link::Link;
+pub use leases::{Generation, Reason};
 pub use name::{MOST_ENDPOINTS, fault_of_name};
-pub use probe::Probe;
-pub(crate) use pubsub::{Deliver, Failed, Incoming, Kind, PubSub};
-pub use script::{Call, Script};
-pub use tls::Tls;
-pub use transaction::Transaction;
-pub(crate) use trouble::pause;
-pub use ttl::Ttl;
-pub use verdict::{Breaker, Health, Mark, Verdict};
+pub use socket::{Loss, Tls};
+pub(crate) use status::RETRY_AFTER;
+pub use status::{Breaker, Cause, Condition, Error, Health, Mark, Verdict};

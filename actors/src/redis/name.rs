@@ -1,4 +1,4 @@
-use super::config::Fault;
+use crate::redis::config::Fault;
 
 /// The most endpoints that there are beside the default one.
 pub const MOST_ENDPOINTS: usize = 16;

@@ -5,13 +5,13 @@ use ::redis::{ErrorKind, RedisError};
 use proptest::prelude::*;
 use tokio::time::{Instant, timeout};
 
-use super::cause::Cause;
-use super::connect::Connector;
-use super::lane::Load;
-use super::manager::jittered;
-use super::place::Purpose;
-use super::trouble::{Failure, pause};
-use super::{Address, Breaker, Config, ConnectGate, Endpoint, Error, Health, Tls, Ttl, Verdict};
+use super::connect::{Connector, Failure, pause};
+use super::lanes::Load;
+use super::leases::jittered;
+use super::socket::Purpose;
+use super::{
+    Address, Breaker, Cause, Config, ConnectGate, Endpoint, Error, Health, Tls, Ttl, Verdict,
+};
 use crate::Outcome;
 
 mod addresses {

@@ -3,10 +3,12 @@ use std::time::Duration;
 use ::redis::{Cmd, ErrorKind, RedisError, RedisResult, Value, cmd, pipe};
 use proptest::prelude::*;
 
-use super::capability::{COMMANDS_MAX, Class, NAMES_PER_QUESTION};
+use super::learned::Unlearned;
+use super::learned::{COMMANDS_MAX, Class, NAMES_PER_QUESTION};
 use super::name::{LEN_BYTES_MAX, Name};
+use super::plan::reply_len_bytes;
 use super::table::{self, COMMANDS, REFUSED_OF_CLIENT};
-use super::{Block, Capability, Plan, Reading, Unlearned, len_bytes, reply_len_bytes};
+use super::{Block, Capability, Plan, Reading, len_bytes};
 use crate::redis::Error;
 
 fn command(words: &[&str]) -> Cmd {

@@ -1,0 +1,16 @@
+//! What callers hold: a connection, and what is built on it.
+
+mod conn;
+mod dedicated;
+mod script;
+mod session;
+mod shared;
+mod transaction;
+mod ttl;
+
+pub use conn::CacheConn;
+pub(crate) use script::Scripts;
+pub use script::{Call, Script};
+pub use session::Link;
+pub use transaction::Transaction;
+pub use ttl::Ttl;

@@ -1,0 +1,176 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ::redis::{Cmd, FromRedisValue, ToRedisArgs, cmd};
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+use tokio::time::timeout_at;
+
+use super::conn::CacheConn;
+use crate::deadline;
+use crate::redis::command::Plan;
+use crate::redis::status::Error;
+
+/// A Lua script. It is sent by its SHA-1 digest; where the server does not know it, one caller sends the text and all
+/// others wait for that one.
+///
+/// Clones are the same script: keep one for each text, for as long as the program runs.
+#[derive(Clone)]
+pub struct Script {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    text: Box<str>,
+    digest: String,
+    /// How often its text was sent in a call.
+    loads: AtomicU64,
+    turn: Semaphore,
+}
+
+impl Script {
+    /// A script of this text. Answers from memory; nothing checks the text before it is first called.
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        let text = text.into();
+        let digest = ::redis::Script::new(&text).get_hash().to_owned();
+        let inner = Inner { text, digest, loads: AtomicU64::new(0), turn: Semaphore::new(1) };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The SHA-1 digest of its text, in 40 hexadecimal digits.
+    pub fn digest(&self) -> &str {
+        &self.inner.digest
+    }
+
+    /// A call with `key` as its first key.
+    pub fn key(&self, key: impl ToRedisArgs) -> Call<'_> {
+        self.call().key(key)
+    }
+
+    /// A call with `argument` as its first argument.
+    pub fn arg(&self, argument: impl ToRedisArgs) -> Call<'_> {
+        self.call().arg(argument)
+    }
+
+    /// Calls the script with no key and no argument. Goes to Redis.
+    ///
+    /// # Errors
+    /// As [`Call::invoke`]. *Cancel safety*: when dropped, the script may run or not.
+    pub async fn invoke<RV: FromRedisValue>(&self, conn: &mut CacheConn) -> Result<RV, Error> {
+        self.call().invoke(conn).await
+    }
+
+    fn call(&self) -> Call<'_> {
+        Call { script: self, keys: Vec::new(), arguments: Vec::new() }
+    }
+
+    fn loads(&self) -> u64 {
+        self.inner.loads.load(Ordering::Acquire)
+    }
+}
+
+/// A call of a script, with its keys and arguments.
+#[derive(Clone)]
+pub struct Call<'s> {
+    script: &'s Script,
+    keys: Vec<Vec<u8>>,
+    arguments: Vec<Vec<u8>>,
+}
+
+impl Call<'_> {
+    /// The same with one more key.
+    #[must_use]
+    pub fn key(mut self, key: impl ToRedisArgs) -> Self {
+        key.write_redis_args(&mut self.keys);
+        self
+    }
+
+    /// The same with one more argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl ToRedisArgs) -> Self {
+        argument.write_redis_args(&mut self.arguments);
+        self
+    }
+
+    /// Calls the script. Goes to Redis; once more where the server has lost the script.
+    ///
+    /// # Errors
+    /// [`Error`], among them [`Error::OutcomeUnknown`]: a script counts as a write. *Cancel safety*: when dropped, the
+    /// script may run or not.
+    // redis R13
+    pub async fn invoke<RV: FromRedisValue>(&self, conn: &mut CacheConn) -> Result<RV, Error> {
+        let by_digest = self.command("EVALSHA", self.script.digest());
+        for _ in 0..TURNS {
+            let seen = self.script.loads();
+            match conn.ask(&Plan::WRITE, &by_digest).await {
+                Err(Error::Server { code }) if &*code == "NOSCRIPT" => {}
+                answered => return answered,
+            }
+            let endpoint = Arc::clone(conn.endpoint());
+            let until = deadline::at_most(endpoint.config().command_timeout);
+            let turn = timeout_at(until, self.script.inner.turn.acquire()).await;
+            let _turn =
+                turn.map_err(|_| Error::Deadline { waited: endpoint.config().command_timeout })?;
+            if self.script.loads() == seen {
+                endpoint.scripts().remember(self.script);
+                let by_text = self.command("EVAL", &self.script.inner.text);
+                let answered = conn.ask(&Plan::WRITE, &by_text).await;
+                self.script.inner.loads.fetch_add(1, Ordering::AcqRel);
+                return answered;
+            }
+        }
+        conn.ask(&Plan::WRITE, &self.command("EVAL", &self.script.inner.text)).await
+    }
+
+    fn command(&self, name: &str, script: &str) -> Cmd {
+        cmd(name).arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.arguments).take()
+    }
+}
+
+/// The scripts that were called so far: new connections load them before anyone uses them.
+#[derive(Debug, Default)]
+pub(crate) struct Scripts {
+    known: ArcSwap<Vec<Script>>,
+}
+
+impl Scripts {
+    /// Beyond a number that no service should reach, a script is loaded when it is called.
+    fn remember(&self, script: &Script) {
+        self.known.rcu(|known| {
+            let mut known = Vec::clone(known);
+            if known.len() < MOST_KNOWN && !known.iter().any(|one| one.digest() == script.digest())
+            {
+                known.push(script.clone());
+            }
+            known
+        });
+    }
+
+    /// What loads them all; `None` when there is none.
+    pub(crate) fn loading(&self) -> Option<::redis::Pipeline> {
+        let known = self.known.load();
+        let mut pipeline = ::redis::pipe();
+        for script in known.iter() {
+            pipeline.cmd("SCRIPT").arg("LOAD").arg(&*script.inner.text).ignore();
+        }
+        (!known.is_empty()).then_some(pipeline)
+    }
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Script").field(&self.digest()).finish()
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    /// Shows no key and no argument.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("script", self.script).finish_non_exhaustive()
+    }
+}
+
+/// How often a caller finds that another one has loaded the script, and the server has lost it again.
+const TURNS: usize = 3;
+const MOST_KNOWN: usize = 256;

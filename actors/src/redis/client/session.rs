@@ -1,0 +1,250 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::aio::ConnectionLike;
+use ::redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, sleep};
+
+use super::dedicated::Pinned;
+use super::shared::Riding;
+use crate::deadline;
+use crate::redis::command::{Batch, Plan, Reading, Reply, Request};
+use crate::redis::connect::{Lack, is_refusal};
+use crate::redis::endpoint::Endpoint;
+use crate::redis::lanes::{Lane, Load};
+use crate::redis::leases::Lease;
+use crate::redis::status::{Cause, Error};
+
+/// The way every command takes: it finds the connection that suits the command, keeps the deadline, asks the breaker,
+/// and knows what a lost reply means.
+///
+/// It is what [`CacheConn`](super::conn::CacheConn) derefs to, so that commands, pipelines and scripts of the redis crate
+/// run through it. It cannot be cloned, and no connection can be taken out of it.
+pub struct Link {
+    endpoint: Arc<Endpoint>,
+    seat: Seat,
+}
+
+/// The connection that carries the commands.
+#[derive(Debug)]
+enum Seat {
+    /// One that all callers share. Leaves to `Pinned` with the first command that needs a connection to itself.
+    Riding(Riding),
+    /// One of its own, to the end.
+    Pinned(Box<Pinned>),
+}
+
+impl Link {
+    pub(crate) fn on_lane(lane: Arc<Lane>, endpoint: Arc<Endpoint>) -> Self {
+        Self { endpoint, seat: Seat::Riding(Riding::new(lane, Load::Ordinary)) }
+    }
+
+    pub(crate) fn on_lease(lease: Lease, endpoint: Arc<Endpoint>) -> Self {
+        Self { endpoint, seat: Seat::Pinned(Box::new(Pinned::new(lease))) }
+    }
+
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// Sends what was found to ask for `plan`.
+    // redis R12
+    pub(crate) async fn ask<R: Request>(
+        &mut self,
+        plan: &Plan,
+        request: &R,
+    ) -> RedisResult<R::Reply> {
+        match self.ask_once(plan, request).await {
+            Ok(reply) if is_too_early(&reply, request) => {
+                Box::pin(self.ask_later(plan, request, reply)).await
+            }
+            Ok(reply) => Ok(reply),
+            Err(error) => {
+                // A refusal waits for nothing: a caller who only tries again would keep the thread to itself.
+                consume_budget().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a connection of its own, unless it has one.
+    pub(crate) async fn pin(&mut self) -> Result<&mut Pinned, Error> {
+        if let Seat::Riding(riding) = &mut self.seat {
+            riding.settle(&self.endpoint).await?;
+            let lease = self.endpoint.take_lease().await?;
+            self.seat = Seat::Pinned(Box::new(Pinned::new(lease)));
+        }
+        match &mut self.seat {
+            Seat::Pinned(pinned) => Ok(pinned),
+            Seat::Riding(_) => unreachable!("it has just been pinned"),
+        }
+    }
+
+    /// Goes over to the lane for large values, unless it has a connection of its own.
+    pub(crate) async fn ride_bulk(&mut self) -> Result<(), Error> {
+        if let Seat::Riding(riding) = &mut self.seat
+            && riding.load() != Load::Bulk
+        {
+            riding.settle(&self.endpoint).await?;
+            *riding = Riding::new(self.endpoint.lane(Load::Bulk).await?, Load::Bulk);
+        }
+        Ok(())
+    }
+
+    /// Lets nobody else have the connection after this one.
+    pub(crate) fn bind(&mut self) {
+        if let Seat::Pinned(pinned) = &mut self.seat {
+            pinned.bind();
+        }
+    }
+
+    /// What a request asks of its connection. The server is asked once about each name that we do not know.
+    async fn plan<R: Request>(&mut self, request: &R) -> Result<Plan, Error> {
+        let lifecycle = match &self.seat {
+            Seat::Riding(riding) => riding.lifecycle(),
+            Seat::Pinned(pinned) => pinned.lifecycle(),
+        };
+        match Plan::of(request.commands(), lifecycle.capability())? {
+            Reading::Known(plan) => Ok(plan),
+            Reading::Unlearned { cautious, names } => {
+                let lifecycle = Arc::clone(lifecycle);
+                let Seat::Riding(riding) = &mut self.seat else { return Ok(cautious) };
+                let question = names.question();
+                let answer = Box::pin(riding.ask(&self.endpoint, &Plan::READ, &question)).await;
+                lifecycle.capability().learn(&names, &answer);
+                if answer.as_ref().is_ok_and(is_refusal) {
+                    self.endpoint.lacks(Lack::CommandInfo);
+                }
+                Ok(Plan::of(request.commands(), lifecycle.capability())?.cautious())
+            }
+        }
+    }
+
+    async fn ask_once<R: Request>(&mut self, plan: &Plan, request: &R) -> RedisResult<R::Reply> {
+        if plan.pins || matches!(self.seat, Seat::Pinned(_)) {
+            return Box::pin(self.ask_pinned(plan, request)).await;
+        }
+        match &mut self.seat {
+            Seat::Riding(riding) => riding.ask(&self.endpoint, plan, request).await,
+            Seat::Pinned(pinned) => pinned.ask(&self.endpoint, plan, request).await,
+        }
+    }
+
+    async fn ask_pinned<R: Request>(&mut self, plan: &Plan, request: &R) -> RedisResult<R::Reply> {
+        if plan.waits_for_earlier && !self.has_written_pinned() {
+            return Err(Error::Refused { command: "WAIT", instead: WAIT_INSTEAD }.into());
+        }
+        let endpoint = Arc::clone(&self.endpoint);
+        self.pin().await?.ask(&endpoint, plan, request).await
+    }
+
+    fn has_written_pinned(&self) -> bool {
+        matches!(&self.seat, Seat::Pinned(pinned) if pinned.has_written)
+    }
+
+    /// A server that loads its data has done nothing yet: asks again until the time is over.
+    async fn ask_later<R: Request>(
+        &mut self,
+        plan: &Plan,
+        request: &R,
+        mut reply: R::Reply,
+    ) -> RedisResult<R::Reply> {
+        let until = deadline::at_most(self.endpoint.config().command_timeout);
+        while is_too_early(&reply, request) && Instant::now() + LOADING_PAUSE < until {
+            sleep(LOADING_PAUSE).await;
+            reply = self.ask_once(plan, request).await?;
+        }
+        Ok(reply)
+    }
+}
+
+/// Whether the server did nothing because it still loads its data.
+fn is_too_early<R: Request>(reply: &R::Reply, request: &R) -> bool {
+    reply.objection() == Some(Cause::Loading) && request.may_come_early()
+}
+
+fn partial(reply: &Value) -> Option<Error> {
+    match reply {
+        Value::ServerError(error) => Error::amid(error),
+        _ => None,
+    }
+}
+
+impl ConnectionLike for Link {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move {
+            if cmd.is_no_response() {
+                return Err(NO_RESPONSE.into());
+            }
+            let plan = self.plan(cmd).await?;
+            let reply = self.ask(&plan, cmd).await?;
+            match &reply {
+                // Those of an `EXEC` by hand.
+                Value::Array(replies) if plan.binds => match replies.iter().find_map(partial) {
+                    Some(error) => Err(error.into()),
+                    None => Ok(reply),
+                },
+                _ => Ok(reply),
+            }
+        })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(async move {
+            if pipeline.is_empty() {
+                return Ok(Vec::new());
+            }
+            let replies = if pipeline.is_transaction() {
+                (pipeline.len() + 1, 1)
+            } else {
+                (0, pipeline.len())
+            };
+            // With other numbers the wire would take replies that belong to other callers.
+            if (offset, count) != replies {
+                return Err(MISCOUNTED.into());
+            }
+            let batch = Batch { pipeline, offset, count };
+            let plan = self.plan(&batch).await?;
+            let replies = self.ask(&plan, &batch).await?;
+            match replies.as_slice() {
+                // The library would call it a reply of the wrong type.
+                [Value::ServerError(error)] if pipeline.is_transaction() => {
+                    Err(error.clone().into())
+                }
+                _ => Ok(replies),
+            }
+        })
+    }
+
+    fn get_db(&self) -> i64 {
+        self.endpoint.address().database()
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("endpoint", &self.endpoint.name())
+            .field("seat", &self.seat)
+            .finish_non_exhaustive()
+    }
+}
+
+const NO_RESPONSE: Error = Error::Refused {
+    command: "set_no_response",
+    instead: "wait for the reply and ignore it: it tells what became of the command",
+};
+const MISCOUNTED: Error = Error::Refused {
+    command: "req_packed_commands",
+    instead: "ask for every reply of the pipeline, as Pipeline::query_async does",
+};
+const WAIT_INSTEAD: &str =
+    "it counts replicas for writes of its own connection: call pin(), write, and then WAIT";
+const LOADING_PAUSE: Duration = Duration::from_millis(50);

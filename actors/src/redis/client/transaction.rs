@@ -1,0 +1,166 @@
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use ::redis::{
+    ErrorKind, FromRedisValue, Pipeline, RedisError, ToRedisArgs, ToSingleRedisArg, Value, cmd,
+};
+use tokio::time::sleep;
+
+use super::session::Link;
+use crate::redis::command::Plan;
+use crate::redis::status::{Error, refused_multi};
+
+/// One attempt to change watched keys together: what is read here, and what is to be written if nobody else has
+/// changed a watched key meanwhile.
+///
+/// It derefs to [`Link`]: with `use redis::AsyncCommands` every command can be sent at once, which is meant for reads.
+/// A write that is sent at once to a watched key makes the attempt fail, as anyone else's would.
+pub struct Transaction<'c> {
+    link: &'c mut Link,
+    queue: Pipeline,
+    stage: Stage,
+}
+
+/// How far an attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The server watches nothing for us. Leaves to `Watching` at the begin of an attempt.
+    Idle,
+    /// The server watches the keys. Leaves to `Idle` when the queue was carried out or the attempt given up, to
+    /// `Conflict` when the server refused because a key has changed.
+    Watching,
+    /// Nothing was written. Leaves to `Watching` with the next attempt.
+    Conflict,
+    /// The server never answered to the queue. Stays so.
+    Lost,
+}
+
+impl<'c> Transaction<'c> {
+    pub(crate) fn new(link: &'c mut Link) -> Self {
+        Self { link, queue: empty(), stage: Stage::Idle }
+    }
+
+    /// What is to be written, all or nothing, by [`commit`](Self::commit).
+    pub fn queue(&mut self) -> &mut Pipeline {
+        &mut self.queue
+    }
+
+    /// The value of `key` now; if `key` is watched, still the same when the queue is carried out. Goes to Redis.
+    ///
+    /// # Errors
+    /// [`Error`]. *Cancel safety*: may be dropped.
+    pub async fn get<K: ToSingleRedisArg, RV: FromRedisValue>(
+        &mut self,
+        key: K,
+    ) -> Result<RV, Error> {
+        let value = self.link.ask(&Plan::READ, cmd("GET").arg(key)).await?.extract_error()?;
+        Ok(::redis::from_redis_value(value).map_err(RedisError::from)?)
+    }
+
+    /// Carries out what is queued, all or nothing, and returns the replies. Goes to Redis.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when a watched key has changed or nothing watches any more; return it, and the attempt is
+    /// made again. [`Error::Server`] when a command does not suit what its key holds (`WRONGTYPE`): the others are carried
+    /// out all the same. [`Error::OutcomeUnknown`] when the reply never came. *Cancel safety*: when dropped, the writes may
+    /// be carried out or not.
+    pub async fn commit<RV: FromRedisValue>(&mut self) -> Result<RV, Error> {
+        if self.stage != Stage::Watching {
+            return Err(Error::Conflict { attempts: 1 });
+        }
+        let queue = std::mem::replace(&mut self.queue, empty());
+        if queue.is_empty() {
+            // The server would not say whether a key has changed, and nothing depends on it.
+            return Ok(
+                ::redis::from_redis_value(Value::Array(Vec::new())).map_err(RedisError::from)?
+            );
+        }
+        let replies: Result<Value, RedisError> = queue.query_async(&mut *self.link).await;
+        // Whatever the server says to EXEC, it watches nothing afterwards.
+        self.stage = match &replies {
+            Ok(_) => Stage::Idle,
+            Err(error) if refused_multi(error) => Stage::Watching,
+            Err(error) => match error.kind() {
+                ErrorKind::Server(_) | ErrorKind::Extension => Stage::Idle,
+                _ => Stage::Lost,
+            },
+        };
+        match replies? {
+            // The library reads this as an empty reply.
+            Value::Nil => {
+                self.stage = Stage::Conflict;
+                Err(Error::Conflict { attempts: 1 })
+            }
+            replies => Ok(::redis::from_redis_value(replies).map_err(RedisError::from)?),
+        }
+    }
+
+    pub(crate) async fn begin<K: ToRedisArgs>(&mut self, keys: &K) -> Result<(), Error> {
+        self.queue = empty();
+        self.stage = Stage::Watching;
+        self.link.ask(&ALONE, cmd("WATCH").arg(keys)).await?.extract_error()?;
+        Ok(())
+    }
+
+    /// Whether a watched key has changed, so that another attempt is due.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.stage == Stage::Conflict
+    }
+
+    /// Ends the attempt. A connection on which this fails goes to nobody else.
+    pub(crate) async fn end(&mut self) {
+        if self.stage == Stage::Watching
+            && let Ok(Value::Okay) = self.link.ask(&ALONE, &cmd("UNWATCH")).await
+        {
+            self.stage = Stage::Idle;
+        }
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if matches!(self.stage, Stage::Watching | Stage::Lost) {
+            self.link.bind();
+        }
+    }
+}
+
+impl Deref for Transaction<'_> {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        self.link
+    }
+}
+
+impl DerefMut for Transaction<'_> {
+    fn deref_mut(&mut self) -> &mut Link {
+        self.link
+    }
+}
+
+impl fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+fn empty() -> Pipeline {
+    let mut queue = Pipeline::new();
+    queue.atomic();
+    queue
+}
+
+/// Waits before the attempt after `attempt`, so that callers who got in each other's way part.
+pub(crate) async fn part(attempt: u32) {
+    let longest = PART_MIN.saturating_mul(1 << attempt.min(10)).min(PART_MAX);
+    sleep(longest.mul_f64(fastrand::f64())).await;
+}
+
+/// A command that needs a connection to itself and, by what follows, leaves nothing behind on it.
+const ALONE: Plan = Plan { pins: true, ..Plan::READ };
+/// A caller who is in the way of so many others for so long should rather be told.
+pub(crate) const ATTEMPTS: u32 = 32;
+const PART_MIN: Duration = Duration::from_micros(500);
+const PART_MAX: Duration = Duration::from_millis(50);

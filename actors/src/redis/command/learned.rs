@@ -1,0 +1,180 @@
+use std::collections::HashMap;
+use std::fmt;
+
+use ::redis::{Cmd, ErrorKind, RedisError, RedisResult, Value, cmd};
+use arc_swap::ArcSwap;
+
+use super::name::Name;
+use super::plan::Plan;
+
+/// What a server has said about the commands that we do not know.
+///
+/// It holds for one server and one user: another one may have other modules and other rights. Once it holds
+/// [`COMMANDS_MAX`] names it asks about no more, and takes the worst of them.
+#[derive(Default)]
+pub(crate) struct Capability {
+    classes: ArcSwap<HashMap<Box<[u8]>, Class>>,
+}
+
+/// What is to be known about a command that we do not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// It may ride a connection that others use too.
+    Ordinary { writes: bool },
+    /// It may block or leave state behind, for all that we know.
+    Bound,
+}
+
+/// Names to ask the server about.
+#[derive(Default)]
+pub(crate) struct Unlearned {
+    names: Vec<Name>,
+}
+
+impl Capability {
+    /// What is known about a command, in whatever case it is written. `None` is worth a question.
+    #[cfg(test)]
+    pub(crate) fn known(&self, name: &[u8]) -> Option<Class> {
+        Name::new(name).map_or(Some(Class::Bound), |name| self.class(&name))
+    }
+
+    pub(super) fn class(&self, name: &Name) -> Option<Class> {
+        if !name.can_be_asked_about() {
+            return Some(Class::Bound);
+        }
+        let classes = self.classes.load();
+        let full = (classes.len() >= COMMANDS_MAX).then_some(Class::Bound);
+        classes.get(name.as_bytes()).copied().or(full)
+    }
+
+    /// Takes in the reply to [`Unlearned::question`]. An objection that will pass teaches nothing.
+    pub(crate) fn learn(&self, names: &Unlearned, reply: &RedisResult<Value>) {
+        let Some(answers) = answers(reply) else { return };
+        let class_of = |place: usize, name| {
+            answers.get(place).map_or(Class::Bound, |answer| Class::of(name, answer))
+        };
+        self.classes.rcu(|classes| {
+            let mut classes = HashMap::clone(classes);
+            for (place, name) in names.names.iter().enumerate() {
+                if classes.len() < COMMANDS_MAX {
+                    classes.insert(name.as_bytes().into(), class_of(place, name));
+                }
+            }
+            classes
+        });
+    }
+}
+
+impl fmt::Debug for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Capability").field("commands", &self.classes.load().len()).finish()
+    }
+}
+
+impl Unlearned {
+    pub(super) fn push(&mut self, name: Name) {
+        if self.names.len() < NAMES_PER_QUESTION && !self.names.contains(&name) {
+            self.names.push(name);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Asks about all of the names at once.
+    pub(crate) fn question(&self) -> Cmd {
+        let mut question = cmd("COMMAND");
+        question.arg("INFO");
+        for name in &self.names {
+            question.arg(name.as_bytes());
+        }
+        question
+    }
+}
+
+impl Class {
+    /// Reads one element of `COMMAND INFO`: name, arity, flags, first key, last key, step, then since Redis 7
+    /// categories, tips, key specifications and sub-commands of the same shape.
+    fn of(asked: &Name, answer: &Value) -> Self {
+        let Value::Array(parts) = answer else { return Self::Bound };
+        // A renamed command answers with the name it was born with, and its flags do not tell that SELECT leaves
+        // state behind.
+        match parts.first().and_then(text) {
+            Some(name) if name.eq_ignore_ascii_case(asked.as_bytes()) => Self::of_parts(parts),
+            _ => Self::Bound,
+        }
+    }
+
+    fn of_parts(parts: &[Value]) -> Self {
+        let Some(Value::Array(flags) | Value::Set(flags)) = parts.get(2) else {
+            return Self::Bound;
+        };
+        let has = |wanted: &[&[u8]]| {
+            flags.iter().any(|flag| text(flag).is_none_or(|flag| wanted.contains(&flag)))
+        };
+        if has(&[b"blocking", b"pubsub", b"noscript"]) {
+            return Self::Bound;
+        }
+        let own = Self::Ordinary { writes: has(&[b"write"]) || !has(&[b"readonly"]) };
+        match parts.get(9) {
+            None | Some(Value::Nil) => own,
+            Some(Value::Array(commands) | Value::Set(commands)) => {
+                commands.iter().fold(own, |class, command| {
+                    let Value::Array(parts) = command else { return Self::Bound };
+                    class.and(Self::of_parts(parts))
+                })
+            }
+            Some(_) => Self::Bound,
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Ordinary { writes: one }, Self::Ordinary { writes: other }) => {
+                Self::Ordinary { writes: one || other }
+            }
+            _ => Self::Bound,
+        }
+    }
+
+    pub(super) fn plan(self) -> Plan {
+        match self {
+            Self::Ordinary { writes: false } => Plan::READ,
+            Self::Ordinary { writes: true } => Plan::WRITE,
+            Self::Bound => Plan::UNKNOWN,
+        }
+    }
+}
+
+/// What the server said about each name, if it said anything to hold on to.
+fn answers(reply: &RedisResult<Value>) -> Option<&[Value]> {
+    match reply {
+        Ok(Value::ServerError(error)) => is_final(error.code()).then_some(&[]),
+        Ok(Value::Array(answers)) => Some(answers),
+        Ok(_) => Some(&[]),
+        Err(error) => is_denial(error).then_some(&[]),
+    }
+}
+
+fn is_denial(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+        && error.code().is_some_and(is_final)
+}
+
+/// Whether to ask again would be in vain: the server has no such command, or this user may not ask.
+fn is_final(code: &str) -> bool {
+    matches!(code, "ERR" | "NOPERM")
+}
+
+fn text(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::SimpleString(text) => Some(text.as_bytes()),
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+pub(super) const COMMANDS_MAX: usize = 1024;
+/// So that a pipeline of strange names makes a question of at most 1 KiB.
+pub(super) const NAMES_PER_QUESTION: usize = 16;

@@ -1,0 +1,54 @@
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use ::redis::Value;
+
+/// What a server does not have, or does not let us do, and that we can do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lack {
+    Resp3,
+    ClientSetname,
+    ScriptLoad,
+    CommandInfo,
+}
+
+/// What is lacking so far: each thing is worth one line.
+#[derive(Debug, Default)]
+pub(crate) struct Lacks {
+    noted: AtomicU8,
+}
+
+impl Lacks {
+    /// Logs it, the first time.
+    pub(crate) fn note(&self, endpoint: &str, lack: Lack) {
+        let bit = 1 << lack as u8;
+        if self.noted.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            tracing::info!(endpoint, "{}", lack.meaning());
+        }
+    }
+}
+
+impl Lack {
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::Resp3 => "redis has no RESP3, so RESP2 is spoken",
+            Self::ClientSetname => {
+                "redis refuses CLIENT SETNAME, so our connections have no names in CLIENT LIST"
+            }
+            Self::ScriptLoad => {
+                "redis refuses SCRIPT LOAD, so scripts are not loaded before they are called"
+            }
+            Self::CommandInfo => {
+                "redis refuses COMMAND INFO, so each command that we do not know takes a connection of its own"
+            }
+        }
+    }
+}
+
+/// Whether the server has no such command, or this user may not send it.
+pub(crate) fn is_refusal(reply: &Value) -> bool {
+    let Value::ServerError(error) = reply else { return false };
+    error.code() == "NOPERM"
+        || error
+            .details()
+            .is_some_and(|details| details.to_ascii_lowercase().starts_with("unknown"))
+}

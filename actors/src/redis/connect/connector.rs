@@ -1,0 +1,313 @@
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ::redis::{ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, Value};
+use futures_util::FutureExt;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::backoff::{Failure, Trouble};
+use super::capability::{Lack, Lacks, is_refusal};
+use super::pace::ConnectGate;
+use crate::redis::address::Address;
+use crate::redis::client::Scripts;
+use crate::redis::command::Batch;
+use crate::redis::config::Config;
+use crate::redis::lanes::Load;
+use crate::redis::leases::Line;
+use crate::redis::socket::{Ending, Place, Places, Purpose, Socket, Wire, open_stream, read_file};
+use crate::redis::status::{Cause, Error};
+
+/// Makes connections to one address.
+pub(crate) struct Connector {
+    endpoint: Box<str>,
+    address: Address,
+    config: Arc<Config>,
+    gate: Arc<ConnectGate>,
+    /// While attempts fail they are made one after the other, however many connections are wanted.
+    turn: Semaphore,
+    trouble: Trouble,
+    speaks_resp2: AtomicBool,
+    lacks: Lacks,
+    places: Places,
+    scripts: Scripts,
+}
+
+impl Connector {
+    pub(crate) fn new(
+        endpoint: &str,
+        address: Address,
+        config: Arc<Config>,
+        gate: Arc<ConnectGate>,
+    ) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            address,
+            places: Places::new(&config),
+            config,
+            gate,
+            turn: Semaphore::new(1),
+            trouble: Trouble::default(),
+            speaks_resp2: AtomicBool::new(false),
+            lacks: Lacks::default(),
+            scripts: Scripts::default(),
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(crate) fn scripts(&self) -> &Scripts {
+        &self.scripts
+    }
+
+    /// Notes what the server lacks and we can do without.
+    pub(crate) fn lacks(&self, lack: Lack) {
+        self.lacks.note(&self.endpoint, lack);
+    }
+
+    /// Whether connecting fails at present.
+    pub(crate) fn trouble(&self) -> &Trouble {
+        &self.trouble
+    }
+
+    /// How many connections there are and may be.
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Tries until a connection is made or `end` ends.
+    // redis R4, R5, R26
+    pub(crate) async fn connect_until(
+        &self,
+        purpose: Purpose,
+        end: impl Future<Output = ()>,
+    ) -> Result<Line, Error> {
+        let tries = async {
+            loop {
+                if let Some(line) = self.attempt(purpose).await {
+                    return line;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = end => Err(Error::unavailable(Cause::Replaced)),
+            line = tries => Ok(line),
+        }
+    }
+
+    /// One attempt, made when it is due.
+    async fn attempt(&self, purpose: Purpose) -> Option<Line> {
+        // Before anything that others wait for too.
+        let place = self.places.of(purpose).take().await;
+        let mut turn = if self.trouble.is_there() { self.turn.acquire().await.ok() } else { None };
+        // The one whose turn it was before may have changed everything.
+        self.trouble.due().await;
+        let is_retry = self.trouble.is_there();
+        if !is_retry {
+            turn = None;
+        }
+        let pass = self.gate.enter(is_retry).await;
+        if !is_retry && self.trouble.is_there() {
+            return None;
+        }
+        let ended = self.trouble.ended();
+        let made = tokio::select! {
+            biased;
+            made = self.connect_once(purpose, place) => made.ok(),
+            // What was begun before may hang, and would be trouble again when it fails.
+            () = ended => None,
+        };
+        drop((pass, turn));
+        made
+    }
+
+    /// One attempt for whoever watches over the endpoint. While attempts fail it keeps the pace of all others; while
+    /// none is due because the login failed, that failure is the answer.
+    // redis R4, R5
+    pub(crate) async fn connect_probe(&self) -> Result<Line, Cause> {
+        self.pace().await?;
+        let place = self.place(Purpose::Probe).await?;
+        self.connect_once(Purpose::Probe, place).await
+    }
+
+    /// A place for an attempt that nobody repeats by itself: whoever asks for it does something else meanwhile.
+    pub(crate) async fn place(&self, purpose: Purpose) -> Result<Place, Cause> {
+        self.places.of(purpose).take_within(self.config.connect_timeout).await
+    }
+
+    /// Waits for the turn of an attempt that is for no lease; fails at once while none is due.
+    pub(crate) async fn pace(&self) -> Result<(), Cause> {
+        if let Some(cause) = self.trouble.refused_login() {
+            return Err(cause);
+        }
+        if self.trouble.is_there() {
+            // It takes neither a turn nor one of the few places, so that no attempt that hangs holds it up.
+            self.gate.pace().await;
+        }
+        Ok(())
+    }
+
+    /// Waits for the turn of one whose connection was lost, so that many that are lost at once do not come back at once.
+    // redis R4
+    pub(crate) async fn wait_turn(&self, load: Load) {
+        // One at a time: a row of moments taken in advance would hold up the first attempt that can succeed. The lane
+        // for large values stands in no row behind the others, which cannot serve for it.
+        let _turn = match load {
+            Load::Ordinary => self.turn.acquire().await.ok(),
+            Load::Bulk => None,
+        };
+        if !self.trouble.is_there() {
+            self.gate.pace().await;
+        }
+    }
+
+    async fn connect_once(&self, purpose: Purpose, place: Place) -> Result<Line, Cause> {
+        self.once(purpose, self.handshake(purpose, place)).await
+    }
+
+    /// One attempt, made now, within `connect_timeout`; every way to fail, a panic included, comes back as a cause.
+    // redis R6, R27
+    pub(crate) async fn once<T>(
+        &self,
+        purpose: Purpose,
+        handshake: impl Future<Output = Result<T, Cause>>,
+    ) -> Result<T, Cause> {
+        let attempt = AssertUnwindSafe(handshake).catch_unwind();
+        let made = match timeout(self.config.connect_timeout, attempt).await {
+            Ok(Ok(made)) => made,
+            Ok(Err(_panic)) => Err(Cause::Defect),
+            Err(_elapsed) if self.address.is_tls() => Err(Cause::TlsTimeout),
+            Err(_elapsed) => Err(Cause::Timeout),
+        };
+        // A finished handshake does not end the trouble: a proxy may shake hands for a server that is away.
+        if let Err(cause) = &made {
+            self.trouble.failed(*cause, Failure::Connect(purpose));
+        }
+        made
+    }
+
+    async fn handshake(&self, purpose: Purpose, place: Place) -> Result<Line, Cause> {
+        let login = self.login().await?;
+        let ending = Arc::new(Ending::default());
+        let is_shared = matches!(purpose, Purpose::Lane(_));
+        let open = async |login: &RedisConnectionInfo, place| {
+            Wire::open(self.socket(place).await?, login, is_shared, None, &ending).await
+        };
+        let opened = if self.speaks_resp2() {
+            open(&login, place).await
+        } else {
+            match open(&in_resp3(&login), place).await {
+                failed if self.falls_back(&failed) => {
+                    open(&login, self.places.of(purpose).take().await).await
+                }
+                opened => opened,
+            }
+        };
+        let mut wire = opened.map_err(|error| Cause::of_handshake(&error))?;
+        self.name(&mut wire, purpose).await?;
+        if let (Purpose::Lane(_), Some(loading)) = (purpose, self.scripts.loading()) {
+            let loaded = wire.send(&Batch::whole(&loading)).await;
+            // A user without permission for SCRIPT, or a script that does not compile: the call will tell.
+            let loaded = loaded.map_err(|error| Cause::of_handshake(&error))?;
+            if loaded.iter().any(is_refusal) {
+                self.lacks(Lack::ScriptLoad);
+            }
+        }
+        Ok(Line::new(wire, ending, self.places.of(purpose).count()))
+    }
+
+    /// Whom to log in as, by the password of now.
+    pub(crate) async fn login(&self) -> Result<RedisConnectionInfo, Cause> {
+        let password = match &self.config.password_file {
+            Some(path) => Some(password_in(path).await.ok_or(Cause::PasswordFile)?),
+            None => None,
+        };
+        Ok(self.address.login(password.as_deref()))
+    }
+
+    pub(crate) async fn socket(&self, place: Place) -> Result<Socket, RedisError> {
+        let stream = open_stream(&self.address, &self.config.tls).await;
+        Ok(Socket::new(stream.map_err(Error::unavailable)?, place))
+    }
+
+    /// Tells the server what the connection is for.
+    pub(crate) async fn name(&self, wire: &mut Wire, purpose: Purpose) -> Result<(), Cause> {
+        let named = ::redis::cmd("CLIENT").arg("SETNAME").arg(self.client_name(purpose)).take();
+        let named = wire.send(&named).await.map_err(|error| Cause::of_handshake(&error))?;
+        // A user without permission for CLIENT goes without a name: replies that are errors are values here.
+        if is_refusal(&named) {
+            self.lacks(Lack::ClientSetname);
+        }
+        match &named {
+            Value::ServerError(error) => Cause::of_login(error.code()).map_or(Ok(()), Err),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn speaks_resp2(&self) -> bool {
+        self.speaks_resp2.load(Ordering::Relaxed)
+    }
+
+    /// Whether an attempt failed only because the server knows no RESP3, which is kept in mind.
+    pub(crate) fn falls_back<T>(&self, opened: &Result<T, RedisError>) -> bool {
+        let falls_back = opened.as_ref().is_err_and(knows_no_resp3);
+        if falls_back {
+            self.speaks_resp2.store(true, Ordering::Relaxed);
+            self.lacks(Lack::Resp3);
+        }
+        falls_back
+    }
+
+    fn client_name(&self, purpose: Purpose) -> String {
+        let name = format!(
+            "{}:{}:{purpose}:{}",
+            self.config.client_name,
+            self.endpoint,
+            std::process::id()
+        );
+        // Redis refuses names with white space or anything that does not print.
+        name.chars().map(|c| if c.is_ascii_graphic() { c } else { '-' }).collect()
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("endpoint", &self.endpoint)
+            .field("address", &self.address)
+            .field("trouble", &self.trouble)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn in_resp3(login: &RedisConnectionInfo) -> RedisConnectionInfo {
+    login.clone().set_protocol(ProtocolVersion::RESP3)
+}
+
+/// Servers before 6.0 do not know HELLO at all; some that imitate Redis know it and not version 3.
+fn knows_no_resp3(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::RESP3NotSupported
+        || error.code() == Some("NOPROTO")
+        || error.detail().is_some_and(|detail| detail.starts_with("unknown command"))
+}
+
+/// The password in a file, without the end of its line. `None` when there is none: a pipe, which might never end, an
+/// empty file, or one too large to be a password.
+async fn password_in(path: &Path) -> Option<String> {
+    let mut text = String::from_utf8(read_file(path, LARGEST_PASSWORD).await?).ok()?;
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    Some(text).filter(|password| !password.is_empty())
+}
+
+const LARGEST_PASSWORD: u64 = 4096;

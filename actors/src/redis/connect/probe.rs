@@ -1,0 +1,55 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::Value;
+use tokio::time::{Instant, timeout};
+
+use super::connector::Connector;
+use crate::redis::leases::Line;
+use crate::redis::socket::Wire;
+use crate::redis::status::Cause;
+
+/// A connection of its own for asking an endpoint whether it is well: it takes no lease and passes no breaker.
+#[derive(Debug)]
+pub struct Probe {
+    line: Line,
+    limit: Duration,
+    connector: Arc<Connector>,
+    is_new: bool,
+}
+
+impl Probe {
+    pub(crate) fn new(line: Line, connector: &Arc<Connector>) -> Self {
+        let limit = connector.config().probe_timeout;
+        Self { line, limit, connector: Arc::clone(connector), is_new: true }
+    }
+
+    /// Whether the other side has closed the connection. Answers from memory.
+    pub fn is_dead(&self) -> bool {
+        self.line.is_dead()
+    }
+
+    /// Asks for a `PING` and says how long the answer took. Goes to Redis. *Cancel safety*: may be dropped.
+    ///
+    /// # Errors
+    /// The cause; after [`Cause::Timeout`] or [`Cause::Closed`] the probe should be dropped.
+    pub async fn ping(&mut self) -> Result<Duration, Cause> {
+        let begun = Instant::now();
+        ping(&mut self.line.wire, self.limit).await?;
+        if std::mem::take(&mut self.is_new) {
+            self.connector.trouble().probe_answered();
+        }
+        Ok(begun.elapsed())
+    }
+}
+
+/// One `PING`. Every answer means that the server serves, except the ones that say "not now".
+pub(crate) async fn ping(wire: &mut Wire, limit: Duration) -> Result<(), Cause> {
+    let reply = timeout(limit, wire.send(&::redis::cmd("PING"))).await;
+    match reply {
+        Err(_) => Err(Cause::Timeout),
+        Ok(Err(error)) => Err(Cause::of(&error)),
+        Ok(Ok(Value::ServerError(error))) => Cause::of_code(error.code()).map_or(Ok(()), Err),
+        Ok(Ok(_)) => Ok(()),
+    }
+}

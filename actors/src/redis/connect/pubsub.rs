@@ -1,0 +1,250 @@
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use ::redis::aio::{PubSubSink, PubSubStream};
+use ::redis::{Msg, PushKind, RedisConnectionInfo, RedisError, Value, cmd};
+use futures_util::StreamExt;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::connector::{Connector, in_resp3};
+use crate::redis::leases::Open;
+use crate::redis::socket::{Ending, Place, Purpose, Pushed, Wire};
+use crate::redis::status::{Cause, Error};
+
+/// Takes what is published. It is called where the wire is read, so it must not block.
+pub(crate) type Deliver = Arc<dyn Fn(Msg) + Send + Sync>;
+
+/// What can be subscribed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    Channel,
+    Pattern,
+}
+
+/// A connection that only subscribes. It is closed when the last clone is dropped.
+#[derive(Clone)]
+pub(crate) struct PubSub {
+    answers: Answers,
+    limit: Duration,
+    /// Bytes that have arrived.
+    heard: Arc<AtomicU64>,
+    is_new: Arc<AtomicBool>,
+    connector: Arc<Connector>,
+    _dropped: Arc<oneshot::Sender<()>>,
+    _open: Arc<Open>,
+}
+
+/// The other half of a [`PubSub`]: what comes without having been asked for.
+pub(crate) struct Incoming {
+    source: Source,
+    dropped: oneshot::Receiver<()>,
+}
+
+/// Why the server does not do as it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// The connection is of no more use.
+    Lost(Cause),
+    /// It answered with an error, and nothing has changed.
+    Refused(Error),
+}
+
+#[derive(Clone)]
+enum Answers {
+    Resp3(Wire),
+    Resp2(PubSubSink),
+}
+
+enum Source {
+    /// Whoever reads the wire delivers.
+    Resp3(Arc<Ending>),
+    /// The wire is read into a queue without a bound, so this must be emptied all the time.
+    Resp2 { stream: PubSubStream, deliver: Deliver },
+}
+
+impl PubSub {
+    pub(crate) async fn connect(
+        connector: &Arc<Connector>,
+        deliver: Deliver,
+    ) -> Result<(Self, Incoming), Cause> {
+        connector.pace().await?;
+        let heard = Arc::new(AtomicU64::new(0));
+        let place = connector.place(Purpose::Subscription).await?;
+        let handshake = handshake(connector, place, deliver, &heard);
+        let (answers, source) = connector.once(Purpose::Subscription, handshake).await?;
+        let (drops, dropped) = oneshot::channel();
+        let pubsub = Self {
+            answers,
+            limit: connector.config().command_timeout,
+            heard,
+            is_new: Arc::new(AtomicBool::new(true)),
+            connector: Arc::clone(connector),
+            _dropped: Arc::new(drops),
+            _open: Arc::new(connector.places().of(Purpose::Subscription).count()),
+        };
+        Ok((pubsub, Incoming { source, dropped }))
+    }
+
+    /// Ends when the server has confirmed each of `names`, or refused all of them.
+    pub(crate) async fn subscribe(&self, kind: Kind, names: &[Arc<str>]) -> Result<(), Failed> {
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        self.answered(async {
+            match (self.answers.clone(), kind) {
+                (Answers::Resp3(wire), Kind::Channel) => wire.mux().subscribe(names).await,
+                (Answers::Resp3(wire), Kind::Pattern) => wire.mux().psubscribe(names).await,
+                (Answers::Resp2(mut sink), Kind::Channel) => sink.subscribe(names).await,
+                (Answers::Resp2(mut sink), Kind::Pattern) => sink.psubscribe(names).await,
+            }
+        })
+        .await
+    }
+
+    /// The same for the end of a subscription.
+    pub(crate) async fn unsubscribe(&self, kind: Kind, names: &[Arc<str>]) -> Result<(), Failed> {
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        self.answered(async {
+            match (self.answers.clone(), kind) {
+                (Answers::Resp3(wire), Kind::Channel) => wire.mux().unsubscribe(names).await,
+                (Answers::Resp3(wire), Kind::Pattern) => wire.mux().punsubscribe(names).await,
+                (Answers::Resp2(mut sink), Kind::Channel) => sink.unsubscribe(names).await,
+                (Answers::Resp2(mut sink), Kind::Pattern) => sink.punsubscribe(names).await,
+            }
+        })
+        .await
+    }
+
+    /// Asks for a `PING`.
+    pub(crate) async fn ping(&self) -> Result<(), Failed> {
+        self.answered(async {
+            match self.answers.clone() {
+                Answers::Resp3(mut wire) => wire.send(&cmd("PING")).await,
+                Answers::Resp2(mut sink) => sink.ping::<Value>().await,
+            }
+            .and_then(Value::extract_error)
+            .map(drop)
+        })
+        .await
+    }
+
+    /// An answer stands in line behind what is published, so one that is late while something arrives is waited for.
+    async fn answered(
+        &self,
+        answer: impl Future<Output = Result<(), RedisError>>,
+    ) -> Result<(), Failed> {
+        let mut answer = std::pin::pin!(answer);
+        for _ in 0..PATIENCE {
+            let heard = self.heard.load(Ordering::Relaxed);
+            let Ok(answered) = timeout(self.limit, &mut answer).await else {
+                if self.heard.load(Ordering::Relaxed) == heard {
+                    break;
+                }
+                continue;
+            };
+            let answered = answered.map_err(|error| Failed::of(&error));
+            let serves = !matches!(answered, Err(Failed::Lost(_)));
+            if serves && self.is_new.swap(false, Ordering::Relaxed) {
+                self.connector.trouble().probe_answered();
+            }
+            return answered;
+        }
+        Err(Failed::Lost(Cause::Timeout))
+    }
+}
+
+impl Incoming {
+    /// Ends when the other side has closed the connection, or ours has been dropped.
+    pub(crate) async fn follow(self) {
+        let lost = async {
+            match self.source {
+                Source::Resp3(ending) => drop(ending.told().await),
+                Source::Resp2 { stream, deliver } => {
+                    let delivered = stream.for_each(|message| {
+                        deliver(message);
+                        std::future::ready(())
+                    });
+                    delivered.await;
+                }
+            }
+        };
+        tokio::select! {
+            _ = self.dropped => {}
+            () = lost => {}
+        }
+    }
+}
+
+impl Failed {
+    fn of(error: &RedisError) -> Self {
+        match Error::from(error.clone()) {
+            error @ Error::Server { .. } => Self::Refused(error),
+            error => Self::Lost(error.cause().unwrap_or(Cause::Protocol)),
+        }
+    }
+}
+
+/// On RESP3 the connection is as any other. A RESP2 connection that has subscribed answers in another way, which the
+/// redis crate keeps to a type that cannot give itself a name.
+async fn handshake(
+    connector: &Connector,
+    mut place: Place,
+    deliver: Deliver,
+    heard: &Arc<AtomicU64>,
+) -> Result<(Answers, Source), Cause> {
+    let login = connector.login().await?;
+    if !connector.speaks_resp2() {
+        let ending = Arc::new(Ending::default());
+        let opened = open_resp3(connector, place, &login, &deliver, heard, &ending).await;
+        if !connector.falls_back(&opened) {
+            let mut wire = opened.map_err(|error| Cause::of_handshake(&error))?;
+            connector.name(&mut wire, Purpose::Subscription).await?;
+            return Ok((Answers::Resp3(wire), Source::Resp3(ending)));
+        }
+        place = connector.places().of(Purpose::Subscription).take().await;
+    }
+    let opened = async {
+        let socket = connector.socket(place).await?.heard_by(heard);
+        ::redis::aio::PubSub::new(&login, socket).await
+    };
+    let opened = opened.await;
+    let (sink, stream) = opened.map_err(|error| Cause::of_handshake(&error))?.split();
+    Ok((Answers::Resp2(sink), Source::Resp2 { stream, deliver }))
+}
+
+async fn open_resp3(
+    connector: &Connector,
+    place: Place,
+    login: &RedisConnectionInfo,
+    deliver: &Deliver,
+    heard: &Arc<AtomicU64>,
+    ending: &Arc<Ending>,
+) -> Result<Wire, RedisError> {
+    let deliver = Arc::clone(deliver);
+    let pushed: Pushed = Box::new(move |push| {
+        if matches!(push.kind, PushKind::Message | PushKind::PMessage)
+            && let Some(message) = Msg::from_push_info(push)
+        {
+            deliver(message);
+        }
+    });
+    let socket = connector.socket(place).await?.heard_by(heard);
+    Wire::open(socket, &in_resp3(login), false, Some(pushed), ending).await
+}
+
+impl fmt::Debug for PubSub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PubSub").field("heard", &self.heard).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming").finish_non_exhaustive()
+    }
+}
+
+/// How often a late answer is waited for while something arrives.
+const PATIENCE: u32 = 10;

@@ -1,0 +1,5 @@
+//! Lanes: the connections that callers share.
+
+mod lane;
+
+pub(crate) use lane::{Lane, Lanes, Load};

@@ -1,0 +1,18 @@
+//! Sockets: the bytes of a connection, with TLS where the address asks for it, and how many of them may be open.
+
+mod budget;
+mod close_reason;
+mod file;
+mod stream;
+mod tls;
+mod wire;
+
+pub(crate) use budget::{Place, Places, Purpose};
+pub(crate) use close_reason::Ending;
+pub use close_reason::Loss;
+pub(crate) use file::read as read_file;
+pub(crate) use stream::open as open_stream;
+pub use tls::Tls;
+#[cfg(feature = "tls")]
+pub(crate) use tls::cause_of;
+pub(crate) use wire::{Pushed, Socket, Wire};

@@ -1,0 +1,195 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{AsyncConnectionConfig, PushInfo, RedisConnectionInfo, RedisResult};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::AbortHandle;
+
+use super::budget::Place;
+use super::close_reason::{Ending, Loss};
+use super::stream::Stream;
+use crate::redis::command::Request;
+use crate::redis::leases::Open;
+
+/// A connection that any number of requests may be on at once. Each clone is the same one; it is closed with the last.
+#[derive(Clone)]
+pub(crate) struct Wire {
+    mux: MultiplexedConnection,
+    driver: Arc<Driver>,
+}
+
+/// Takes what comes without having been asked for. It is called where the wire is read, so it must not block.
+pub(crate) type Pushed = Box<dyn Fn(PushInfo) + Send + Sync>;
+
+/// The task that writes and reads.
+struct Driver {
+    task: AbortHandle,
+    in_flight: Arc<AtomicUsize>,
+    open: OnceLock<Open>,
+}
+
+impl Wire {
+    /// Shakes hands over `socket`. What comes without having been asked for goes to `pushed`, and `ending` is told when
+    /// the other side closes the connection.
+    pub(crate) async fn open(
+        socket: Socket,
+        login: &RedisConnectionInfo,
+        is_shared: bool,
+        pushed: Option<Pushed>,
+        ending: &Arc<Ending>,
+    ) -> RedisResult<Self> {
+        // Deadlines are kept per command above; two clocks on one command would contradict each other.
+        let mut config =
+            AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        if is_shared {
+            config = config
+                .set_pipeline_buffer_size(GATHERED)
+                .set_write_backpressure_boundary(GATHERED_BYTES);
+        }
+        if let Some(pushed) = pushed {
+            config = config.set_push_sender(move |push| {
+                pushed(push);
+                Ok::<(), ::redis::aio::SendError>(())
+            });
+        }
+        let in_flight = Arc::clone(&socket.in_flight);
+        let (mux, driving) = MultiplexedConnection::new_with_config(login, socket, config).await?;
+        let told = Told(Arc::clone(ending));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a wire outlives the actor that opened it: it ends with its last user"
+        )]
+        let task = tokio::spawn(async move {
+            let _told = told;
+            driving.await;
+        });
+        let driver = Driver { task: task.abort_handle(), in_flight, open: OnceLock::new() };
+        Ok(Self { mux, driver: Arc::new(driver) })
+    }
+
+    /// Is counted by `open` until it is closed, which may be after whoever opened it has let go of it.
+    pub(crate) fn count_by(&self, open: Open) {
+        self.driver.open.set(open).expect("a wire is counted once");
+    }
+
+    pub(crate) async fn send<R: Request>(&mut self, request: &R) -> RedisResult<R::Reply> {
+        let _counted = InFlight::count(&self.driver.in_flight);
+        request.send(&mut self.mux).await
+    }
+
+    /// The connection itself, for what only it can do. It is of no use without the wire.
+    pub(crate) fn mux(&self) -> MultiplexedConnection {
+        self.mux.clone()
+    }
+
+    /// How many requests wait for their replies.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.driver.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl<'a> InFlight<'a> {
+    fn count(counter: &'a AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Tells however the task ends.
+struct Told(Arc<Ending>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.tell(Loss::Closed);
+    }
+}
+
+/// The bytes of a connection, for as long as it is open.
+///
+/// Lets whoever is ready to send do so before anything is written: while others are in flight too, it goes once to the
+/// back of the line of ready tasks, so that one write carries the commands of them all. One caller alone never waits.
+pub(crate) struct Socket {
+    // Closed first: the place is free when nothing is open any more.
+    stream: Stream,
+    in_flight: Arc<AtomicUsize>,
+    has_waited: bool,
+    /// Bytes that have arrived, where somebody wants to know.
+    heard: Option<Arc<AtomicU64>>,
+    _place: Place,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: Stream, place: Place) -> Self {
+        Self { stream, in_flight: Arc::default(), has_waited: false, heard: None, _place: place }
+    }
+
+    /// The same, with `heard` counting the bytes that arrive.
+    pub(crate) fn heard_by(self, heard: &Arc<AtomicU64>) -> Self {
+        Self { heard: Some(Arc::clone(heard)), ..self }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let is_worth_it = bytes.len() < ENOUGH_BYTES && self.in_flight.load(Ordering::Relaxed) > 1;
+        if is_worth_it && !self.has_waited {
+            self.has_waited = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.has_waited = false;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if let Some(heard) = &self.heard {
+            let len_bytes = buffer.filled().len().saturating_sub(before);
+            heard.fetch_add(u64::try_from(len_bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+/// Commands and bytes that one write of a shared wire may carry.
+const GATHERED: usize = 1024;
+const GATHERED_BYTES: usize = 64 * 1024;
+/// So much is worth a write of its own.
+const ENOUGH_BYTES: usize = 8 * 1024;

@@ -1,0 +1,284 @@
+use std::sync::Arc;
+use std::time::Duration;
+use std::{error, io};
+
+use ::redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
+
+use super::cause::{Cause, code_of};
+use crate::Outcome;
+use crate::redis::{address, config};
+
+/// Why Redis did not do what was asked. One variant for each decision that a caller can make.
+///
+/// No variant shows a key, a value or a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Redis is away or not fit to serve. Nothing was changed: the command was never sent, it only read, or the server
+    /// refused it. Where the server said so amid a script, what came before that may have been carried out.
+    #[error("redis is unavailable")]
+    Unavailable {
+        /// What stands in the way.
+        #[source]
+        cause: Cause,
+        /// How long to wait before the next try.
+        retry_after: Duration,
+    },
+    /// Every lease stayed in use until the wait was over, or so many callers wait already (16 for each lease, at
+    /// least 1 024) that this one is refused at once. Nothing was sent.
+    #[error("{}", exhausted(*max_connections, *waited))]
+    Exhausted {
+        /// How many leases there are.
+        max_connections: u32,
+        /// How long this caller waited for one; zero if too many waited already.
+        waited: Duration,
+    },
+    /// So many commands wait for replies on a shared connection that no more are taken. Nothing was sent.
+    #[error(
+        "{in_flight} commands wait for replies on one connection already; check the server's load"
+    )]
+    Crowded {
+        /// How many wait.
+        in_flight: usize,
+    },
+    /// The time ran out. Nothing was changed: the command was never sent, or it only read.
+    #[error("no reply within {} ms; check command_timeout, the request's deadline and the server's load", waited.as_millis())]
+    Deadline {
+        /// How long this caller waited.
+        waited: Duration,
+    },
+    /// A command that may change data was sent and its reply never came. It may have been carried out or not, and
+    /// must not be sent again blindly.
+    #[error(
+        "the reply to a command that was sent never came, whether it was carried out is unknown"
+    )]
+    OutcomeUnknown {
+        /// What cut the reply off.
+        #[source]
+        cause: Cause,
+    },
+    /// The server answered with an error. The command was not carried out, nor anything of a transaction that was refused
+    /// as a whole; what else stands in a pipeline, or came before in a script, may have been.
+    #[error("redis refused the command with {code}")]
+    Server {
+        /// The first word of the server's answer, such as `WRONGTYPE`.
+        code: Box<str>,
+    },
+    /// The server refused a command of a pipeline, or a script in a transaction by hand, with an answer that says "not
+    /// now" or "not you", and may have carried out any other, whatever stands before or after it. What was sent must not
+    /// be sent again as it is. The same where it refused `MULTI` alone, whatever its answer, so that the commands of an
+    /// `atomic()` pipeline were carried out each for itself.
+    #[error(
+        "redis refused a command of a pipeline with {code} and may have carried out the others"
+    )]
+    Partial {
+        /// The first word of the server's answer, such as `OOM`.
+        code: Box<str>,
+    },
+    /// The command was carried out, and its reply has another type than was asked for.
+    #[error("the reply has another type than was asked for")]
+    Value,
+    /// A command that would harm the connection it shares. It was not sent.
+    #[error("{command} is not available here: {instead}")]
+    Refused {
+        /// The command's name.
+        command: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
+    /// Others changed a watched key in every attempt at a transaction. Nothing was written.
+    #[error(
+        "a watched key was changed by others in {attempts} attempts in a row; check what else writes to it"
+    )]
+    Conflict {
+        /// How many attempts were made.
+        attempts: u32,
+    },
+    /// A time to live that is not in the future. Nothing was sent.
+    #[error(
+        "a time to live of {given} s is refused, wanted is a time of more than zero; check whether it has passed already"
+    )]
+    Ttl {
+        /// What was given, in seconds.
+        given: i128,
+    },
+    /// Nothing has been built yet, or the endpoint was closed. Nothing was sent.
+    #[error("the redis pool is not built")]
+    NotBuilt,
+    /// The URL is no address that we can use.
+    #[error(transparent)]
+    Address(#[from] address::Fault),
+    /// Values of the configuration that cannot stand, every one of them.
+    #[error("the redis configuration cannot stand: {}", listed(.0))]
+    Config(Vec<config::Fault>),
+}
+
+/// How long a caller should wait when we know nothing better.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl Error {
+    /// What this failure means to the caller. Answers from memory.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Unavailable { retry_after, .. } => {
+                Outcome::Unavailable { retry_after: *retry_after }
+            }
+            Self::NotBuilt => Outcome::Unavailable { retry_after: RETRY_AFTER },
+            Self::Exhausted { .. } | Self::Crowded { .. } | Self::Conflict { .. } => {
+                Outcome::Overloaded { retry_after: RETRY_AFTER }
+            }
+            Self::Deadline { .. } => Outcome::Deadline,
+            Self::OutcomeUnknown { .. } | Self::Partial { .. } => Outcome::OutcomeUnknown,
+            Self::Server { code } => match &**code {
+                "NOPERM" => Outcome::Refused,
+                // Nothing was written, and it passes: no memory, no disk, too few replicas (redis.conf).
+                "OOM" => Outcome::Overloaded { retry_after: RETRY_AFTER },
+                "MISCONF" | "NOREPLICAS" => Outcome::Unavailable { retry_after: RETRY_AFTER },
+                _ => Outcome::Bug,
+            },
+            Self::Refused { .. } | Self::Ttl { .. } => Outcome::Refused,
+            Self::Value | Self::Address(_) | Self::Config(_) => Outcome::Bug,
+        }
+    }
+
+    /// What lies at the root, where that is known. Answers from memory.
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Unavailable { cause, .. } | Self::OutcomeUnknown { cause } => Some(*cause),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn unavailable(cause: Cause) -> Self {
+        Self::Unavailable { cause, retry_after: RETRY_AFTER }
+    }
+}
+
+fn exhausted(max_connections: u32, waited: Duration) -> String {
+    let state = if waited.is_zero() {
+        format!("all {max_connections} leases are in use and too many callers wait for one already")
+    } else {
+        format!("all {max_connections} leases stayed in use for {} ms", waited.as_millis())
+    };
+    format!("{state}; check max_connections and what holds leases for long")
+}
+
+fn listed(faults: &[config::Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Commands go through traits of the redis crate, which know only its own error: ours travels inside and is found
+/// again by the conversion back.
+impl From<Error> for RedisError {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Deadline { .. } => io::ErrorKind::TimedOut,
+            Error::Unavailable { .. } | Error::NotBuilt => io::ErrorKind::NotConnected,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error).into()
+    }
+}
+
+impl From<RedisError> for Error {
+    fn from(error: RedisError) -> Self {
+        if let Some(typed) = typed(&error) {
+            return typed.clone();
+        }
+        if let Some(refused) = Self::refused(&error) {
+            return refused;
+        }
+        match error.kind() {
+            // Such an error is not one of ours, so nothing is known of what was sent.
+            ErrorKind::Io => Self::OutcomeUnknown { cause: Cause::of(&error) },
+            ErrorKind::AuthenticationFailed => Self::unavailable(Cause::Auth),
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::Value,
+            _ => Self::Server { code: "ERR".into() },
+        }
+    }
+}
+
+impl Error {
+    /// What the server's answer means, where the error is one.
+    fn refused(error: &RedisError) -> Option<Self> {
+        let errors = error.clone().into_server_errors();
+        let first = errors.as_ref().and_then(|errors| errors.first());
+        let place = first.map_or(0, |(place, _)| *place);
+        let code = presentable(first.map(|(_, first)| code_of(first)).or(error.code())?);
+        let cause = Cause::of_code(code);
+        let refused = match cause {
+            Some(cause) => Self::unavailable(cause),
+            None => Self::Server { code: code.into() },
+        };
+        // A connection that is not let in is refused everything.
+        let is_shut_out = cause == Some(Cause::Auth) && !is_amid(place);
+        // Without `MULTI` the others were carried out, whatever the server says of why there was none.
+        let is_partial =
+            refused_multi(error) || (refused.says_that_nothing_was_done() && leaves_others(error));
+        if is_partial && !is_shut_out {
+            return Some(Self::Partial { code: code.into() });
+        }
+        Some(refused)
+    }
+
+    /// What it means that one of several commands was refused that the server carried out together, where the answer
+    /// alone would mean that nothing was done.
+    pub(crate) fn amid(error: &ServerError) -> Option<Self> {
+        let refused = Self::from(RedisError::from(error.clone()));
+        let code = || presentable(code_of(error)).into();
+        refused.says_that_nothing_was_done().then(|| Self::Partial { code: code() })
+    }
+
+    fn says_that_nothing_was_done(&self) -> bool {
+        match self.outcome() {
+            Outcome::Unavailable { .. } | Outcome::Overloaded { .. } | Outcome::Refused => true,
+            Outcome::Deadline | Outcome::OutcomeUnknown | Outcome::Bug => false,
+        }
+    }
+}
+
+/// Whether a server's error is about one command of several, each of which was carried out or refused for itself. How
+/// many there were is not known.
+fn leaves_others(error: &RedisError) -> bool {
+    match ServerError::try_from(error.clone()) {
+        Ok(_) => false,
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ExecAbort) => false,
+        Err(error) => error.into_server_errors().is_some(),
+    }
+}
+
+/// Whether the server refused `MULTI`, so that it took what followed for commands like any other, and still watches
+/// what it watched.
+pub(crate) fn refused_multi(error: &RedisError) -> bool {
+    let errors = error.clone().into_server_errors();
+    errors.is_some_and(|errors| errors.iter().any(|(place, _)| *place == MULTI))
+}
+
+fn is_amid(place: usize) -> bool {
+    place != 0 && place != MULTI
+}
+
+/// Where the redis crate counts `MULTI` in a transaction: before the first command, which is 0 (1.8.1; where overflow
+/// is checked it panics instead, and the connection is lost).
+const MULTI: usize = 0_usize.wrapping_sub(1);
+
+/// A script may answer with any text; only what looks like a code is one.
+fn presentable(code: &str) -> &str {
+    let is_code = !code.is_empty()
+        && code.len() <= 32
+        && code
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    if is_code { code } else { "ERR" }
+}
+
+pub(crate) fn typed(error: &RedisError) -> Option<&Error> {
+    io_error(error)?.get_ref()?.downcast_ref()
+}
+
+/// The redis crate hands out its inner error as the `Arc` it keeps it in.
+pub(crate) fn io_error(error: &RedisError) -> Option<&io::Error> {
+    let source = error::Error::source(error)?;
+    let shared = source.downcast_ref::<Arc<dyn error::Error + Send + Sync>>()?;
+    shared.downcast_ref()
+}

@@ -1,0 +1,64 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ::redis::RedisError;
+
+/// Why a server that answers refuses commands all the same: a state that it is in, and no fault of the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Condition {
+    /// Its memory is used up, and it may or can evict nothing.
+    #[error("redis is out of memory (OOM); check its maxmemory and maxmemory-policy")]
+    Full,
+    /// It is a replica.
+    #[error(
+        "redis is a replica that takes no writes (READONLY); check that the url names the primary, see ROLE"
+    )]
+    ReadOnly,
+    /// It cannot save its data, and takes no more until it can.
+    #[error("redis cannot save to its disk (MISCONF); check the disk and the server's log")]
+    Unsaved,
+    /// Fewer replicas follow it than it wants for a write.
+    #[error(
+        "redis has too few replicas for a write (NOREPLICAS); check them and min-replicas-to-write"
+    )]
+    FewReplicas,
+}
+
+impl Condition {
+    /// Every one of them.
+    pub const ALL: [Self; 4] = [Self::Full, Self::ReadOnly, Self::Unsaved, Self::FewReplicas];
+
+    /// Of a transaction that the server refused: it answers `EXECABORT`, and why to one of the commands before.
+    pub(crate) fn of_answer(error: &RedisError) -> Option<Self> {
+        match error.clone().into_server_errors() {
+            Some(errors) => errors.iter().find_map(|(_, error)| Self::of_code(error.code())),
+            None => error.code().and_then(Self::of_code),
+        }
+    }
+
+    pub(crate) fn of_code(code: &str) -> Option<Self> {
+        match code {
+            "OOM" => Some(Self::Full),
+            "READONLY" => Some(Self::ReadOnly),
+            "MISCONF" => Some(Self::Unsaved),
+            "NOREPLICAS" => Some(Self::FewReplicas),
+            _ => None,
+        }
+    }
+}
+
+/// How often the server has refused for each condition. Counted by requests, read by whoever watches the endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Conditions {
+    refused: [AtomicU64; Condition::ALL.len()],
+}
+
+impl Conditions {
+    pub(crate) fn refused_for(&self, condition: Condition) {
+        self.refused[condition as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refusals(&self, condition: Condition) -> u64 {
+        self.refused[condition as usize].load(Ordering::Relaxed)
+    }
+}
