@@ -12,14 +12,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::deadline;
 use crate::redis::address::Address;
-use crate::redis::client::{CacheConn, Link, Scripts};
+use crate::redis::client::{CacheConn, Scripts, Session};
 use crate::redis::config::Config;
 use crate::redis::connect::{
-    ConnectGate, Connector, Deliver, Failure, Incoming, Lack, Probe, PubSub, ping,
+    Connector, Deliver, Failure, Incoming, MissingCapability, Pace, Probe, PubSub, jittered, ping,
 };
-use crate::redis::lanes::{Lane, Lanes, Load};
-use crate::redis::leases::{Generation, Lease, Leases, Reason, Waiting, jittered, most_waiting};
-use crate::redis::socket::{Loss, Purpose};
+use crate::redis::lanes::{Lane, LaneSet};
+use crate::redis::leases::{Generation, Lease, Leases, Reason, Waiting, most_waiting};
+use crate::redis::socket::{CloseReason, Load, Purpose};
 use crate::redis::status::{Cause, Error, Health};
 
 /// Everything that rooms share about one Redis: where it is, its current generation, its health, its lanes and leases.
@@ -30,7 +30,7 @@ pub struct Endpoint {
     connector: Arc<Connector>,
     health: Health,
     leases: Leases,
-    lanes: Lanes,
+    lanes: LaneSet,
     current: ArcSwapOption<Generation>,
     built: AtomicU64,
     rebuilds: AtomicU64,
@@ -68,13 +68,13 @@ impl Endpoint {
     /// # Errors
     /// [`Error::Config`] with every fault; [`Error::NotBuilt`] for `embedded`, which is no address until its server
     /// has a home, see [`Endpoint::at`].
-    pub fn new(name: &str, config: Config, gate: Arc<ConnectGate>) -> Result<Self, Error> {
+    pub fn new(name: &str, config: Config, pace: Arc<Pace>) -> Result<Self, Error> {
         let faults = config.validate();
         if !faults.is_empty() {
             return Err(Error::Config(faults));
         }
         let address = Address::parse(&config.url)?;
-        Self::at(name, config, address, gate)
+        Self::at(name, config, address, pace)
     }
 
     /// An endpoint at `address`, whatever `config.url` says. Does no IO.
@@ -86,7 +86,7 @@ impl Endpoint {
         name: &str,
         config: Config,
         address: Address,
-        gate: Arc<ConnectGate>,
+        pace: Arc<Pace>,
     ) -> Result<Self, Error> {
         let faults: Vec<_> =
             config.validate().into_iter().filter(|fault| fault.key != "url").collect();
@@ -104,8 +104,8 @@ impl Endpoint {
                 config.probe_interval.saturating_mul(3).saturating_add(config.probe_timeout),
             ),
             leases: Leases::new(config.max_connections),
-            lanes: Lanes::new(config.lane_count()),
-            connector: Arc::new(Connector::new(name, address, config, gate)),
+            lanes: LaneSet::new(config.lane_count()),
+            connector: Arc::new(Connector::new(name, address, config, pace)),
             current: ArcSwapOption::empty(),
             built: AtomicU64::new(0),
             rebuilds: AtomicU64::new(0),
@@ -142,8 +142,8 @@ impl Endpoint {
 
     /// Why connecting fails at present, where it does: from the first failed attempt until a new connection has
     /// answered. Connections made before may work all the while. Answers from memory.
-    pub fn trouble(&self) -> Option<Cause> {
-        self.connector.trouble().cause()
+    pub fn connect_failure(&self) -> Option<Cause> {
+        self.connector.backoff().cause()
     }
 
     /// The next generation, not yet in use. Does no IO, and needs a runtime around it.
@@ -180,10 +180,10 @@ impl Endpoint {
     ///
     /// # Errors
     /// The cause, at most `connect_timeout` after its turn, which comes within 100 ms for each attempt before it, and
-    /// as much later while every place for such a connection is taken.
+    /// as much later while every slot for such a connection is taken.
     pub async fn probe_connection(&self) -> Result<Probe, Cause> {
-        let line = self.connector.connect_probe().await?;
-        Ok(Probe::new(line, &self.connector))
+        let connection = self.connector.connect_probe().await?;
+        Ok(Probe::new(connection, &self.connector))
     }
 
     /// Connects for subscriptions, at the pace of [`Endpoint::probe_connection`]. What is published goes to `deliver`,
@@ -204,7 +204,7 @@ impl Endpoint {
     /// connecting fails; [`Error::Deadline`], [`Error::NotBuilt`]. *Cancel safety*: may be dropped.
     pub async fn connection(self: &Arc<Self>) -> Result<CacheConn, Error> {
         let lane = self.lane(Load::Ordinary).await?;
-        Ok(CacheConn::new(Link::on_lane(lane, Arc::clone(self))))
+        Ok(CacheConn::new(Session::on_lane(lane, Arc::clone(self))))
     }
 
     /// Leases a connection, in the order of asking, within `connection_timeout` and the deadline in force. Answers
@@ -217,45 +217,45 @@ impl Endpoint {
     /// [`Error::Deadline`], [`Error::NotBuilt`]. *Cancel safety*: may be dropped.
     pub async fn lease(self: &Arc<Self>) -> Result<CacheConn, Error> {
         let lease = self.take_lease().await?;
-        Ok(CacheConn::new(Link::on_lease(lease, Arc::clone(self))))
+        Ok(CacheConn::new(Session::on_lease(lease, Arc::clone(self))))
     }
 
     /// How many lanes are to be kept, each by its own [`keep_lane`](Self::keep_lane). Answers from memory.
-    pub fn lane_places(&self) -> usize {
+    pub fn lane_slots(&self) -> usize {
         self.lanes.count()
     }
 
-    /// Watches over the lane at `place`, below [`lane_places`](Self::lane_places), until it has been replaced, and says
+    /// Watches over the lane at `slot`, below [`lane_slots`](Self::lane_slots), until it has been replaced, and says
     /// why it was; `None` where there was none. One that is lost is given up at once, any other when its successor is
     /// there. Goes to Redis. *Cancel safety*: may be dropped; the lane stays in use, unwatched.
     // redis R3, R4, R24
-    pub async fn keep_lane(&self, place: usize) -> Option<Loss> {
-        let load = self.lanes.load_of(place);
-        let (new, loss) = match self.lanes.place(place).load_full() {
+    pub async fn keep_lane(&self, slot: usize) -> Option<CloseReason> {
+        let load = self.lanes.load_of(slot);
+        let (new, reason) = match self.lanes.slot(slot).load_full() {
             Some(lane) => {
-                let (new, loss) = self.succeed(place, &lane, load).await;
-                (new, Some(loss))
+                let (new, reason) = self.succeed(slot, &lane, load).await;
+                (new, Some(reason))
             }
             None => (self.connect_lane(load).await, None),
         };
-        if let Some(old) = self.lanes.publish(place, new) {
-            old.retire(loss.unwrap_or(Loss::Replaced));
+        if let Some(old) = self.lanes.publish(slot, new) {
+            old.retire(reason.unwrap_or(CloseReason::Replaced));
         }
         if self.generation().is_none() {
             self.lanes.retire_all();
         }
-        loss
+        reason
     }
 
     /// The leases at this moment. Answers from memory.
     pub fn status(&self) -> PoolStatus {
         PoolStatus {
             max_size: usize::try_from(self.config().max_connections).unwrap_or(usize::MAX),
-            size: self.connector.places().leases.open(),
+            size: self.connector.budget().leases.open(),
             available: self.leases.available(),
             waiting: self.leases.waiting(),
-            lanes: self.connector.places().lanes.open(),
-            control: self.connector.places().control.open(),
+            lanes: self.connector.budget().lanes.open(),
+            control: self.connector.budget().control.open(),
             generation: self.current.load().as_ref().map_or(0, |generation| generation.number()),
             rebuilds: self.rebuilds.load(Ordering::Relaxed),
             large_values: self.large_values.load(Ordering::Relaxed),
@@ -289,8 +289,8 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn lacks(&self, lack: Lack) {
-        self.connector.lacks(lack);
+    pub(crate) fn note_missing(&self, missing: MissingCapability) {
+        self.connector.note_missing(missing);
     }
 
     pub(crate) fn scripts(&self) -> &Scripts {
@@ -319,7 +319,7 @@ impl Endpoint {
         let deadline = deadline::at_most(self.config().connect_timeout);
         let waiting = Waiting::count(&self.lanes.waiting);
         if waiting.number() > most_waiting(self.config().max_connections) {
-            return Err(Error::unavailable(self.trouble().unwrap_or(Cause::Closed)));
+            return Err(Error::unavailable(self.connect_failure().unwrap_or(Cause::Closed)));
         }
         loop {
             let published = self.lanes.published();
@@ -330,7 +330,7 @@ impl Endpoint {
                 return Ok(lane);
             }
             let now = Instant::now();
-            if let Some(cause) = self.trouble().filter(|_| now >= patience) {
+            if let Some(cause) = self.connect_failure().filter(|_| now >= patience) {
                 return Err(Error::unavailable(cause));
             }
             if deadline::current().is_some_and(|deadline| now >= deadline) {
@@ -350,26 +350,26 @@ impl Endpoint {
     }
 
     /// Waits until `lane` is to be replaced. Returns its successor, and why there is one.
-    async fn succeed(&self, place: usize, lane: &Lane, load: Load) -> (Lane, Loss) {
+    async fn succeed(&self, slot: usize, lane: &Lane, load: Load) -> (Lane, CloseReason) {
         let limit = self.config().command_timeout;
-        let give_up = |loss| {
-            self.lanes.place(place).store(None);
-            lane.retire(loss);
+        let give_up = |reason| {
+            self.lanes.slot(slot).store(None);
+            lane.retire(reason);
         };
-        let loss = lane.watch(limit, &self.health).await;
-        if loss.is_sudden() {
-            give_up(loss);
+        let reason = lane.watch(limit, &self.health).await;
+        if reason.is_sudden() {
+            give_up(reason);
             self.connector.wait_turn(load).await;
-            return (self.connect_lane(load).await, loss);
+            return (self.connect_lane(load).await, reason);
         }
         // It is still in use for as long as there is no other, so it may still fail.
         let mut connecting = pin!(self.connect_lane(load));
         tokio::select! {
             biased;
-            new = &mut connecting => (new, loss),
-            loss = lane.fails(limit, &self.health) => {
-                give_up(loss);
-                (connecting.await, loss)
+            new = &mut connecting => (new, reason),
+            reason = lane.fails(limit, &self.health) => {
+                give_up(reason);
+                (connecting.await, reason)
             }
         }
     }
@@ -387,38 +387,39 @@ impl Endpoint {
                 continue;
             }
             let purpose = Purpose::Lane(load);
-            let Ok(mut line) = self.connector.connect_until(purpose, lifecycle.closed()).await
+            let Ok(mut connection) =
+                self.connector.connect_until(purpose, lifecycle.closed()).await
             else {
                 continue;
             };
-            let found = ping(&mut line.wire, config.command_timeout).await;
+            let found = ping(&mut connection.wire, config.command_timeout).await;
             match found {
                 Ok(()) | Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down) => {
-                    self.connector.trouble().answered();
+                    self.connector.backoff().answered();
                     let lifetime = jittered(config.recycle_timeout, fastrand::f64());
-                    return Lane::new(line, lifecycle, lifetime, found.err());
+                    return Lane::new(connection, lifecycle, lifetime, found.err());
                 }
-                Err(cause) => self.connector.trouble().failed(cause, Failure::Unanswered),
+                Err(cause) => self.connector.backoff().failed(cause, Failure::Unanswered),
             }
         }
     }
 
-    pub(crate) fn standing_trouble(&self) -> Option<Cause> {
-        self.connector.trouble().standing()
+    pub(crate) fn standing_connect_failure(&self) -> Option<Cause> {
+        self.connector.backoff().standing()
     }
 
     /// Why a caller without a lease cannot expect one soon: leases are out that wait for a connection themselves.
     pub(crate) fn shortage(&self) -> Option<Cause> {
-        let is_short = self.connector.places().leases.open() < self.status().max_size;
-        self.connector.trouble().standing().filter(|_| is_short)
+        let is_short = self.connector.budget().leases.open() < self.status().max_size;
+        self.connector.backoff().standing().filter(|_| is_short)
     }
 
     pub(crate) fn answered(&self) {
-        self.connector.trouble().answered();
+        self.connector.backoff().answered();
     }
 
     pub(crate) fn lost_unanswered(&self, cause: Cause) {
-        self.connector.trouble().failed(cause, Failure::Unanswered);
+        self.connector.backoff().failed(cause, Failure::Unanswered);
     }
 
     pub(crate) fn saw_read_only(&self) {

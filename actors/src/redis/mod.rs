@@ -1,7 +1,7 @@
 //! Redis itself: endpoints, generations of their pools, leases, and the one connection type that callers see.
 //!
 //! An [`Endpoint`] is everything that rooms share about one Redis. It publishes a [`Generation`] (a pool built from
-//! one configuration) and a [`Verdict`]; a lease of a connection comes as a [`CacheConn`], whose [`Link`] keeps
+//! one configuration) and a [`Verdict`]; a lease of a connection comes as a [`CacheConn`], whose [`Session`] keeps
 //! deadline, breaker and typed errors over every command. Nothing here starts a task or decides when to probe,
 //! rebuild or close: actors do.
 
@@ -21,13 +21,13 @@ mod status;
 mod tests;
 
 pub use address::{Address, Fault as AddressFault, Login};
-pub use client::{CacheConn, Call, Link, Script, Transaction, Ttl};
+pub use client::{CacheConn, Call, Script, Session, Transaction, Ttl};
 pub use config::{Config, Fault};
-pub use connect::{ConnectGate, Probe};
-pub(crate) use connect::{Deliver, Failed, Incoming, Kind, PubSub, pause};
+pub(crate) use connect::{Deliver, Failed, Incoming, PubSub, TopicKind, pause};
+pub use connect::{Pace, Probe};
 pub use endpoint::{Endpoint, PoolStatus};
 pub use leases::{Generation, Reason};
 pub use name::{MOST_ENDPOINTS, fault_of_name};
-pub use socket::{Loss, Tls};
+pub use socket::{CloseReason, Tls};
 pub(crate) use status::RETRY_AFTER;
-pub use status::{Breaker, Cause, Condition, Error, Health, Mark, Verdict};
+pub use status::{Breaker, Cause, Error, Health, Mark, ServerState, Verdict};

@@ -5,13 +5,9 @@ use ::redis::{ErrorKind, RedisError};
 use proptest::prelude::*;
 use tokio::time::{Instant, timeout};
 
-use super::connect::{Connector, Failure, pause};
-use super::lanes::Load;
-use super::leases::jittered;
-use super::socket::Purpose;
-use super::{
-    Address, Breaker, Cause, Config, ConnectGate, Endpoint, Error, Health, Tls, Ttl, Verdict,
-};
+use super::connect::{Connector, Failure, jittered, pause};
+use super::socket::{Load, Purpose};
+use super::{Address, Breaker, Cause, Config, Endpoint, Error, Health, Pace, Tls, Ttl, Verdict};
 use crate::Outcome;
 
 mod addresses {
@@ -215,14 +211,14 @@ mod configurations {
             connect_timeout: Duration::MAX,
             ..Config::default()
         };
-        let gate = || Arc::new(ConnectGate::new());
-        let error = Endpoint::new("main", config.clone(), gate()).unwrap_err();
+        let pace = || Arc::new(Pace::new());
+        let error = Endpoint::new("main", config.clone(), pace()).unwrap_err();
         assert_eq!(error, Error::Config(config.validate()));
         for key in ["url", "max_connections", "recycle_timeout", "connect_timeout"] {
             assert!(error.to_string().contains(key), "{key}: {error}");
         }
         let address = Address::unix("/run/r.sock");
-        let error = Endpoint::at("main", config, address, gate()).unwrap_err();
+        let error = Endpoint::at("main", config, address, pace()).unwrap_err();
         let Error::Config(faults) = &error else { panic!("{error:?}") };
         assert_eq!(faults.len(), 3, "the address stands for the url");
     }
@@ -234,7 +230,7 @@ mod configurations {
             probe_timeout: Duration::from_secs(2),
             ..Config::default()
         };
-        let endpoint = Endpoint::new("main", config, Arc::new(ConnectGate::new())).unwrap();
+        let endpoint = Endpoint::new("main", config, Arc::new(Pace::new())).unwrap();
         endpoint.health().publish(Verdict { healthy: true, ..Verdict::unknown() });
         tokio::time::advance(Duration::from_millis(2300)).await;
         assert!(endpoint.health().is_healthy());
@@ -245,12 +241,12 @@ mod configurations {
     #[test]
     fn an_embedded_endpoint_waits_for_its_socket() {
         let config = Config { url: "embedded".to_owned(), ..Config::default() };
-        let gate = Arc::new(ConnectGate::new());
+        let pace = Arc::new(Pace::new());
         assert_eq!(
-            Endpoint::new("main", config.clone(), Arc::clone(&gate)).unwrap_err(),
+            Endpoint::new("main", config.clone(), Arc::clone(&pace)).unwrap_err(),
             Error::NotBuilt
         );
-        Endpoint::at("main", config, Address::unix("/run/r.sock"), gate).unwrap();
+        Endpoint::at("main", config, Address::unix("/run/r.sock"), pace).unwrap();
     }
 }
 
@@ -431,9 +427,9 @@ mod attempts {
     const LANE: Purpose = Purpose::Lane(Load::Ordinary);
 
     fn connector() -> Connector {
-        let gate = Arc::new(ConnectGate::new());
+        let pace = Arc::new(Pace::new());
         let config = Arc::new(Config::default());
-        Connector::new("main", Address::unix("/run/r.sock"), config, gate)
+        Connector::new("main", Address::unix("/run/r.sock"), config, pace)
     }
 
     #[test]
@@ -445,12 +441,12 @@ mod attempts {
                 let connector = &connector;
                 threads.spawn(move || {
                     for _ in 0..EACH {
-                        connector.trouble().failed(Cause::Closed, failure);
+                        connector.backoff().failed(Cause::Closed, failure);
                     }
                 });
             }
         });
-        assert_eq!(connector.trouble().failures(), 4 * EACH);
+        assert_eq!(connector.backoff().failures(), 4 * EACH);
     }
 
     // redis R26
@@ -459,14 +455,14 @@ mod attempts {
         let connector = connector();
         let lanes = connector.config().connections()[1];
         for _ in 0..=lanes {
-            let place = connector.places().of(LANE).take().await;
+            let place = connector.budget().of(LANE).take().await;
             let panics = async move {
                 let _place = place;
                 panic!("on purpose");
             };
             assert_eq!(connector.once::<()>(LANE, panics).await, Err(Cause::Defect));
         }
-        assert_eq!(connector.trouble().cause(), Some(Cause::Defect));
+        assert_eq!(connector.backoff().cause(), Some(Cause::Defect));
     }
 
     #[tokio::test(start_paused = true)]
@@ -475,13 +471,13 @@ mod attempts {
         let most = connector.config().connections()[1];
         let mut held = Vec::new();
         for _ in 0..most {
-            held.push(connector.places().of(LANE).take().await);
+            held.push(connector.budget().of(LANE).take().await);
         }
-        let mut next = std::pin::pin!(connector.places().of(LANE).take());
+        let mut next = std::pin::pin!(connector.budget().of(LANE).take());
         assert!(timeout(Duration::from_secs(60), &mut next).await.is_err());
         held.pop();
         drop(next.await);
-        drop(connector.places().of(Purpose::Lease).take().await);
+        drop(connector.budget().of(Purpose::Lease).take().await);
     }
 
     #[tokio::test(start_paused = true)]
@@ -490,7 +486,7 @@ mod attempts {
         let most = connector.config().connections()[2];
         let mut held = Vec::new();
         for _ in 0..most {
-            held.push(connector.places().of(Purpose::Probe).take().await);
+            held.push(connector.budget().of(Purpose::Probe).take().await);
         }
         let found = timeout(Duration::from_secs(60), connector.connect_probe()).await;
         assert!(matches!(found, Ok(Err(Cause::Timeout))));
@@ -499,30 +495,30 @@ mod attempts {
     #[tokio::test(start_paused = true)]
     async fn a_probes_answer_does_not_hide_that_leases_are_lost() {
         let connector = connector();
-        connector.trouble().failed(Cause::Refused, Failure::Connect(Purpose::Lease));
-        connector.trouble().probe_answered();
-        assert_eq!(connector.trouble().cause(), None);
-        connector.trouble().failed(Cause::Closed, Failure::Unanswered);
-        connector.trouble().probe_answered();
-        assert_eq!(connector.trouble().cause(), Some(Cause::Closed));
+        connector.backoff().failed(Cause::Refused, Failure::Connect(Purpose::Lease));
+        connector.backoff().probe_answered();
+        assert_eq!(connector.backoff().cause(), None);
+        connector.backoff().failed(Cause::Closed, Failure::Unanswered);
+        connector.backoff().probe_answered();
+        assert_eq!(connector.backoff().cause(), Some(Cause::Closed));
         tokio::time::advance(Duration::from_secs(2)).await;
-        connector.trouble().probe_answered();
-        assert_eq!(connector.trouble().cause(), None);
-        connector.trouble().failed(Cause::Closed, Failure::Unanswered);
-        connector.trouble().answered();
-        assert_eq!(connector.trouble().cause(), None);
+        connector.backoff().probe_answered();
+        assert_eq!(connector.backoff().cause(), None);
+        connector.backoff().failed(Cause::Closed, Failure::Unanswered);
+        connector.backoff().answered();
+        assert_eq!(connector.backoff().cause(), None);
     }
 
     #[test]
-    fn trouble_stands_from_the_second_failure_on_or_from_the_first_failed_login() {
+    fn failing_stands_from_the_second_failure_on_or_from_the_first_failed_login() {
         let connector = connector();
-        connector.trouble().failed(Cause::Refused, Failure::Connect(Purpose::Lease));
-        assert_eq!(connector.trouble().standing(), None);
-        connector.trouble().failed(Cause::Timeout, Failure::Connect(Purpose::Lease));
-        assert_eq!(connector.trouble().standing(), Some(Cause::Timeout));
-        connector.trouble().answered();
-        connector.trouble().failed(Cause::Auth, Failure::Connect(Purpose::Probe));
-        assert_eq!(connector.trouble().standing(), Some(Cause::Auth));
+        connector.backoff().failed(Cause::Refused, Failure::Connect(Purpose::Lease));
+        assert_eq!(connector.backoff().standing(), None);
+        connector.backoff().failed(Cause::Timeout, Failure::Connect(Purpose::Lease));
+        assert_eq!(connector.backoff().standing(), Some(Cause::Timeout));
+        connector.backoff().answered();
+        connector.backoff().failed(Cause::Auth, Failure::Connect(Purpose::Probe));
+        assert_eq!(connector.backoff().standing(), Some(Cause::Auth));
     }
 }
 

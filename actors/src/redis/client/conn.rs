@@ -8,7 +8,7 @@ use ::redis::{
 
 use futures_util::future::BoxFuture;
 
-use super::session::Link;
+use super::session::Session;
 use super::transaction::{ATTEMPTS, Transaction, part};
 use super::ttl::Ttl;
 use crate::redis::command::Plan;
@@ -29,12 +29,12 @@ use crate::redis::status::Error;
 /// Dropping it gives a leased connection back, or discards it if a command was abandoned under way.
 #[derive(Debug)]
 pub struct CacheConn {
-    link: Link,
+    session: Session,
 }
 
 impl CacheConn {
-    pub(crate) fn new(link: Link) -> Self {
-        Self { link }
+    pub(crate) fn new(session: Session) -> Self {
+        Self { session }
     }
 
     /// The value of `key`; a key that does not exist is an `Option`'s `None`, and an error for any other type. Goes
@@ -125,7 +125,7 @@ impl CacheConn {
     /// [`Error::Exhausted`] when none came free in time; [`Error::OutcomeUnknown`] when a command that was sent earlier
     /// may still be carried out. *Cancel safety*: may be dropped.
     pub async fn pin(&mut self) -> Result<(), Error> {
-        self.link.pin().await.map(drop)
+        self.session.pin().await.map(drop)
     }
 
     /// The same connection on the lane for large values, which hold up nobody's small ones there. Answers from memory.
@@ -133,7 +133,7 @@ impl CacheConn {
     /// # Errors
     /// [`Error`]. *Cancel safety*: may be dropped.
     pub async fn bulk(mut self) -> Result<Self, Error> {
-        self.link.ride_bulk().await?;
+        self.session.move_to_bulk().await?;
         Ok(self)
     }
 
@@ -169,7 +169,7 @@ impl CacheConn {
         F: for<'t> FnMut(&'t mut Transaction<'c>) -> BoxFuture<'t, Result<T, E>>,
     {
         self.pin().await?;
-        let mut transaction = Transaction::new(&mut self.link);
+        let mut transaction = Transaction::new(&mut self.session);
         for number in 0..ATTEMPTS {
             transaction.begin(&keys).await?;
             let result = attempt(&mut transaction).await;
@@ -187,28 +187,28 @@ impl CacheConn {
         plan: &Plan,
         command: &Cmd,
     ) -> Result<RV, Error> {
-        let value = self.link.ask(plan, command).await?.extract_error()?;
+        let value = self.session.ask(plan, command).await?.extract_error()?;
         Ok(::redis::from_redis_value(value).map_err(RedisError::from)?)
     }
 }
 
 impl Deref for CacheConn {
-    type Target = Link;
+    type Target = Session;
 
-    fn deref(&self) -> &Link {
-        &self.link
+    fn deref(&self) -> &Session {
+        &self.session
     }
 }
 
 impl DerefMut for CacheConn {
-    fn deref_mut(&mut self) -> &mut Link {
-        &mut self.link
+    fn deref_mut(&mut self) -> &mut Session {
+        &mut self.session
     }
 }
 
 impl ConnectionLike for CacheConn {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        self.link.req_packed_command(cmd)
+        self.session.req_packed_command(cmd)
     }
 
     fn req_packed_commands<'a>(
@@ -217,10 +217,10 @@ impl ConnectionLike for CacheConn {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        self.link.req_packed_commands(pipeline, offset, count)
+        self.session.req_packed_commands(pipeline, offset, count)
     }
 
     fn get_db(&self) -> i64 {
-        self.link.get_db()
+        self.session.get_db()
     }
 }

@@ -8,12 +8,13 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::deadline;
 use crate::redis::command::{Block, Plan, Reply, Request};
+use crate::redis::connect::Lifecycle;
 use crate::redis::endpoint::Endpoint;
-use crate::redis::leases::{Lease, Lifecycle, Node};
-use crate::redis::status::{Cause, Condition, Error};
+use crate::redis::leases::{Lease, PooledConnection};
+use crate::redis::status::{Cause, Error, ServerState};
 
 /// A connection that one caller has to itself.
-pub(crate) struct Pinned {
+pub(crate) struct DedicatedConnection {
     lease: Lease,
     /// A command left state behind that outlives it.
     is_bound: bool,
@@ -31,7 +32,7 @@ enum Sent<T> {
     Cut,
 }
 
-impl Pinned {
+impl DedicatedConnection {
     pub(crate) fn new(lease: Lease) -> Self {
         Self { lease, is_bound: false, has_written: false, is_lost: false }
     }
@@ -44,23 +45,23 @@ impl Pinned {
     ) -> RedisResult<R::Reply> {
         let begun = Instant::now();
         let until = self.admit(endpoint, plan, begun)?;
-        let cut = cut(self.node(), plan);
-        let sent = within(cut, until, self.lease.node_mut().line.wire.send(request)).await;
+        let cut = cut(self.pooled(), plan);
+        let sent = within(cut, until, self.lease.pooled_mut().connection.wire.send(request)).await;
         self.settle(endpoint, plan, begun, sent)
     }
 
     /// Lets nobody else have the connection after this one.
     pub(crate) fn bind(&mut self) {
         self.is_bound = true;
-        self.lease.node_mut().is_doubtful = true;
+        self.lease.pooled_mut().is_doubtful = true;
     }
 
     pub(crate) fn lifecycle(&self) -> &Arc<Lifecycle> {
-        &self.node().generation
+        &self.pooled().generation
     }
 
-    fn node(&self) -> &Node {
-        self.lease.node()
+    fn pooled(&self) -> &PooledConnection {
+        self.lease.pooled()
     }
 
     /// Lets a plan through, or says why not; then nothing has been sent. From here to `settle` the connection is in
@@ -78,10 +79,10 @@ impl Pinned {
         if self.is_lost {
             return Err(Error::unavailable(Cause::InDoubt));
         }
-        if self.node().line.is_dead() {
+        if self.pooled().connection.is_closed() {
             return Err(Error::unavailable(Cause::Closed));
         }
-        if self.node().generation.is_cut() {
+        if self.pooled().generation.is_cut() {
             return Err(Error::unavailable(Cause::Replaced));
         }
         let limit = endpoint.config().command_timeout;
@@ -98,7 +99,7 @@ impl Pinned {
         self.is_bound |= plan.binds;
         self.has_written |= plan.writes;
         self.is_lost = plan.binds;
-        self.lease.node_mut().is_doubtful = true;
+        self.lease.pooled_mut().is_doubtful = true;
         Ok(until)
     }
 
@@ -112,24 +113,28 @@ impl Pinned {
     ) -> RedisResult<T> {
         match sent {
             Sent::Answered(reply) => {
-                self.answered(endpoint, reply.objection(), reply.condition());
+                self.answered(endpoint, reply.objection(), reply.server_state());
                 Ok(reply)
             }
             Sent::Failed(error) => match error.kind() {
                 // A transaction that the server refused is a reply like any other.
                 ErrorKind::Server(_) | ErrorKind::Extension => {
-                    self.answered(endpoint, Cause::of_answer(&error), Condition::of_answer(&error));
+                    self.answered(
+                        endpoint,
+                        Cause::of_answer(&error),
+                        ServerState::of_answer(&error),
+                    );
                     Err(error)
                 }
                 // The library declined to send it.
                 ErrorKind::Client => {
                     self.is_lost = false;
-                    self.lease.node_mut().is_doubtful = self.is_bound;
+                    self.lease.pooled_mut().is_doubtful = self.is_bound;
                     Err(error)
                 }
                 _ => {
                     let cause = Cause::of(&error);
-                    if std::mem::take(&mut self.lease.node_mut().is_new) {
+                    if std::mem::take(&mut self.lease.pooled_mut().is_new) {
                         endpoint.lost_unanswered(cause);
                     }
                     Err(plan.lost(cause).into())
@@ -144,15 +149,15 @@ impl Pinned {
         &mut self,
         endpoint: &Endpoint,
         objection: Option<Cause>,
-        condition: Option<Condition>,
+        state: Option<ServerState>,
     ) {
         self.is_lost = false;
-        if let Some(condition) = condition {
-            endpoint.health().refused_for(condition);
+        if let Some(state) = state {
+            endpoint.health().refused_for(state);
         }
-        let node = self.lease.node_mut();
-        node.replied();
-        if std::mem::take(&mut node.is_new) {
+        let pooled = self.lease.pooled_mut();
+        pooled.replied();
+        if std::mem::take(&mut pooled.is_new) {
             match objection {
                 Some(Cause::Auth) => endpoint.lost_unanswered(Cause::Auth),
                 _ => endpoint.answered(),
@@ -167,11 +172,11 @@ impl Pinned {
             Some(Cause::Auth) => self.is_bound = true,
             Some(_) => {}
         }
-        self.lease.node_mut().is_doubtful = self.is_bound;
+        self.lease.pooled_mut().is_doubtful = self.is_bound;
     }
 }
 
-impl fmt::Debug for Pinned {
+impl fmt::Debug for DedicatedConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lease.fmt(f)
     }
@@ -180,7 +185,7 @@ impl fmt::Debug for Pinned {
 /// Waits for a reply for as long as it may take. A command that blocks is cut when its generation is; any other
 /// ends soon by itself.
 async fn within<T>(
-    node_cut: impl Future<Output = ()>,
+    pool_cut: impl Future<Output = ()>,
     until: Option<Instant>,
     reply: impl Future<Output = RedisResult<T>>,
 ) -> Sent<T> {
@@ -197,13 +202,13 @@ async fn within<T>(
             Err(error) => Sent::Failed(error),
         },
         () = timeout => Sent::TimedOut,
-        () = node_cut => Sent::Cut,
+        () = pool_cut => Sent::Cut,
     }
 }
 
 /// Ends when the generation is cut, if the plan blocks.
-fn cut(node: &Node, plan: &Plan) -> impl Future<Output = ()> + Send + 'static {
-    let generation = (plan.blocks != Block::NONE).then(|| Arc::clone(&node.generation));
+fn cut(pooled: &PooledConnection, plan: &Plan) -> impl Future<Output = ()> + Send + 'static {
+    let generation = (plan.blocks != Block::NONE).then(|| Arc::clone(&pooled.generation));
     async move {
         match generation {
             Some(generation) => generation.was_cut().await,

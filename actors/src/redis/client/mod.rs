@@ -11,6 +11,6 @@ mod ttl;
 pub use conn::CacheConn;
 pub(crate) use script::Scripts;
 pub use script::{Call, Script};
-pub use session::Link;
+pub use session::Session;
 pub use transaction::Transaction;
 pub use ttl::Ttl;

@@ -7,14 +7,15 @@ use ::redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep};
 
-use super::dedicated::Pinned;
-use super::shared::Riding;
+use super::dedicated::DedicatedConnection;
+use super::shared::SharedConnection;
 use crate::deadline;
 use crate::redis::command::{Batch, Plan, Reading, Reply, Request};
-use crate::redis::connect::{Lack, is_refusal};
+use crate::redis::connect::{MissingCapability, is_refusal};
 use crate::redis::endpoint::Endpoint;
-use crate::redis::lanes::{Lane, Load};
+use crate::redis::lanes::Lane;
 use crate::redis::leases::Lease;
+use crate::redis::socket::Load;
 use crate::redis::status::{Cause, Error};
 
 /// The way every command takes: it finds the connection that suits the command, keeps the deadline, asks the breaker,
@@ -22,27 +23,27 @@ use crate::redis::status::{Cause, Error};
 ///
 /// It is what [`CacheConn`](super::conn::CacheConn) derefs to, so that commands, pipelines and scripts of the redis crate
 /// run through it. It cannot be cloned, and no connection can be taken out of it.
-pub struct Link {
+pub struct Session {
     endpoint: Arc<Endpoint>,
-    seat: Seat,
+    mode: Mode,
 }
 
 /// The connection that carries the commands.
 #[derive(Debug)]
-enum Seat {
-    /// One that all callers share. Leaves to `Pinned` with the first command that needs a connection to itself.
-    Riding(Riding),
+enum Mode {
+    /// One that all callers share. Leaves to `Dedicated` with the first command that needs a connection to itself.
+    Shared(SharedConnection),
     /// One of its own, to the end.
-    Pinned(Box<Pinned>),
+    Dedicated(Box<DedicatedConnection>),
 }
 
-impl Link {
+impl Session {
     pub(crate) fn on_lane(lane: Arc<Lane>, endpoint: Arc<Endpoint>) -> Self {
-        Self { endpoint, seat: Seat::Riding(Riding::new(lane, Load::Ordinary)) }
+        Self { endpoint, mode: Mode::Shared(SharedConnection::new(lane, Load::Ordinary)) }
     }
 
     pub(crate) fn on_lease(lease: Lease, endpoint: Arc<Endpoint>) -> Self {
-        Self { endpoint, seat: Seat::Pinned(Box::new(Pinned::new(lease))) }
+        Self { endpoint, mode: Mode::Dedicated(Box::new(DedicatedConnection::new(lease))) }
     }
 
     pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
@@ -70,78 +71,82 @@ impl Link {
     }
 
     /// Takes a connection of its own, unless it has one.
-    pub(crate) async fn pin(&mut self) -> Result<&mut Pinned, Error> {
-        if let Seat::Riding(riding) = &mut self.seat {
-            riding.settle(&self.endpoint).await?;
+    pub(crate) async fn pin(&mut self) -> Result<&mut DedicatedConnection, Error> {
+        if let Mode::Shared(shared) = &mut self.mode {
+            shared.settle(&self.endpoint).await?;
             let lease = self.endpoint.take_lease().await?;
-            self.seat = Seat::Pinned(Box::new(Pinned::new(lease)));
+            self.mode = Mode::Dedicated(Box::new(DedicatedConnection::new(lease)));
         }
-        match &mut self.seat {
-            Seat::Pinned(pinned) => Ok(pinned),
-            Seat::Riding(_) => unreachable!("it has just been pinned"),
+        match &mut self.mode {
+            Mode::Dedicated(dedicated) => Ok(dedicated),
+            Mode::Shared(_) => unreachable!("it has just been given one"),
         }
     }
 
     /// Goes over to the lane for large values, unless it has a connection of its own.
-    pub(crate) async fn ride_bulk(&mut self) -> Result<(), Error> {
-        if let Seat::Riding(riding) = &mut self.seat
-            && riding.load() != Load::Bulk
+    pub(crate) async fn move_to_bulk(&mut self) -> Result<(), Error> {
+        if let Mode::Shared(shared) = &mut self.mode
+            && shared.load() != Load::Bulk
         {
-            riding.settle(&self.endpoint).await?;
-            *riding = Riding::new(self.endpoint.lane(Load::Bulk).await?, Load::Bulk);
+            shared.settle(&self.endpoint).await?;
+            *shared = SharedConnection::new(self.endpoint.lane(Load::Bulk).await?, Load::Bulk);
         }
         Ok(())
     }
 
     /// Lets nobody else have the connection after this one.
     pub(crate) fn bind(&mut self) {
-        if let Seat::Pinned(pinned) = &mut self.seat {
-            pinned.bind();
+        if let Mode::Dedicated(dedicated) = &mut self.mode {
+            dedicated.bind();
         }
     }
 
     /// What a request asks of its connection. The server is asked once about each name that we do not know.
     async fn plan<R: Request>(&mut self, request: &R) -> Result<Plan, Error> {
-        let lifecycle = match &self.seat {
-            Seat::Riding(riding) => riding.lifecycle(),
-            Seat::Pinned(pinned) => pinned.lifecycle(),
+        let lifecycle = match &self.mode {
+            Mode::Shared(shared) => shared.lifecycle(),
+            Mode::Dedicated(dedicated) => dedicated.lifecycle(),
         };
-        match Plan::of(request.commands(), lifecycle.capability())? {
+        match Plan::of(request.commands(), lifecycle.learned_commands())? {
             Reading::Known(plan) => Ok(plan),
             Reading::Unlearned { cautious, names } => {
                 let lifecycle = Arc::clone(lifecycle);
-                let Seat::Riding(riding) = &mut self.seat else { return Ok(cautious) };
+                let Mode::Shared(shared) = &mut self.mode else { return Ok(cautious) };
                 let question = names.question();
-                let answer = Box::pin(riding.ask(&self.endpoint, &Plan::READ, &question)).await;
-                lifecycle.capability().learn(&names, &answer);
+                let answer = Box::pin(shared.ask(&self.endpoint, &Plan::READ, &question)).await;
+                lifecycle.learned_commands().learn(&names, &answer);
                 if answer.as_ref().is_ok_and(is_refusal) {
-                    self.endpoint.lacks(Lack::CommandInfo);
+                    self.endpoint.note_missing(MissingCapability::CommandInfo);
                 }
-                Ok(Plan::of(request.commands(), lifecycle.capability())?.cautious())
+                Ok(Plan::of(request.commands(), lifecycle.learned_commands())?.cautious())
             }
         }
     }
 
     async fn ask_once<R: Request>(&mut self, plan: &Plan, request: &R) -> RedisResult<R::Reply> {
-        if plan.pins || matches!(self.seat, Seat::Pinned(_)) {
-            return Box::pin(self.ask_pinned(plan, request)).await;
+        if plan.pins || matches!(self.mode, Mode::Dedicated(_)) {
+            return Box::pin(self.ask_dedicated(plan, request)).await;
         }
-        match &mut self.seat {
-            Seat::Riding(riding) => riding.ask(&self.endpoint, plan, request).await,
-            Seat::Pinned(pinned) => pinned.ask(&self.endpoint, plan, request).await,
+        match &mut self.mode {
+            Mode::Shared(shared) => shared.ask(&self.endpoint, plan, request).await,
+            Mode::Dedicated(dedicated) => dedicated.ask(&self.endpoint, plan, request).await,
         }
     }
 
-    async fn ask_pinned<R: Request>(&mut self, plan: &Plan, request: &R) -> RedisResult<R::Reply> {
-        if plan.waits_for_earlier && !self.has_written_pinned() {
+    async fn ask_dedicated<R: Request>(
+        &mut self,
+        plan: &Plan,
+        request: &R,
+    ) -> RedisResult<R::Reply> {
+        if plan.waits_for_earlier && !self.has_written_dedicated() {
             return Err(Error::Refused { command: "WAIT", instead: WAIT_INSTEAD }.into());
         }
         let endpoint = Arc::clone(&self.endpoint);
         self.pin().await?.ask(&endpoint, plan, request).await
     }
 
-    fn has_written_pinned(&self) -> bool {
-        matches!(&self.seat, Seat::Pinned(pinned) if pinned.has_written)
+    fn has_written_dedicated(&self) -> bool {
+        matches!(&self.mode, Mode::Dedicated(dedicated) if dedicated.has_written)
     }
 
     /// A server that loads its data has done nothing yet: asks again until the time is over.
@@ -172,7 +177,7 @@ fn partial(reply: &Value) -> Option<Error> {
     }
 }
 
-impl ConnectionLike for Link {
+impl ConnectionLike for Session {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             if cmd.is_no_response() {
@@ -228,11 +233,11 @@ impl ConnectionLike for Link {
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
+        f.debug_struct("Session")
             .field("endpoint", &self.endpoint.name())
-            .field("seat", &self.seat)
+            .field("mode", &self.mode)
             .finish_non_exhaustive()
     }
 }

@@ -6,24 +6,23 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::deadline;
 use crate::redis::command::{Plan, Reply, Request, len_bytes};
-use crate::redis::connect::ping;
+use crate::redis::connect::{Lifecycle, ping};
 use crate::redis::endpoint::Endpoint;
-use crate::redis::lanes::{Lane, Load};
-use crate::redis::leases::Lifecycle;
-use crate::redis::socket::{Loss, Wire};
-use crate::redis::status::{Cause, Condition, Error};
+use crate::redis::lanes::Lane;
+use crate::redis::socket::{CloseReason, Load, Wire};
+use crate::redis::status::{Cause, Error, ServerState};
 
 /// A caller's place on a lane. It keeps one lane for as long as that serves, so that its commands are carried out in
 /// the order in which it sent them.
 #[derive(Debug)]
-pub(crate) struct Riding {
+pub(crate) struct SharedConnection {
     lane: Arc<Lane>,
     load: Load,
     /// A write was sent and nothing that was sent later has had a reply: it may still be carried out.
     in_doubt: bool,
 }
 
-impl Riding {
+impl SharedConnection {
     pub(crate) fn new(lane: Arc<Lane>, load: Load) -> Self {
         Self { lane, load, in_doubt: false }
     }
@@ -65,7 +64,7 @@ impl Riding {
         self.in_doubt |= plan.writes;
         match timeout_at(until, wire.send(request)).await {
             Ok(Ok(reply)) => {
-                self.answered(endpoint, reply.objection(), reply.condition());
+                self.answered(endpoint, reply.objection(), reply.server_state());
                 if self.load == Load::Ordinary
                     && len_bytes(request.commands()).max(reply.len_bytes()) > LARGE
                 {
@@ -117,18 +116,18 @@ impl Riding {
         &mut self,
         endpoint: &Endpoint,
         objection: Option<Cause>,
-        condition: Option<Condition>,
+        state: Option<ServerState>,
     ) {
         self.in_doubt = false;
         self.lane.replied(objection);
-        if let Some(condition) = condition {
-            endpoint.health().refused_for(condition);
+        if let Some(state) = state {
+            endpoint.health().refused_for(state);
         }
         match objection {
             None => endpoint.health().succeeded(),
             Some(Cause::ReadOnly) => endpoint.saw_read_only(),
             // The next connection may be let in where this one is not, with a password that was changed meanwhile.
-            Some(Cause::Auth) => self.lane.lost(Loss::Unauthenticated),
+            Some(Cause::Auth) => self.lane.close(CloseReason::Unauthenticated),
             Some(_) => {}
         }
     }
@@ -143,7 +142,7 @@ impl Riding {
         match error.kind() {
             // A transaction that the server refused is a reply like any other.
             ErrorKind::Server(_) | ErrorKind::Extension => {
-                self.answered(endpoint, Cause::of_answer(&error), Condition::of_answer(&error));
+                self.answered(endpoint, Cause::of_answer(&error), ServerState::of_answer(&error));
                 error
             }
             // The library declined to send it.
@@ -152,7 +151,7 @@ impl Riding {
                 error
             }
             _ => {
-                self.lane.lost(Loss::Closed);
+                self.lane.close(CloseReason::Closed);
                 plan.lost(Cause::of(&error)).into()
             }
         }

@@ -7,17 +7,17 @@ use ::redis::{
 };
 use tokio::time::sleep;
 
-use super::session::Link;
+use super::session::Session;
 use crate::redis::command::Plan;
 use crate::redis::status::{Error, refused_multi};
 
 /// One attempt to change watched keys together: what is read here, and what is to be written if nobody else has
 /// changed a watched key meanwhile.
 ///
-/// It derefs to [`Link`]: with `use redis::AsyncCommands` every command can be sent at once, which is meant for reads.
+/// It derefs to [`Session`]: with `use redis::AsyncCommands` every command can be sent at once, which is meant for reads.
 /// A write that is sent at once to a watched key makes the attempt fail, as anyone else's would.
 pub struct Transaction<'c> {
-    link: &'c mut Link,
+    session: &'c mut Session,
     queue: Pipeline,
     stage: Stage,
 }
@@ -37,8 +37,8 @@ enum Stage {
 }
 
 impl<'c> Transaction<'c> {
-    pub(crate) fn new(link: &'c mut Link) -> Self {
-        Self { link, queue: empty(), stage: Stage::Idle }
+    pub(crate) fn new(session: &'c mut Session) -> Self {
+        Self { session, queue: empty(), stage: Stage::Idle }
     }
 
     /// What is to be written, all or nothing, by [`commit`](Self::commit).
@@ -54,7 +54,7 @@ impl<'c> Transaction<'c> {
         &mut self,
         key: K,
     ) -> Result<RV, Error> {
-        let value = self.link.ask(&Plan::READ, cmd("GET").arg(key)).await?.extract_error()?;
+        let value = self.session.ask(&Plan::READ, cmd("GET").arg(key)).await?.extract_error()?;
         Ok(::redis::from_redis_value(value).map_err(RedisError::from)?)
     }
 
@@ -76,7 +76,7 @@ impl<'c> Transaction<'c> {
                 ::redis::from_redis_value(Value::Array(Vec::new())).map_err(RedisError::from)?
             );
         }
-        let replies: Result<Value, RedisError> = queue.query_async(&mut *self.link).await;
+        let replies: Result<Value, RedisError> = queue.query_async(&mut *self.session).await;
         // Whatever the server says to EXEC, it watches nothing afterwards.
         self.stage = match &replies {
             Ok(_) => Stage::Idle,
@@ -99,7 +99,7 @@ impl<'c> Transaction<'c> {
     pub(crate) async fn begin<K: ToRedisArgs>(&mut self, keys: &K) -> Result<(), Error> {
         self.queue = empty();
         self.stage = Stage::Watching;
-        self.link.ask(&ALONE, cmd("WATCH").arg(keys)).await?.extract_error()?;
+        self.session.ask(&ALONE, cmd("WATCH").arg(keys)).await?.extract_error()?;
         Ok(())
     }
 
@@ -111,7 +111,7 @@ impl<'c> Transaction<'c> {
     /// Ends the attempt. A connection on which this fails goes to nobody else.
     pub(crate) async fn end(&mut self) {
         if self.stage == Stage::Watching
-            && let Ok(Value::Okay) = self.link.ask(&ALONE, &cmd("UNWATCH")).await
+            && let Ok(Value::Okay) = self.session.ask(&ALONE, &cmd("UNWATCH")).await
         {
             self.stage = Stage::Idle;
         }
@@ -121,22 +121,22 @@ impl<'c> Transaction<'c> {
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if matches!(self.stage, Stage::Watching | Stage::Lost) {
-            self.link.bind();
+            self.session.bind();
         }
     }
 }
 
 impl Deref for Transaction<'_> {
-    type Target = Link;
+    type Target = Session;
 
-    fn deref(&self) -> &Link {
-        self.link
+    fn deref(&self) -> &Session {
+        self.session
     }
 }
 
 impl DerefMut for Transaction<'_> {
-    fn deref_mut(&mut self) -> &mut Link {
-        self.link
+    fn deref_mut(&mut self) -> &mut Session {
+        self.session
     }
 }
 

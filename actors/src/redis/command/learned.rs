@@ -12,7 +12,7 @@ use super::plan::Plan;
 /// It holds for one server and one user: another one may have other modules and other rights. Once it holds
 /// [`COMMANDS_MAX`] names it asks about no more, and takes the worst of them.
 #[derive(Default)]
-pub(crate) struct Capability {
+pub(crate) struct LearnedCommands {
     classes: ArcSwap<HashMap<Box<[u8]>, Class>>,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Unlearned {
     names: Vec<Name>,
 }
 
-impl Capability {
+impl LearnedCommands {
     /// What is known about a command, in whatever case it is written. `None` is worth a question.
     #[cfg(test)]
     pub(crate) fn known(&self, name: &[u8]) -> Option<Class> {
@@ -50,14 +50,14 @@ impl Capability {
     /// Takes in the reply to [`Unlearned::question`]. An objection that will pass teaches nothing.
     pub(crate) fn learn(&self, names: &Unlearned, reply: &RedisResult<Value>) {
         let Some(answers) = answers(reply) else { return };
-        let class_of = |place: usize, name| {
-            answers.get(place).map_or(Class::Bound, |answer| Class::of(name, answer))
+        let class_of = |index: usize, name| {
+            answers.get(index).map_or(Class::Bound, |answer| Class::of(name, answer))
         };
         self.classes.rcu(|classes| {
             let mut classes = HashMap::clone(classes);
-            for (place, name) in names.names.iter().enumerate() {
+            for (index, name) in names.names.iter().enumerate() {
                 if classes.len() < COMMANDS_MAX {
-                    classes.insert(name.as_bytes().into(), class_of(place, name));
+                    classes.insert(name.as_bytes().into(), class_of(index, name));
                 }
             }
             classes
@@ -65,9 +65,9 @@ impl Capability {
     }
 }
 
-impl fmt::Debug for Capability {
+impl fmt::Debug for LearnedCommands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Capability").field("commands", &self.classes.load().len()).finish()
+        f.debug_struct("LearnedCommands").field("commands", &self.classes.load().len()).finish()
     }
 }
 

@@ -9,6 +9,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use learned::Capability;
+pub(crate) use learned::LearnedCommands;
 pub(crate) use plan::{Block, Plan, Reading, len_bytes};
 pub(crate) use request::{Batch, Reply, Request};

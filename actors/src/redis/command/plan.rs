@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use ::redis::{Arg, Cmd, Value};
 
-use super::learned::{self, Capability, Unlearned};
+use super::learned::{self, LearnedCommands, Unlearned};
 use super::name::Name;
-use super::table::{self, Kind, READS_OF_CLIENT, REFUSED_OF_CLIENT, WRITES_OF_CLIENT};
+use super::table::{self, Behaviour, READS_OF_CLIENT, REFUSED_OF_CLIENT, WRITES_OF_CLIENT};
 use crate::redis::status::{Cause, Error};
 
 /// What a command, or a pipeline of them, asks of the connection that carries it.
@@ -82,7 +82,7 @@ impl Plan {
     /// [`Error::Refused`] for the first one that would harm the connection.
     pub(crate) fn of<'a>(
         commands: impl IntoIterator<Item = &'a Cmd>,
-        capability: &Capability,
+        capability: &LearnedCommands,
     ) -> Result<Reading, Error> {
         let mut plan = Self::READ;
         let mut names = Unlearned::default();
@@ -94,8 +94,8 @@ impl Plan {
             // Nothing is sent for it, so that a pipeline would take the reply of somebody else's command for its own.
             let Some(name) = arguments.next() else { return Err(NAMELESS) };
             let next = match table::find(name) {
-                Some((_, Kind::Reads)) => Self::READ,
-                Some((_, Kind::Writes)) => Self::WRITE,
+                Some((_, Behaviour::Reads)) => Self::READ,
+                Some((_, Behaviour::Writes)) => Self::WRITE,
                 Some((name, kind)) => Self::of_known(name, *kind, arguments)?,
                 None => Self::of_strange(name, capability, &mut names),
             };
@@ -108,7 +108,7 @@ impl Plan {
         })
     }
 
-    fn of_strange(name: &[u8], capability: &Capability, names: &mut Unlearned) -> Self {
+    fn of_strange(name: &[u8], capability: &LearnedCommands, names: &mut Unlearned) -> Self {
         let Some(name) = Name::new(name) else { return Self::UNKNOWN };
         capability.class(&name).map_or_else(
             || {
@@ -121,30 +121,30 @@ impl Plan {
 
     fn of_known<'a>(
         command: &'static str,
-        kind: Kind,
+        kind: Behaviour,
         mut arguments: impl Iterator<Item = &'a [u8]>,
     ) -> Result<Self, Error> {
         Ok(match kind {
-            Kind::Reads => Self::READ,
-            Kind::Writes => Self::WRITE,
-            Kind::Binds => Self::BIND,
-            Kind::Executes => Self { writes: true, ..Self::BIND },
-            Kind::BlocksByFirst => Self::WRITE.blocking(arguments.next(), SECONDS),
-            Kind::BlocksByLast => Self::WRITE.blocking(arguments.last(), SECONDS),
-            Kind::Waits => Self { waits_for_earlier: true, ..Self::READ }
+            Behaviour::Reads => Self::READ,
+            Behaviour::Writes => Self::WRITE,
+            Behaviour::Binds => Self::BIND,
+            Behaviour::Executes => Self { writes: true, ..Self::BIND },
+            Behaviour::BlocksByFirst => Self::WRITE.blocking(arguments.next(), SECONDS),
+            Behaviour::BlocksByLast => Self::WRITE.blocking(arguments.last(), SECONDS),
+            Behaviour::Waits => Self { waits_for_earlier: true, ..Self::READ }
                 .blocking(arguments.last(), MILLISECONDS),
-            Kind::StreamRead => Self::READ.blocking_if_asked(arguments),
-            Kind::StreamReadOfGroup => Self::WRITE.blocking_if_asked(arguments),
-            Kind::Client => return Self::of_client(arguments.next().unwrap_or_default()),
-            Kind::Config => {
+            Behaviour::StreamRead => Self::READ.blocking_if_asked(arguments),
+            Behaviour::StreamReadOfGroup => Self::WRITE.blocking_if_asked(arguments),
+            Behaviour::Client => return Self::of_client(arguments.next().unwrap_or_default()),
+            Behaviour::Config => {
                 if is_word(arguments.next(), "GET") {
                     Self::READ
                 } else {
                     Self::WRITE
                 }
             }
-            Kind::Function => Self::of_code(arguments.next()),
-            Kind::Script => {
+            Behaviour::Function => Self::of_code(arguments.next()),
+            Behaviour::Script => {
                 let part = arguments.next();
                 if is_word(part, "DEBUG") {
                     return Err(refused(
@@ -154,7 +154,7 @@ impl Plan {
                 }
                 Self::of_code(part)
             }
-            Kind::Refused(instead) => return Err(refused(command, instead)),
+            Behaviour::Refused(instead) => return Err(refused(command, instead)),
         })
     }
 

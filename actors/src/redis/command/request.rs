@@ -4,7 +4,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{Arg, Cmd, Pipeline, RedisResult, Value};
 
 use super::plan::reply_len_bytes;
-use crate::redis::status::{Cause, Condition, code_of};
+use crate::redis::status::{Cause, ServerState, code_of};
 
 /// A command or a pipeline, sent as one.
 pub(crate) trait Request: Sync {
@@ -38,10 +38,10 @@ pub(crate) trait Reply: Send {
         })
     }
 
-    /// The first answer that comes of the condition of the server.
-    fn condition(&self) -> Option<Condition> {
+    /// The first answer that comes of the state of the server.
+    fn server_state(&self) -> Option<ServerState> {
         self.values().find_map(|value| match value {
-            Value::ServerError(error) => Condition::of_code(code_of(error)),
+            Value::ServerError(error) => ServerState::of_code(code_of(error)),
             _ => None,
         })
     }

@@ -11,14 +11,14 @@ use crate::redis::status::Cause;
 
 /// Whether connecting fails at present, why, and when the next attempt is due.
 #[derive(Default)]
-pub(crate) struct Trouble {
-    row: ArcSwapOption<Row>,
+pub(crate) struct Backoff {
+    streak: ArcSwapOption<Streak>,
     ended: Notify,
 }
 
-/// A row of failed attempts, with no connection since that answered.
+/// A streak of failed attempts, with no connection since that answered.
 #[derive(Debug, Clone, Copy)]
-struct Row {
+struct Streak {
     cause: Cause,
     failures: u32,
     next_attempt: Instant,
@@ -35,41 +35,42 @@ pub(crate) enum Failure {
     Unanswered,
 }
 
-impl Trouble {
-    pub(crate) fn is_there(&self) -> bool {
-        self.row.load().is_some()
+impl Backoff {
+    pub(crate) fn is_failing(&self) -> bool {
+        self.streak.load().is_some()
     }
 
     /// Why connecting fails.
     pub(crate) fn cause(&self) -> Option<Cause> {
-        self.row.load().as_ref().map(|row| row.cause)
+        self.streak.load().as_ref().map(|streak| streak.cause)
     }
 
     /// The same, once it is more than one attempt's bad luck, which a failed login never is.
     pub(crate) fn standing(&self) -> Option<Cause> {
-        let row = self.row.load();
-        let stands = |row: &Row| row.failures >= STANDING || is_login(row.cause);
-        row.as_ref().filter(|row| stands(row)).map(|row| row.cause)
+        let streak = self.streak.load();
+        let stands = |streak: &Streak| streak.failures >= STANDING || is_login(streak.cause);
+        streak.as_ref().filter(|streak| stands(streak)).map(|streak| streak.cause)
     }
 
     /// Why the login fails, as long as no other attempt at it is due.
     pub(crate) fn refused_login(&self) -> Option<Cause> {
-        let row = self.row.load();
-        let is_early = |row: &Row| is_login(row.cause) && Instant::now() < row.next_attempt;
-        row.as_ref().filter(|row| is_early(row)).map(|row| row.cause)
+        let streak = self.streak.load();
+        let is_early =
+            |streak: &Streak| is_login(streak.cause) && Instant::now() < streak.next_attempt;
+        streak.as_ref().filter(|streak| is_early(streak)).map(|streak| streak.cause)
     }
 
     /// How many attempts have failed since a new connection answered.
     pub(crate) fn failures(&self) -> u32 {
-        self.row.load().as_ref().map_or(0, |row| row.failures)
+        self.streak.load().as_ref().map_or(0, |streak| streak.failures)
     }
 
     /// Ends when the next attempt is due.
     pub(crate) async fn due(&self) {
         let ended = self.ended.notified();
-        let Some(row) = self.row.load_full() else { return };
+        let Some(streak) = self.streak.load_full() else { return };
         tokio::select! {
-            () = sleep_until(row.next_attempt) => {}
+            () = sleep_until(streak.next_attempt) => {}
             () = ended => {}
         }
     }
@@ -81,8 +82,8 @@ impl Trouble {
 
     /// Notes that a caller's connection answered for the first time: connecting works.
     pub(crate) fn answered(&self) {
-        if self.is_there() {
-            self.row.store(None);
+        if self.is_failing() {
+            self.streak.store(None);
             self.ended.notify_waiters();
         }
     }
@@ -92,10 +93,10 @@ impl Trouble {
     pub(crate) fn probe_answered(&self) {
         let now = Instant::now();
         let recently = |lost: Instant| now.saturating_duration_since(lost) < RECENT;
-        let was = self
-            .row
-            .rcu(|row| row.as_ref().filter(|row| row.lost.is_some_and(recently)).map(Arc::clone));
-        if was.is_some() && !self.is_there() {
+        let was = self.streak.rcu(|streak| {
+            streak.as_ref().filter(|streak| streak.lost.is_some_and(recently)).map(Arc::clone)
+        });
+        if was.is_some() && !self.is_failing() {
             self.ended.notify_waiters();
         }
     }
@@ -105,29 +106,29 @@ impl Trouble {
         let now = Instant::now();
         let chance = fastrand::f64();
         // Read and written as one: attempts for leases and for the probe may fail at the same moment.
-        self.row.rcu(|row| {
-            let failures = row.as_ref().map_or(1, |row| row.failures.saturating_add(1));
+        self.streak.rcu(|streak| {
+            let failures = streak.as_ref().map_or(1, |streak| streak.failures.saturating_add(1));
             // A probe's failure must not put off the next attempt of those who wait for a lease; only a login that
             // failed is not tried again soon by anyone.
             let is_apart =
                 matches!(failure, Failure::Connect(Purpose::Probe | Purpose::Subscription));
             let next_attempt = if is_apart && !is_login(cause) {
-                row.as_ref().map_or(now, |row| row.next_attempt)
+                streak.as_ref().map_or(now, |streak| streak.next_attempt)
             } else {
                 now + pause(failures, cause, chance)
             };
             let lost = match failure {
                 Failure::Unanswered => Some(now),
-                Failure::Connect(_) => row.as_ref().and_then(|row| row.lost),
+                Failure::Connect(_) => streak.as_ref().and_then(|streak| streak.lost),
             };
-            Some(Arc::new(Row { cause, failures, next_attempt, lost }))
+            Some(Arc::new(Streak { cause, failures, next_attempt, lost }))
         });
     }
 }
 
-impl fmt::Debug for Trouble {
+impl fmt::Debug for Backoff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trouble")
+        f.debug_struct("Backoff")
             .field("cause", &self.cause())
             .field("failures", &self.failures())
             .finish_non_exhaustive()

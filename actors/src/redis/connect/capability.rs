@@ -4,30 +4,30 @@ use ::redis::Value;
 
 /// What a server does not have, or does not let us do, and that we can do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lack {
+pub(crate) enum MissingCapability {
     Resp3,
     ClientSetname,
     ScriptLoad,
     CommandInfo,
 }
 
-/// What is lacking so far: each thing is worth one line.
+/// What was missing so far, each logged once.
 #[derive(Debug, Default)]
-pub(crate) struct Lacks {
+pub(crate) struct MissingCapabilities {
     noted: AtomicU8,
 }
 
-impl Lacks {
+impl MissingCapabilities {
     /// Logs it, the first time.
-    pub(crate) fn note(&self, endpoint: &str, lack: Lack) {
-        let bit = 1 << lack as u8;
+    pub(crate) fn note(&self, endpoint: &str, missing: MissingCapability) {
+        let bit = 1 << missing as u8;
         if self.noted.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-            tracing::info!(endpoint, "{}", lack.meaning());
+            tracing::info!(endpoint, "{}", missing.meaning());
         }
     }
 }
 
-impl Lack {
+impl MissingCapability {
     fn meaning(self) -> &'static str {
         match self {
             Self::Resp3 => "redis has no RESP3, so RESP2 is spoken",

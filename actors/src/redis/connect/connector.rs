@@ -10,16 +10,17 @@ use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::backoff::{Failure, Trouble};
-use super::capability::{Lack, Lacks, is_refusal};
-use super::pace::ConnectGate;
+use super::backoff::{Backoff, Failure};
+use super::capability::{MissingCapabilities, MissingCapability, is_refusal};
+use super::connection::Connection;
+use super::pace::Pace;
 use crate::redis::address::Address;
 use crate::redis::client::Scripts;
 use crate::redis::command::Batch;
 use crate::redis::config::Config;
-use crate::redis::lanes::Load;
-use crate::redis::leases::Line;
-use crate::redis::socket::{Ending, Place, Places, Purpose, Socket, Wire, open_stream, read_file};
+use crate::redis::socket::{
+    Budget, CloseSignal, Load, Permit, Purpose, Socket, Wire, open_stream, read_file,
+};
 use crate::redis::status::{Cause, Error};
 
 /// Makes connections to one address.
@@ -27,13 +28,13 @@ pub(crate) struct Connector {
     endpoint: Box<str>,
     address: Address,
     config: Arc<Config>,
-    gate: Arc<ConnectGate>,
+    pace: Arc<Pace>,
     /// While attempts fail they are made one after the other, however many connections are wanted.
     turn: Semaphore,
-    trouble: Trouble,
+    backoff: Backoff,
     speaks_resp2: AtomicBool,
-    lacks: Lacks,
-    places: Places,
+    missing: MissingCapabilities,
+    budget: Budget,
     scripts: Scripts,
 }
 
@@ -42,18 +43,18 @@ impl Connector {
         endpoint: &str,
         address: Address,
         config: Arc<Config>,
-        gate: Arc<ConnectGate>,
+        pace: Arc<Pace>,
     ) -> Self {
         Self {
             endpoint: endpoint.into(),
             address,
-            places: Places::new(&config),
+            budget: Budget::new(&config),
             config,
-            gate,
+            pace,
             turn: Semaphore::new(1),
-            trouble: Trouble::default(),
+            backoff: Backoff::default(),
             speaks_resp2: AtomicBool::new(false),
-            lacks: Lacks::default(),
+            missing: MissingCapabilities::default(),
             scripts: Scripts::default(),
         }
     }
@@ -70,19 +71,19 @@ impl Connector {
         &self.scripts
     }
 
-    /// Notes what the server lacks and we can do without.
-    pub(crate) fn lacks(&self, lack: Lack) {
-        self.lacks.note(&self.endpoint, lack);
+    /// Notes what the server does not have and we can do without.
+    pub(crate) fn note_missing(&self, missing: MissingCapability) {
+        self.missing.note(&self.endpoint, missing);
     }
 
     /// Whether connecting fails at present.
-    pub(crate) fn trouble(&self) -> &Trouble {
-        &self.trouble
+    pub(crate) fn backoff(&self) -> &Backoff {
+        &self.backoff
     }
 
     /// How many connections there are and may be.
-    pub(crate) fn places(&self) -> &Places {
-        &self.places
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Tries until a connection is made or `end` ends.
@@ -91,41 +92,42 @@ impl Connector {
         &self,
         purpose: Purpose,
         end: impl Future<Output = ()>,
-    ) -> Result<Line, Error> {
+    ) -> Result<Connection, Error> {
         let tries = async {
             loop {
-                if let Some(line) = self.attempt(purpose).await {
-                    return line;
+                if let Some(connection) = self.attempt(purpose).await {
+                    return connection;
                 }
             }
         };
         tokio::select! {
             biased;
             () = end => Err(Error::unavailable(Cause::Replaced)),
-            line = tries => Ok(line),
+            connection = tries => Ok(connection),
         }
     }
 
     /// One attempt, made when it is due.
-    async fn attempt(&self, purpose: Purpose) -> Option<Line> {
+    async fn attempt(&self, purpose: Purpose) -> Option<Connection> {
         // Before anything that others wait for too.
-        let place = self.places.of(purpose).take().await;
-        let mut turn = if self.trouble.is_there() { self.turn.acquire().await.ok() } else { None };
+        let permit = self.budget.of(purpose).take().await;
+        let mut turn =
+            if self.backoff.is_failing() { self.turn.acquire().await.ok() } else { None };
         // The one whose turn it was before may have changed everything.
-        self.trouble.due().await;
-        let is_retry = self.trouble.is_there();
+        self.backoff.due().await;
+        let is_retry = self.backoff.is_failing();
         if !is_retry {
             turn = None;
         }
-        let pass = self.gate.enter(is_retry).await;
-        if !is_retry && self.trouble.is_there() {
+        let pass = self.pace.enter(is_retry).await;
+        if !is_retry && self.backoff.is_failing() {
             return None;
         }
-        let ended = self.trouble.ended();
+        let ended = self.backoff.ended();
         let made = tokio::select! {
             biased;
-            made = self.connect_once(purpose, place) => made.ok(),
-            // What was begun before may hang, and would be trouble again when it fails.
+            made = self.connect_once(purpose, permit) => made.ok(),
+            // What was begun before may hang, and would begin a new streak of failures.
             () = ended => None,
         };
         drop((pass, turn));
@@ -135,25 +137,25 @@ impl Connector {
     /// One attempt for whoever watches over the endpoint. While attempts fail it keeps the pace of all others; while
     /// none is due because the login failed, that failure is the answer.
     // redis R4, R5
-    pub(crate) async fn connect_probe(&self) -> Result<Line, Cause> {
+    pub(crate) async fn connect_probe(&self) -> Result<Connection, Cause> {
         self.pace().await?;
-        let place = self.place(Purpose::Probe).await?;
-        self.connect_once(Purpose::Probe, place).await
+        let permit = self.permit(Purpose::Probe).await?;
+        self.connect_once(Purpose::Probe, permit).await
     }
 
-    /// A place for an attempt that nobody repeats by itself: whoever asks for it does something else meanwhile.
-    pub(crate) async fn place(&self, purpose: Purpose) -> Result<Place, Cause> {
-        self.places.of(purpose).take_within(self.config.connect_timeout).await
+    /// A permit for an attempt that nobody repeats by itself: whoever asks for it does something else meanwhile.
+    pub(crate) async fn permit(&self, purpose: Purpose) -> Result<Permit, Cause> {
+        self.budget.of(purpose).take_within(self.config.connect_timeout).await
     }
 
     /// Waits for the turn of an attempt that is for no lease; fails at once while none is due.
     pub(crate) async fn pace(&self) -> Result<(), Cause> {
-        if let Some(cause) = self.trouble.refused_login() {
+        if let Some(cause) = self.backoff.refused_login() {
             return Err(cause);
         }
-        if self.trouble.is_there() {
-            // It takes neither a turn nor one of the few places, so that no attempt that hangs holds it up.
-            self.gate.pace().await;
+        if self.backoff.is_failing() {
+            // It takes neither a turn nor one of the few permits of the pace, so that no attempt that hangs holds it up.
+            self.pace.pace().await;
         }
         Ok(())
     }
@@ -167,13 +169,13 @@ impl Connector {
             Load::Ordinary => self.turn.acquire().await.ok(),
             Load::Bulk => None,
         };
-        if !self.trouble.is_there() {
-            self.gate.pace().await;
+        if !self.backoff.is_failing() {
+            self.pace.pace().await;
         }
     }
 
-    async fn connect_once(&self, purpose: Purpose, place: Place) -> Result<Line, Cause> {
-        self.once(purpose, self.handshake(purpose, place)).await
+    async fn connect_once(&self, purpose: Purpose, permit: Permit) -> Result<Connection, Cause> {
+        self.once(purpose, self.handshake(purpose, permit)).await
     }
 
     /// One attempt, made now, within `connect_timeout`; every way to fail, a panic included, comes back as a cause.
@@ -190,26 +192,26 @@ impl Connector {
             Err(_elapsed) if self.address.is_tls() => Err(Cause::TlsTimeout),
             Err(_elapsed) => Err(Cause::Timeout),
         };
-        // A finished handshake does not end the trouble: a proxy may shake hands for a server that is away.
+        // A finished handshake does not end the backoff: a proxy may shake hands for a server that is away.
         if let Err(cause) = &made {
-            self.trouble.failed(*cause, Failure::Connect(purpose));
+            self.backoff.failed(*cause, Failure::Connect(purpose));
         }
         made
     }
 
-    async fn handshake(&self, purpose: Purpose, place: Place) -> Result<Line, Cause> {
+    async fn handshake(&self, purpose: Purpose, permit: Permit) -> Result<Connection, Cause> {
         let login = self.login().await?;
-        let ending = Arc::new(Ending::default());
+        let closing = Arc::new(CloseSignal::default());
         let is_shared = matches!(purpose, Purpose::Lane(_));
-        let open = async |login: &RedisConnectionInfo, place| {
-            Wire::open(self.socket(place).await?, login, is_shared, None, &ending).await
+        let open = async |login: &RedisConnectionInfo, permit| {
+            Wire::open(self.socket(permit).await?, login, is_shared, None, &closing).await
         };
         let opened = if self.speaks_resp2() {
-            open(&login, place).await
+            open(&login, permit).await
         } else {
-            match open(&in_resp3(&login), place).await {
+            match open(&in_resp3(&login), permit).await {
                 failed if self.falls_back(&failed) => {
-                    open(&login, self.places.of(purpose).take().await).await
+                    open(&login, self.budget.of(purpose).take().await).await
                 }
                 opened => opened,
             }
@@ -221,10 +223,10 @@ impl Connector {
             // A user without permission for SCRIPT, or a script that does not compile: the call will tell.
             let loaded = loaded.map_err(|error| Cause::of_handshake(&error))?;
             if loaded.iter().any(is_refusal) {
-                self.lacks(Lack::ScriptLoad);
+                self.note_missing(MissingCapability::ScriptLoad);
             }
         }
-        Ok(Line::new(wire, ending, self.places.of(purpose).count()))
+        Ok(Connection::new(wire, closing, self.budget.of(purpose).count()))
     }
 
     /// Whom to log in as, by the password of now.
@@ -236,9 +238,9 @@ impl Connector {
         Ok(self.address.login(password.as_deref()))
     }
 
-    pub(crate) async fn socket(&self, place: Place) -> Result<Socket, RedisError> {
+    pub(crate) async fn socket(&self, permit: Permit) -> Result<Socket, RedisError> {
         let stream = open_stream(&self.address, &self.config.tls).await;
-        Ok(Socket::new(stream.map_err(Error::unavailable)?, place))
+        Ok(Socket::new(stream.map_err(Error::unavailable)?, permit))
     }
 
     /// Tells the server what the connection is for.
@@ -247,7 +249,7 @@ impl Connector {
         let named = wire.send(&named).await.map_err(|error| Cause::of_handshake(&error))?;
         // A user without permission for CLIENT goes without a name: replies that are errors are values here.
         if is_refusal(&named) {
-            self.lacks(Lack::ClientSetname);
+            self.note_missing(MissingCapability::ClientSetname);
         }
         match &named {
             Value::ServerError(error) => Cause::of_login(error.code()).map_or(Ok(()), Err),
@@ -264,7 +266,7 @@ impl Connector {
         let falls_back = opened.as_ref().is_err_and(knows_no_resp3);
         if falls_back {
             self.speaks_resp2.store(true, Ordering::Relaxed);
-            self.lacks(Lack::Resp3);
+            self.note_missing(MissingCapability::Resp3);
         }
         falls_back
     }
@@ -286,7 +288,7 @@ impl fmt::Debug for Connector {
         f.debug_struct("Connector")
             .field("endpoint", &self.endpoint)
             .field("address", &self.address)
-            .field("trouble", &self.trouble)
+            .field("backoff", &self.backoff)
             .finish_non_exhaustive()
     }
 }
@@ -302,7 +304,7 @@ fn knows_no_resp3(error: &RedisError) -> bool {
         || error.detail().is_some_and(|detail| detail.starts_with("unknown command"))
 }
 
-/// The password in a file, without the end of its line. `None` when there is none: a pipe, which might never end, an
+/// The password in a file, without the end of its connection. `None` when there is none: a pipe, which might never end, an
 /// empty file, or one too large to be a password.
 async fn password_in(path: &Path) -> Option<String> {
     let mut text = String::from_utf8(read_file(path, LARGEST_PASSWORD).await?).ok()?;

@@ -1,16 +1,20 @@
-//! Making connections: how often, with which handshake, and what each is for.
+//! Making connections: the handshake, how often one is tried, and what is sent over it.
 
 mod backoff;
 mod capability;
+mod connection;
 mod connector;
+mod lifecycle;
 mod pace;
 mod probe;
 mod pubsub;
 
 pub(crate) use backoff::{Failure, pause};
-pub(crate) use capability::{Lack, is_refusal};
+pub(crate) use capability::{MissingCapability, is_refusal};
+pub(crate) use connection::{Connection, jittered};
 pub(crate) use connector::Connector;
-pub use pace::ConnectGate;
+pub(crate) use lifecycle::{Leased, Lifecycle};
+pub use pace::Pace;
 pub use probe::Probe;
 pub(crate) use probe::ping;
-pub(crate) use pubsub::{Deliver, Failed, Incoming, Kind, PubSub};
+pub(crate) use pubsub::{Deliver, Failed, Incoming, PubSub, TopicKind};

@@ -7,19 +7,19 @@ use tokio::time::{Instant, sleep_until};
 /// Holds connecting to a bearable pace: a few attempts at once, and at most ten a second while they fail. One for
 /// each tree, shared by its endpoints.
 #[derive(Debug)]
-pub struct ConnectGate {
+pub struct Pace {
     at_once: Semaphore,
     next_retry: Mutex<Option<Instant>>,
 }
 
-impl Default for ConnectGate {
+impl Default for Pace {
     fn default() -> Self {
         Self { at_once: Semaphore::new(AT_ONCE), next_retry: Mutex::new(None) }
     }
 }
 
-impl ConnectGate {
-    /// A gate with nobody before it.
+impl Pace {
+    /// A pace with nobody before it.
     pub fn new() -> Self {
         Self::default()
     }

@@ -4,29 +4,29 @@ use std::time::Duration;
 use ::redis::Value;
 use tokio::time::{Instant, timeout};
 
+use super::connection::Connection;
 use super::connector::Connector;
-use crate::redis::leases::Line;
 use crate::redis::socket::Wire;
 use crate::redis::status::Cause;
 
 /// A connection of its own for asking an endpoint whether it is well: it takes no lease and passes no breaker.
 #[derive(Debug)]
 pub struct Probe {
-    line: Line,
+    connection: Connection,
     limit: Duration,
     connector: Arc<Connector>,
     is_new: bool,
 }
 
 impl Probe {
-    pub(crate) fn new(line: Line, connector: &Arc<Connector>) -> Self {
+    pub(crate) fn new(connection: Connection, connector: &Arc<Connector>) -> Self {
         let limit = connector.config().probe_timeout;
-        Self { line, limit, connector: Arc::clone(connector), is_new: true }
+        Self { connection, limit, connector: Arc::clone(connector), is_new: true }
     }
 
     /// Whether the other side has closed the connection. Answers from memory.
     pub fn is_dead(&self) -> bool {
-        self.line.is_dead()
+        self.connection.is_closed()
     }
 
     /// Asks for a `PING` and says how long the answer took. Goes to Redis. *Cancel safety*: may be dropped.
@@ -35,9 +35,9 @@ impl Probe {
     /// The cause; after [`Cause::Timeout`] or [`Cause::Closed`] the probe should be dropped.
     pub async fn ping(&mut self) -> Result<Duration, Cause> {
         let begun = Instant::now();
-        ping(&mut self.line.wire, self.limit).await?;
+        ping(&mut self.connection.wire, self.limit).await?;
         if std::mem::take(&mut self.is_new) {
-            self.connector.trouble().probe_answered();
+            self.connector.backoff().probe_answered();
         }
         Ok(begun.elapsed())
     }

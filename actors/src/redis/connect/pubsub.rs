@@ -11,8 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::connector::{Connector, in_resp3};
-use crate::redis::leases::Open;
-use crate::redis::socket::{Ending, Place, Purpose, Pushed, Wire};
+use crate::redis::socket::{CloseSignal, OpenCount, Permit, Purpose, Pushed, Wire};
 use crate::redis::status::{Cause, Error};
 
 /// Takes what is published. It is called where the wire is read, so it must not block.
@@ -20,7 +19,7 @@ pub(crate) type Deliver = Arc<dyn Fn(Msg) + Send + Sync>;
 
 /// What can be subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Kind {
+pub(crate) enum TopicKind {
     Channel,
     Pattern,
 }
@@ -35,7 +34,7 @@ pub(crate) struct PubSub {
     is_new: Arc<AtomicBool>,
     connector: Arc<Connector>,
     _dropped: Arc<oneshot::Sender<()>>,
-    _open: Arc<Open>,
+    _open: Arc<OpenCount>,
 }
 
 /// The other half of a [`PubSub`]: what comes without having been asked for.
@@ -61,7 +60,7 @@ enum Answers {
 
 enum Source {
     /// Whoever reads the wire delivers.
-    Resp3(Arc<Ending>),
+    Resp3(Arc<CloseSignal>),
     /// The wire is read into a queue without a bound, so this must be emptied all the time.
     Resp2 { stream: PubSubStream, deliver: Deliver },
 }
@@ -73,8 +72,8 @@ impl PubSub {
     ) -> Result<(Self, Incoming), Cause> {
         connector.pace().await?;
         let heard = Arc::new(AtomicU64::new(0));
-        let place = connector.place(Purpose::Subscription).await?;
-        let handshake = handshake(connector, place, deliver, &heard);
+        let permit = connector.permit(Purpose::Subscription).await?;
+        let handshake = handshake(connector, permit, deliver, &heard);
         let (answers, source) = connector.once(Purpose::Subscription, handshake).await?;
         let (drops, dropped) = oneshot::channel();
         let pubsub = Self {
@@ -84,34 +83,42 @@ impl PubSub {
             is_new: Arc::new(AtomicBool::new(true)),
             connector: Arc::clone(connector),
             _dropped: Arc::new(drops),
-            _open: Arc::new(connector.places().of(Purpose::Subscription).count()),
+            _open: Arc::new(connector.budget().of(Purpose::Subscription).count()),
         };
         Ok((pubsub, Incoming { source, dropped }))
     }
 
     /// Ends when the server has confirmed each of `names`, or refused all of them.
-    pub(crate) async fn subscribe(&self, kind: Kind, names: &[Arc<str>]) -> Result<(), Failed> {
+    pub(crate) async fn subscribe(
+        &self,
+        kind: TopicKind,
+        names: &[Arc<str>],
+    ) -> Result<(), Failed> {
         let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
         self.answered(async {
             match (self.answers.clone(), kind) {
-                (Answers::Resp3(wire), Kind::Channel) => wire.mux().subscribe(names).await,
-                (Answers::Resp3(wire), Kind::Pattern) => wire.mux().psubscribe(names).await,
-                (Answers::Resp2(mut sink), Kind::Channel) => sink.subscribe(names).await,
-                (Answers::Resp2(mut sink), Kind::Pattern) => sink.psubscribe(names).await,
+                (Answers::Resp3(wire), TopicKind::Channel) => wire.mux().subscribe(names).await,
+                (Answers::Resp3(wire), TopicKind::Pattern) => wire.mux().psubscribe(names).await,
+                (Answers::Resp2(mut sink), TopicKind::Channel) => sink.subscribe(names).await,
+                (Answers::Resp2(mut sink), TopicKind::Pattern) => sink.psubscribe(names).await,
             }
         })
         .await
     }
 
     /// The same for the end of a subscription.
-    pub(crate) async fn unsubscribe(&self, kind: Kind, names: &[Arc<str>]) -> Result<(), Failed> {
+    pub(crate) async fn unsubscribe(
+        &self,
+        kind: TopicKind,
+        names: &[Arc<str>],
+    ) -> Result<(), Failed> {
         let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
         self.answered(async {
             match (self.answers.clone(), kind) {
-                (Answers::Resp3(wire), Kind::Channel) => wire.mux().unsubscribe(names).await,
-                (Answers::Resp3(wire), Kind::Pattern) => wire.mux().punsubscribe(names).await,
-                (Answers::Resp2(mut sink), Kind::Channel) => sink.unsubscribe(names).await,
-                (Answers::Resp2(mut sink), Kind::Pattern) => sink.punsubscribe(names).await,
+                (Answers::Resp3(wire), TopicKind::Channel) => wire.mux().unsubscribe(names).await,
+                (Answers::Resp3(wire), TopicKind::Pattern) => wire.mux().punsubscribe(names).await,
+                (Answers::Resp2(mut sink), TopicKind::Channel) => sink.unsubscribe(names).await,
+                (Answers::Resp2(mut sink), TopicKind::Pattern) => sink.punsubscribe(names).await,
             }
         })
         .await
@@ -147,7 +154,7 @@ impl PubSub {
             let answered = answered.map_err(|error| Failed::of(&error));
             let serves = !matches!(answered, Err(Failed::Lost(_)));
             if serves && self.is_new.swap(false, Ordering::Relaxed) {
-                self.connector.trouble().probe_answered();
+                self.connector.backoff().probe_answered();
             }
             return answered;
         }
@@ -160,7 +167,7 @@ impl Incoming {
     pub(crate) async fn follow(self) {
         let lost = async {
             match self.source {
-                Source::Resp3(ending) => drop(ending.told().await),
+                Source::Resp3(closing) => drop(closing.fired().await),
                 Source::Resp2 { stream, deliver } => {
                     let delivered = stream.for_each(|message| {
                         deliver(message);
@@ -190,23 +197,23 @@ impl Failed {
 /// redis crate keeps to a type that cannot give itself a name.
 async fn handshake(
     connector: &Connector,
-    mut place: Place,
+    mut permit: Permit,
     deliver: Deliver,
     heard: &Arc<AtomicU64>,
 ) -> Result<(Answers, Source), Cause> {
     let login = connector.login().await?;
     if !connector.speaks_resp2() {
-        let ending = Arc::new(Ending::default());
-        let opened = open_resp3(connector, place, &login, &deliver, heard, &ending).await;
+        let closing = Arc::new(CloseSignal::default());
+        let opened = open_resp3(connector, permit, &login, &deliver, heard, &closing).await;
         if !connector.falls_back(&opened) {
             let mut wire = opened.map_err(|error| Cause::of_handshake(&error))?;
             connector.name(&mut wire, Purpose::Subscription).await?;
-            return Ok((Answers::Resp3(wire), Source::Resp3(ending)));
+            return Ok((Answers::Resp3(wire), Source::Resp3(closing)));
         }
-        place = connector.places().of(Purpose::Subscription).take().await;
+        permit = connector.budget().of(Purpose::Subscription).take().await;
     }
     let opened = async {
-        let socket = connector.socket(place).await?.heard_by(heard);
+        let socket = connector.socket(permit).await?.heard_by(heard);
         ::redis::aio::PubSub::new(&login, socket).await
     };
     let opened = opened.await;
@@ -216,11 +223,11 @@ async fn handshake(
 
 async fn open_resp3(
     connector: &Connector,
-    place: Place,
+    permit: Permit,
     login: &RedisConnectionInfo,
     deliver: &Deliver,
     heard: &Arc<AtomicU64>,
-    ending: &Arc<Ending>,
+    closing: &Arc<CloseSignal>,
 ) -> Result<Wire, RedisError> {
     let deliver = Arc::clone(deliver);
     let pushed: Pushed = Box::new(move |push| {
@@ -230,8 +237,8 @@ async fn open_resp3(
             deliver(message);
         }
     });
-    let socket = connector.socket(place).await?.heard_by(heard);
-    Wire::open(socket, &in_resp3(login), false, Some(pushed), ending).await
+    let socket = connector.socket(permit).await?.heard_by(heard);
+    Wire::open(socket, &in_resp3(login), false, Some(pushed), closing).await
 }
 
 impl fmt::Debug for PubSub {

@@ -9,17 +9,16 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
-use crate::redis::connect::ping;
-use crate::redis::leases::{Lifecycle, Line};
-use crate::redis::socket::{Ending, Loss, Wire};
+use crate::redis::connect::{Connection, Lifecycle, ping};
+use crate::redis::socket::{CloseReason, CloseSignal, Load, Wire};
 use crate::redis::status::{Cause, Health};
 
 /// A connection that callers share: their commands go out together, and each gets its own reply.
 pub(crate) struct Lane {
     /// Taken out when the lane is retired: what is under way then keeps the wire until it ends, what comes later finds
     /// none, and a caller who holds a lane for long holds no connection open.
-    line: ArcSwapOption<Line>,
-    ending: Arc<Ending>,
+    connection: ArcSwapOption<Connection>,
+    closing: Arc<CloseSignal>,
     lifecycle: Arc<Lifecycle>,
     expires: Instant,
     /// What came since the last beat.
@@ -30,33 +29,25 @@ pub(crate) struct Lane {
     timeouts: AtomicU32,
 }
 
-/// The places where lanes are published, and replaced while in use.
-pub(crate) struct Lanes {
+/// The slots in which lanes are published, and replaced while in use.
+pub(crate) struct LaneSet {
     ordinary: Box<[ArcSwapOption<Lane>]>,
     bulk: ArcSwapOption<Lane>,
     published: Notify,
     pub(crate) waiting: AtomicUsize,
 }
 
-/// What a lane carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Load {
-    Ordinary,
-    /// Large values, which would hold up everything behind them.
-    Bulk,
-}
-
 impl Lane {
-    /// Of a line that has just been replied to.
+    /// Of a connection that has just been replied to.
     pub(crate) fn new(
-        line: Line,
+        connection: Connection,
         lifecycle: Arc<Lifecycle>,
         lifetime: Duration,
         objection: Option<Cause>,
     ) -> Self {
         Self {
-            ending: Arc::clone(&line.ending),
-            line: ArcSwapOption::from_pointee(line),
+            closing: Arc::clone(&connection.closing),
+            connection: ArcSwapOption::from_pointee(connection),
             lifecycle,
             expires: Instant::now() + lifetime,
             heard: AtomicU8::new(heard(objection)),
@@ -70,7 +61,7 @@ impl Lane {
     }
 
     pub(crate) fn is_serving(&self) -> bool {
-        self.ending.reason().is_none()
+        self.closing.reason().is_none()
     }
 
     /// Whether it serves and was answered lately, if only to the `PING` that an idle one is asked. "Not now" is no answer.
@@ -84,20 +75,20 @@ impl Lane {
         if !self.is_serving() {
             return None;
         }
-        self.line.load().as_ref().map(|line| line.wire.clone())
+        self.connection.load().as_ref().map(|connection| connection.wire.clone())
     }
 
     /// The wire, also of a lane that does not serve any more, as long as it is there.
     pub(crate) fn last_wire(&self) -> Option<Wire> {
-        self.line.load().as_ref().map(|line| line.wire.clone())
+        self.connection.load().as_ref().map(|connection| connection.wire.clone())
     }
 
-    pub(crate) fn lost(&self, loss: Loss) {
-        self.ending.tell(loss);
+    pub(crate) fn close(&self, reason: CloseReason) {
+        self.closing.fire(reason);
     }
 
     /// Notes a reply, and whether it says "not now". Looks before it writes, so that lanes in full use share no cache
-    /// line that changes.
+    /// connection that changes.
     pub(crate) fn replied(&self, objection: Option<Cause>) {
         let heard = heard(objection);
         if self.heard.load(Ordering::Relaxed) < heard {
@@ -112,37 +103,37 @@ impl Lane {
     // redis R3
     pub(crate) fn timed_out(&self) {
         if self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_TO_REPLACE {
-            self.lost(Loss::Timeouts);
+            self.close(CloseReason::Timeouts);
         }
     }
 
     /// Lets go of the wire. What is under way on it ends as it would have.
-    pub(crate) fn retire(&self, loss: Loss) {
-        self.lost(loss);
-        self.line.store(None);
+    pub(crate) fn retire(&self, reason: CloseReason) {
+        self.close(reason);
+        self.connection.store(None);
     }
 
     /// Ends when the lane is to be replaced, and says why.
     // redis R24
-    pub(crate) async fn watch(&self, limit: Duration, health: &Health) -> Loss {
+    pub(crate) async fn watch(&self, limit: Duration, health: &Health) -> CloseReason {
         tokio::select! {
             biased;
-            loss = self.fails(limit, health) => loss,
-            () = self.lifecycle.closed() => Loss::Replaced,
-            () = sleep_until(self.expires) => Loss::Aged,
+            reason = self.fails(limit, health) => reason,
+            () = self.lifecycle.closed() => CloseReason::Replaced,
+            () = sleep_until(self.expires) => CloseReason::Aged,
         }
     }
 
     /// Ends when nothing more is expected of the lane, and says why. A lane that has had no reply for a second is asked
     /// for one.
     // redis R2, R3
-    pub(crate) async fn fails(&self, limit: Duration, health: &Health) -> Loss {
+    pub(crate) async fn fails(&self, limit: Duration, health: &Health) -> CloseReason {
         let mut beat = interval_at(Instant::now() + BEAT, BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                loss = self.ending.told() => return loss,
+                reason = self.closing.fired() => return reason,
                 _ = beat.tick() => {}
             }
             match self.heard.swap(SILENCE, Ordering::Relaxed) {
@@ -156,11 +147,11 @@ impl Lane {
             let Some(mut wire) = self.wire() else { continue };
             tokio::select! {
                 biased;
-                loss = self.ending.told() => return loss,
+                reason = self.closing.fired() => return reason,
                 found = ping(&mut wire, limit) => match found {
-                    Err(Cause::Timeout) => self.lost(Loss::Silent),
-                    Err(Cause::Closed | Cause::Protocol) => self.lost(Loss::Closed),
-                    Err(Cause::Auth) => self.lost(Loss::Unauthenticated),
+                    Err(Cause::Timeout) => self.close(CloseReason::Silent),
+                    Err(Cause::Closed | Cause::Protocol) => self.close(CloseReason::Closed),
+                    Err(Cause::Auth) => self.close(CloseReason::Unauthenticated),
                     Err(objection) => self.replied(Some(objection)),
                     Ok(()) => {
                         self.replied(None);
@@ -176,7 +167,7 @@ impl Lane {
     }
 }
 
-impl Lanes {
+impl LaneSet {
     pub(crate) fn new(count: usize) -> Self {
         Self {
             ordinary: (0..count).map(|_| ArcSwapOption::empty()).collect(),
@@ -186,21 +177,21 @@ impl Lanes {
         }
     }
 
-    /// How many places there are; the last one is for bulk.
+    /// How many slots there are; the last one is for bulk.
     pub(crate) fn count(&self) -> usize {
         self.ordinary.len() + 1
     }
 
-    pub(crate) fn load_of(&self, place: usize) -> Load {
-        if place < self.ordinary.len() { Load::Ordinary } else { Load::Bulk }
+    pub(crate) fn load_of(&self, slot: usize) -> Load {
+        if slot < self.ordinary.len() { Load::Ordinary } else { Load::Bulk }
     }
 
-    pub(crate) fn place(&self, place: usize) -> &ArcSwapOption<Lane> {
-        self.ordinary.get(place).unwrap_or(&self.bulk)
+    pub(crate) fn slot(&self, slot: usize) -> &ArcSwapOption<Lane> {
+        self.ordinary.get(slot).unwrap_or(&self.bulk)
     }
 
-    pub(crate) fn publish(&self, place: usize, lane: Lane) -> Option<Arc<Lane>> {
-        let old = self.place(place).swap(Some(Arc::new(lane)));
+    pub(crate) fn publish(&self, slot: usize, lane: Lane) -> Option<Arc<Lane>> {
+        let old = self.slot(slot).swap(Some(Arc::new(lane)));
         self.published.notify_waiters();
         old
     }
@@ -212,8 +203,8 @@ impl Lanes {
 
     /// A lane that serves. Each thread has its own first choice, so that threads share little.
     pub(crate) fn serving(&self, load: Load) -> Option<Arc<Lane>> {
-        let serving = |place: &ArcSwapOption<Lane>| {
-            let lane = place.load();
+        let serving = |slot: &ArcSwapOption<Lane>| {
+            let lane = slot.load();
             lane.as_ref().filter(|lane| lane.is_serving()).map(Arc::clone)
         };
         match load {
@@ -227,13 +218,13 @@ impl Lanes {
 
     /// Whether any ordinary lane is so. Nobody who comes gets to the one for large values but by way of these.
     pub(crate) fn any(&self, is_so: impl Fn(&Lane) -> bool) -> bool {
-        self.ordinary.iter().any(|place| place.load().as_deref().is_some_and(&is_so))
+        self.ordinary.iter().any(|slot| slot.load().as_deref().is_some_and(&is_so))
     }
 
     pub(crate) fn retire_all(&self) {
-        for place in 0..self.count() {
-            if let Some(lane) = self.place(place).swap(None) {
-                lane.retire(Loss::Replaced);
+        for slot in 0..self.count() {
+            if let Some(lane) = self.slot(slot).swap(None) {
+                lane.retire(CloseReason::Replaced);
             }
         }
     }
@@ -243,7 +234,7 @@ impl fmt::Debug for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lane")
             .field("generation", &self.lifecycle.number())
-            .field("ended", &self.ending.reason())
+            .field("ended", &self.closing.reason())
             .finish_non_exhaustive()
     }
 }

@@ -2,4 +2,4 @@
 
 mod lane;
 
-pub(crate) use lane::{Lane, Lanes, Load};
+pub(crate) use lane::{Lane, LaneSet};

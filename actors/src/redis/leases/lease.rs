@@ -3,15 +3,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bb8_redis::bb8::PooledConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::bb8_adapter::Manager;
-use super::generation::Leased;
-use super::pooled::Node;
+use super::bb8_adapter::Checkout;
+use super::pooled::PooledConnection;
 use crate::deadline;
-use crate::redis::connect::ping;
+use crate::redis::connect::{Leased, ping};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::status::{Cause, Error};
 
@@ -27,7 +25,7 @@ pub(crate) struct Leases {
 /// A connection for one holder.
 pub(crate) struct Lease {
     // Fields are dropped in this order: the connection is back in the pool before the next in line may look there.
-    connection: PooledConnection<'static, Manager>,
+    connection: Checkout,
     _leased: Leased,
     permit: OwnedSemaphorePermit,
 }
@@ -122,14 +120,14 @@ impl Leases {
             let look_again = deadline.min(Instant::now() + LOOK_AGAIN);
             let connection = tokio::select! {
                 biased;
-                taken = generation.pool().get_owned() => taken.ok(),
+                taken = generation.pool().take() => taken,
                 error = endpoint.health().wait_opened() => return Err(error),
                 // The pool loses a wake-up when two connections come back between its check and its wait, so no
                 // wait of it is trusted for long.
                 () = sleep_until(look_again) => None,
             };
             if let Some(connection) = connection {
-                let leased = Leased::count(&connection.node().generation);
+                let leased = Leased::count(&connection.generation);
                 let lease = Lease { connection, _leased: leased, permit };
                 match lease.tested(endpoint, deadline).await {
                     Ok(lease) => return Ok(lease),
@@ -138,12 +136,12 @@ impl Leases {
             }
             let now = Instant::now();
             if now >= patience(endpoint, begun)
-                && let Some(cause) = endpoint.standing_trouble()
+                && let Some(cause) = endpoint.standing_connect_failure()
             {
                 return Err(Error::unavailable(cause));
             }
             if now >= deadline {
-                return Err(match endpoint.trouble() {
+                return Err(match endpoint.connect_failure() {
                     Some(cause) => Error::unavailable(cause),
                     None => Error::Deadline { waited: begun.elapsed() },
                 });
@@ -153,12 +151,12 @@ impl Leases {
 }
 
 impl Lease {
-    pub(crate) fn node(&self) -> &Node {
-        self.connection.node()
+    pub(crate) fn pooled(&self) -> &PooledConnection {
+        &self.connection
     }
 
-    pub(crate) fn node_mut(&mut self) -> &mut Node {
-        self.connection.node_mut()
+    pub(crate) fn pooled_mut(&mut self) -> &mut PooledConnection {
+        &mut self.connection
     }
 
     /// Asks a connection that has been silent for long whether it is still there. One that is not gives its permit
@@ -168,26 +166,26 @@ impl Lease {
         endpoint: &Endpoint,
         deadline: Instant,
     ) -> Result<Self, OwnedSemaphorePermit> {
-        if !self.node().is_idle() {
+        if !self.pooled().is_idle() {
             return Ok(self);
         }
-        let node = self.node_mut();
+        let pooled = self.pooled_mut();
         // Stays so if this future is dropped under way.
-        node.is_doubtful = true;
+        pooled.is_doubtful = true;
         let limit = endpoint.config().probe_timeout;
-        match timeout_at(deadline, ping(&mut node.line.wire, limit)).await {
+        match timeout_at(deadline, ping(&mut pooled.connection.wire, limit)).await {
             Ok(Ok(())) => endpoint.health().succeeded(),
             // It answers, which is all that is asked here: the command will say the rest.
             Ok(Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down)) => {}
             Ok(Err(_)) => {
-                node.generation.distrust_idle();
+                pooled.generation.distrust_idle();
                 return Err(self.discarded());
             }
             // Our caller had no time for an answer, which says nothing of the server.
             Err(_) => return Err(self.discarded()),
         }
-        node.is_doubtful = false;
-        node.replied();
+        pooled.is_doubtful = false;
+        pooled.replied();
         Ok(self)
     }
 
@@ -201,7 +199,7 @@ impl Lease {
 
 impl std::fmt::Debug for Lease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lease").field("connection", self.node()).finish_non_exhaustive()
+        f.debug_struct("Lease").field("connection", self.pooled()).finish_non_exhaustive()
     }
 }
 

@@ -7,8 +7,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::redis::config::Config;
-use crate::redis::lanes::Load;
-use crate::redis::leases::Open;
 use crate::redis::status::Cause;
 
 /// What a connection is for; part of its name in `CLIENT LIST`.
@@ -20,32 +18,45 @@ pub(crate) enum Purpose {
     Subscription,
 }
 
-/// How many connections may be open, which is what is logged at the start and held, and how many are.
-#[derive(Debug)]
-pub(crate) struct Places {
-    pub(crate) leases: Kind,
-    pub(crate) lanes: Kind,
-    /// Those of our own.
-    pub(crate) control: Kind,
+/// What a lane carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Load {
+    Ordinary,
+    /// Large values, which would hold up everything behind them.
+    Bulk,
 }
 
-/// The places for one kind of connection.
+/// How many connections an endpoint may have open, and how many it has. The sum is logged at the start.
 #[derive(Debug)]
-pub(crate) struct Kind {
+pub(crate) struct Budget {
+    pub(crate) leases: Quota,
+    pub(crate) lanes: Quota,
+    /// Probes and subscriptions.
+    pub(crate) control: Quota,
+}
+
+/// The part of the budget that one kind of connection has.
+#[derive(Debug)]
+pub(crate) struct Quota {
     free: Arc<Semaphore>,
     open: Arc<AtomicUsize>,
 }
 
-/// The right to have a socket. A connection has it until its socket is closed, which is a moment after it was let go of.
-pub(crate) type Place = OwnedSemaphorePermit;
+/// The right to have a socket open. It is given back when the socket is closed, a moment after its last user dropped
+/// it.
+pub(crate) type Permit = OwnedSemaphorePermit;
 
-impl Places {
+/// Counts one connection for as long as it is open.
+#[derive(Debug)]
+pub(crate) struct OpenCount(Arc<AtomicUsize>);
+
+impl Budget {
     pub(crate) fn new(config: &Config) -> Self {
-        let [leases, lanes, control] = config.connections().map(Kind::new);
+        let [leases, lanes, control] = config.connections().map(Quota::new);
         Self { leases, lanes, control }
     }
 
-    pub(crate) fn of(&self, purpose: Purpose) -> &Kind {
+    pub(crate) fn of(&self, purpose: Purpose) -> &Quota {
         match purpose {
             Purpose::Lease => &self.leases,
             Purpose::Lane(_) => &self.lanes,
@@ -54,30 +65,37 @@ impl Places {
     }
 }
 
-impl Kind {
+impl Quota {
     fn new(most: usize) -> Self {
         let free = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Self { free, open: Arc::default() }
     }
 
-    /// Waits until there is room for a connection.
-    pub(crate) async fn take(&self) -> Place {
+    /// Waits until another connection may be opened.
+    pub(crate) async fn take(&self) -> Permit {
         Arc::clone(&self.free).acquire_owned().await.expect("nobody closes this semaphore")
     }
 
     /// The same for at most `limit`.
-    pub(crate) async fn take_within(&self, limit: Duration) -> Result<Place, Cause> {
+    pub(crate) async fn take_within(&self, limit: Duration) -> Result<Permit, Cause> {
         timeout(limit, self.take()).await.map_err(|_| Cause::Timeout)
     }
 
     /// Counts a connection for as long as it is open.
-    pub(crate) fn count(&self) -> Open {
-        Open::count(&self.open)
+    pub(crate) fn count(&self) -> OpenCount {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        OpenCount(Arc::clone(&self.open))
     }
 
-    /// How many are open, those included that were replaced and end what is under way.
+    /// How many are open, including those that were replaced and only finish what is under way.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for OpenCount {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

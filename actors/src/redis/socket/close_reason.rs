@@ -2,17 +2,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
-/// Whether a connection is over, and why; set once, by whoever learns of it first.
-#[derive(Debug, Default)]
-pub(crate) struct Ending {
-    reason: AtomicU8,
-    told: Notify,
-}
-
 /// Why a connection was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Loss {
+pub enum CloseReason {
     /// The other side closed it.
     Closed,
     /// Three commands in a row had no reply in time.
@@ -27,36 +20,43 @@ pub enum Loss {
     Replaced,
 }
 
-impl Ending {
-    /// The first reason counts.
-    pub(crate) fn tell(&self, reason: Loss) {
+/// Tells everyone who uses a connection that it is closed, and why. It fires once.
+#[derive(Debug, Default)]
+pub(crate) struct CloseSignal {
+    reason: AtomicU8,
+    fired: Notify,
+}
+
+impl CloseSignal {
+    /// Only the first reason counts.
+    pub(crate) fn fire(&self, reason: CloseReason) {
         let first =
             self.reason.compare_exchange(0, reason as u8 + 1, Ordering::AcqRel, Ordering::Acquire);
         if first.is_ok() {
-            self.told.notify_waiters();
+            self.fired.notify_waiters();
         }
     }
 
-    pub(crate) fn reason(&self) -> Option<Loss> {
+    pub(crate) fn reason(&self) -> Option<CloseReason> {
         match self.reason.load(Ordering::Acquire) {
             0 => None,
             number => ALL.get(usize::from(number) - 1).copied(),
         }
     }
 
-    pub(crate) async fn told(&self) -> Loss {
+    pub(crate) async fn fired(&self) -> CloseReason {
         loop {
-            let told = self.told.notified();
+            let fired = self.fired.notified();
             if let Some(reason) = self.reason() {
                 return reason;
             }
-            told.await;
+            fired.await;
         }
     }
 }
 
-impl Loss {
-    /// Whether nothing more is expected on the connection, so that it is given up before there is another one.
+impl CloseReason {
+    /// Whether no reply is expected on the connection any more, so that it is given up before its successor is made.
     pub(crate) fn is_sudden(self) -> bool {
         match self {
             Self::Closed | Self::Timeouts | Self::Silent | Self::Unauthenticated => true,
@@ -65,7 +65,7 @@ impl Loss {
     }
 }
 
-impl std::fmt::Display for Loss {
+impl std::fmt::Display for CloseReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Closed => "closed",
@@ -78,5 +78,11 @@ impl std::fmt::Display for Loss {
     }
 }
 
-const ALL: [Loss; 6] =
-    [Loss::Closed, Loss::Timeouts, Loss::Silent, Loss::Unauthenticated, Loss::Aged, Loss::Replaced];
+const ALL: [CloseReason; 6] = [
+    CloseReason::Closed,
+    CloseReason::Timeouts,
+    CloseReason::Silent,
+    CloseReason::Unauthenticated,
+    CloseReason::Aged,
+    CloseReason::Replaced,
+];

@@ -7,9 +7,9 @@ mod stream;
 mod tls;
 mod wire;
 
-pub(crate) use budget::{Place, Places, Purpose};
-pub(crate) use close_reason::Ending;
-pub use close_reason::Loss;
+pub(crate) use budget::{Budget, Load, OpenCount, Permit, Purpose};
+pub use close_reason::CloseReason;
+pub(crate) use close_reason::CloseSignal;
 pub(crate) use file::read as read_file;
 pub(crate) use stream::open as open_stream;
 pub use tls::Tls;

@@ -9,11 +9,10 @@ use ::redis::{AsyncConnectionConfig, PushInfo, RedisConnectionInfo, RedisResult}
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::AbortHandle;
 
-use super::budget::Place;
-use super::close_reason::{Ending, Loss};
+use super::budget::{OpenCount, Permit};
+use super::close_reason::{CloseReason, CloseSignal};
 use super::stream::Stream;
 use crate::redis::command::Request;
-use crate::redis::leases::Open;
 
 /// A connection that any number of requests may be on at once. Each clone is the same one; it is closed with the last.
 #[derive(Clone)]
@@ -29,18 +28,18 @@ pub(crate) type Pushed = Box<dyn Fn(PushInfo) + Send + Sync>;
 struct Driver {
     task: AbortHandle,
     in_flight: Arc<AtomicUsize>,
-    open: OnceLock<Open>,
+    open: OnceLock<OpenCount>,
 }
 
 impl Wire {
-    /// Shakes hands over `socket`. What comes without having been asked for goes to `pushed`, and `ending` is told when
+    /// Shakes hands over `socket`. What comes without having been asked for goes to `pushed`, and `closing` is told when
     /// the other side closes the connection.
     pub(crate) async fn open(
         socket: Socket,
         login: &RedisConnectionInfo,
         is_shared: bool,
         pushed: Option<Pushed>,
-        ending: &Arc<Ending>,
+        closing: &Arc<CloseSignal>,
     ) -> RedisResult<Self> {
         // Deadlines are kept per command above; two clocks on one command would contradict each other.
         let mut config =
@@ -58,13 +57,13 @@ impl Wire {
         }
         let in_flight = Arc::clone(&socket.in_flight);
         let (mux, driving) = MultiplexedConnection::new_with_config(login, socket, config).await?;
-        let told = Told(Arc::clone(ending));
+        let fire = FireAtEnd(Arc::clone(closing));
         #[expect(
             clippy::disallowed_methods,
             reason = "a wire outlives the actor that opened it: it ends with its last user"
         )]
         let task = tokio::spawn(async move {
-            let _told = told;
+            let _fire = fire;
             driving.await;
         });
         let driver = Driver { task: task.abort_handle(), in_flight, open: OnceLock::new() };
@@ -72,7 +71,7 @@ impl Wire {
     }
 
     /// Is counted by `open` until it is closed, which may be after whoever opened it has let go of it.
-    pub(crate) fn count_by(&self, open: Open) {
+    pub(crate) fn count_by(&self, open: OpenCount) {
         self.driver.open.set(open).expect("a wire is counted once");
     }
 
@@ -113,12 +112,12 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Tells however the task ends.
-struct Told(Arc<Ending>);
+/// Fires however the task ends.
+struct FireAtEnd(Arc<CloseSignal>);
 
-impl Drop for Told {
+impl Drop for FireAtEnd {
     fn drop(&mut self) {
-        self.0.tell(Loss::Closed);
+        self.0.fire(CloseReason::Closed);
     }
 }
 
@@ -127,18 +126,18 @@ impl Drop for Told {
 /// Lets whoever is ready to send do so before anything is written: while others are in flight too, it goes once to the
 /// back of the line of ready tasks, so that one write carries the commands of them all. One caller alone never waits.
 pub(crate) struct Socket {
-    // Closed first: the place is free when nothing is open any more.
+    // Closed first: the permit is free when nothing is open any more.
     stream: Stream,
     in_flight: Arc<AtomicUsize>,
     has_waited: bool,
     /// Bytes that have arrived, where somebody wants to know.
     heard: Option<Arc<AtomicU64>>,
-    _place: Place,
+    _permit: Permit,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: Stream, place: Place) -> Self {
-        Self { stream, in_flight: Arc::default(), has_waited: false, heard: None, _place: place }
+    pub(crate) fn new(stream: Stream, permit: Permit) -> Self {
+        Self { stream, in_flight: Arc::default(), has_waited: false, heard: None, _permit: permit }
     }
 
     /// The same, with `heard` counting the bytes that arrive.

@@ -203,7 +203,7 @@ impl Error {
     fn refused(error: &RedisError) -> Option<Self> {
         let errors = error.clone().into_server_errors();
         let first = errors.as_ref().and_then(|errors| errors.first());
-        let place = first.map_or(0, |(place, _)| *place);
+        let index = first.map_or(0, |(index, _)| *index);
         let code = presentable(first.map(|(_, first)| code_of(first)).or(error.code())?);
         let cause = Cause::of_code(code);
         let refused = match cause {
@@ -211,7 +211,7 @@ impl Error {
             None => Self::Server { code: code.into() },
         };
         // A connection that is not let in is refused everything.
-        let is_shut_out = cause == Some(Cause::Auth) && !is_amid(place);
+        let is_shut_out = cause == Some(Cause::Auth) && !is_amid(index);
         // Without `MULTI` the others were carried out, whatever the server says of why there was none.
         let is_partial =
             refused_multi(error) || (refused.says_that_nothing_was_done() && leaves_others(error));
@@ -251,11 +251,11 @@ fn leaves_others(error: &RedisError) -> bool {
 /// what it watched.
 pub(crate) fn refused_multi(error: &RedisError) -> bool {
     let errors = error.clone().into_server_errors();
-    errors.is_some_and(|errors| errors.iter().any(|(place, _)| *place == MULTI))
+    errors.is_some_and(|errors| errors.iter().any(|(index, _)| *index == MULTI))
 }
 
-fn is_amid(place: usize) -> bool {
-    place != 0 && place != MULTI
+fn is_amid(index: usize) -> bool {
+    index != 0 && index != MULTI
 }
 
 /// Where the redis crate counts `MULTI` in a transaction: before the first command, which is 0 (1.8.1; where overflow

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::cause::Cause;
 use super::error::{Error, RETRY_AFTER};
-use super::server_state::{Condition, Conditions};
+use super::server_state::{RefusalCounts, ServerState};
 
 /// What the last look at an endpoint found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct Health {
     marks: AtomicU64,
     /// How many of them had been when someone was last answered.
     succeeded: AtomicU64,
-    conditions: Conditions,
+    refusals: RefusalCounts,
 }
 
 /// A moment that successes can be told to come after.
@@ -89,7 +89,7 @@ impl Health {
             max_age,
             marks: AtomicU64::new(0),
             succeeded: AtomicU64::new(0),
-            conditions: Conditions::default(),
+            refusals: RefusalCounts::default(),
         }
     }
 
@@ -148,14 +148,14 @@ impl Health {
         }
     }
 
-    /// Notes that the server refused something for the condition that it is in.
-    pub(crate) fn refused_for(&self, condition: Condition) {
-        self.conditions.refused_for(condition);
+    /// Notes that the server refused something because of the state that it is in.
+    pub(crate) fn refused_for(&self, state: ServerState) {
+        self.refusals.refused_for(state);
     }
 
-    /// How often the server has refused something for this condition. Answers from memory.
-    pub fn refusals(&self, condition: Condition) -> u64 {
-        self.conditions.refusals(condition)
+    /// How often the server has refused something in this state. Answers from memory.
+    pub fn refusals(&self, state: ServerState) -> u64 {
+        self.refusals.refusals(state)
     }
 
     /// Marks this moment. Answers from memory.

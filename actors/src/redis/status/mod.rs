@@ -10,4 +10,4 @@ pub(crate) use cause::code_of;
 pub use error::Error;
 pub(crate) use error::{RETRY_AFTER, refused_multi};
 pub use health::{Breaker, Health, Mark, Verdict};
-pub use server_state::Condition;
+pub use server_state::ServerState;

@@ -5,7 +5,7 @@ use ::redis::RedisError;
 /// Why a server that answers refuses commands all the same: a state that it is in, and no fault of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
-pub enum Condition {
+pub enum ServerState {
     /// Its memory is used up, and it may or can evict nothing.
     #[error("redis is out of memory (OOM); check its maxmemory and maxmemory-policy")]
     Full,
@@ -24,7 +24,7 @@ pub enum Condition {
     FewReplicas,
 }
 
-impl Condition {
+impl ServerState {
     /// Every one of them.
     pub const ALL: [Self; 4] = [Self::Full, Self::ReadOnly, Self::Unsaved, Self::FewReplicas];
 
@@ -47,18 +47,18 @@ impl Condition {
     }
 }
 
-/// How often the server has refused for each condition. Counted by requests, read by whoever watches the endpoint.
+/// How often the server has refused in each state. Counted by requests, read by whoever watches the endpoint.
 #[derive(Debug, Default)]
-pub(crate) struct Conditions {
-    refused: [AtomicU64; Condition::ALL.len()],
+pub(crate) struct RefusalCounts {
+    refused: [AtomicU64; ServerState::ALL.len()],
 }
 
-impl Conditions {
-    pub(crate) fn refused_for(&self, condition: Condition) {
-        self.refused[condition as usize].fetch_add(1, Ordering::Relaxed);
+impl RefusalCounts {
+    pub(crate) fn refused_for(&self, state: ServerState) {
+        self.refused[state as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn refusals(&self, condition: Condition) -> u64 {
-        self.refused[condition as usize].load(Ordering::Relaxed)
+    pub(crate) fn refusals(&self, state: ServerState) -> u64 {
+        self.refused[state as usize].load(Ordering::Relaxed)
     }
 }
