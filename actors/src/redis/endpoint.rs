@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::deadline;
 use crate::redis::address::Address;
-use crate::redis::client::{CacheConn, Scripts, Session};
+use crate::redis::client::{CacheConn, Session};
+use crate::redis::command::ScriptTexts;
 use crate::redis::config::Config;
 use crate::redis::connect::{
     Connector, Deliver, Failure, Incoming, MissingCapability, Pace, Probe, PubSub, jittered, ping,
@@ -34,7 +34,6 @@ pub struct Endpoint {
     current: ArcSwapOption<Generation>,
     built: AtomicU64,
     rebuilds: AtomicU64,
-    read_only: Notify,
     large_values: AtomicU64,
 }
 
@@ -109,7 +108,6 @@ impl Endpoint {
             current: ArcSwapOption::empty(),
             built: AtomicU64::new(0),
             rebuilds: AtomicU64::new(0),
-            read_only: Notify::new(),
             large_values: AtomicU64::new(0),
         })
     }
@@ -265,7 +263,7 @@ impl Endpoint {
     /// Ends when a server answered that it is read-only since this was last waited for: a new generation is due.
     /// *Cancel safety*: may be dropped.
     pub async fn read_only(&self) {
-        self.read_only.notified().await;
+        self.health.read_only().await;
     }
 
     /// Whether an ordinary lane serves that has been answered within the last two seconds. Answers from memory.
@@ -293,7 +291,7 @@ impl Endpoint {
         self.connector.note_missing(missing);
     }
 
-    pub(crate) fn scripts(&self) -> &Scripts {
+    pub(crate) fn scripts(&self) -> &ScriptTexts {
         self.connector.scripts()
     }
 
@@ -394,12 +392,14 @@ impl Endpoint {
             };
             let found = ping(&mut connection.wire, config.command_timeout).await;
             match found {
-                Ok(()) | Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down) => {
+                Err(cause) if !cause.will_pass() => {
+                    self.connector.backoff().failed(cause, Failure::Unanswered);
+                }
+                Ok(()) | Err(_) => {
                     self.connector.backoff().answered();
                     let lifetime = jittered(config.recycle_timeout, fastrand::f64());
                     return Lane::new(connection, lifecycle, lifetime, found.err());
                 }
-                Err(cause) => self.connector.backoff().failed(cause, Failure::Unanswered),
             }
         }
     }
@@ -420,10 +420,6 @@ impl Endpoint {
 
     pub(crate) fn lost_unanswered(&self, cause: Cause) {
         self.connector.backoff().failed(cause, Failure::Unanswered);
-    }
-
-    pub(crate) fn saw_read_only(&self) {
-        self.read_only.notify_one();
     }
 }
 

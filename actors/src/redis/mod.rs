@@ -13,7 +13,6 @@ mod connect;
 mod endpoint;
 mod lanes;
 mod leases;
-mod name;
 mod socket;
 mod status;
 
@@ -22,12 +21,11 @@ mod tests;
 
 pub use address::{Address, Fault as AddressFault, Login};
 pub use client::{CacheConn, Call, Script, Session, Transaction, Ttl};
-pub use config::{Config, Fault};
+pub use config::{Config, Fault, MOST_ENDPOINTS, Tls, fault_of_name};
 pub(crate) use connect::{Deliver, Failed, Incoming, PubSub, TopicKind, pause};
 pub use connect::{Pace, Probe};
 pub use endpoint::{Endpoint, PoolStatus};
 pub use leases::{Generation, Reason};
-pub use name::{MOST_ENDPOINTS, fault_of_name};
-pub use socket::{CloseReason, Tls};
+pub use socket::CloseReason;
 pub(crate) use status::RETRY_AFTER;
 pub use status::{Breaker, Cause, Error, Health, Mark, ServerState, Verdict};

@@ -11,7 +11,7 @@ use crate::redis::command::{Block, Plan, Reply, Request};
 use crate::redis::connect::Lifecycle;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::leases::{Lease, PooledConnection};
-use crate::redis::status::{Cause, Error, ServerState};
+use crate::redis::status::{Cause, Error, Meaning, cause_of};
 
 /// A connection that one caller has to itself.
 pub(crate) struct DedicatedConnection {
@@ -113,17 +113,13 @@ impl DedicatedConnection {
     ) -> RedisResult<T> {
         match sent {
             Sent::Answered(reply) => {
-                self.answered(endpoint, reply.objection(), reply.server_state());
+                self.answered(endpoint, reply.meaning());
                 Ok(reply)
             }
             Sent::Failed(error) => match error.kind() {
                 // A transaction that the server refused is a reply like any other.
                 ErrorKind::Server(_) | ErrorKind::Extension => {
-                    self.answered(
-                        endpoint,
-                        Cause::of_answer(&error),
-                        ServerState::of_answer(&error),
-                    );
+                    self.answered(endpoint, Meaning::of_error(&error).unwrap_or_default());
                     Err(error)
                 }
                 // The library declined to send it.
@@ -133,7 +129,7 @@ impl DedicatedConnection {
                     Err(error)
                 }
                 _ => {
-                    let cause = Cause::of(&error);
+                    let cause = cause_of(&error);
                     if std::mem::take(&mut self.lease.pooled_mut().is_new) {
                         endpoint.lost_unanswered(cause);
                     }
@@ -145,32 +141,22 @@ impl DedicatedConnection {
         }
     }
 
-    fn answered(
-        &mut self,
-        endpoint: &Endpoint,
-        objection: Option<Cause>,
-        state: Option<ServerState>,
-    ) {
+    fn answered(&mut self, endpoint: &Endpoint, meaning: Meaning) {
         self.is_lost = false;
-        if let Some(state) = state {
-            endpoint.health().refused_for(state);
-        }
+        endpoint.health().replied(meaning);
         let pooled = self.lease.pooled_mut();
         pooled.replied();
         if std::mem::take(&mut pooled.is_new) {
-            match objection {
+            match meaning.objection {
                 Some(Cause::Auth) => endpoint.lost_unanswered(Cause::Auth),
                 _ => endpoint.answered(),
             }
         }
-        match objection {
-            None => endpoint.health().succeeded(),
-            // The new generation replaces this connection with all others; to discard each one by itself would make
-            // a connection for each write while the server stays read-only.
-            Some(Cause::ReadOnly) => endpoint.saw_read_only(),
-            // The next connection may be let in where this one is not, with a password that was changed meanwhile.
-            Some(Cause::Auth) => self.is_bound = true,
-            Some(_) => {}
+        // A READONLY does not end this connection: the new generation replaces it with all others. Discarding each one by
+        // itself would make a connection for each write while the server stays read-only.
+        if meaning.objection == Some(Cause::Auth) {
+            // The password may have been changed meanwhile; a new connection logs in with the one of now.
+            self.is_bound = true;
         }
         self.lease.pooled_mut().is_doubtful = self.is_bound;
     }

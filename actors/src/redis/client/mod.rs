@@ -9,7 +9,6 @@ mod transaction;
 mod ttl;
 
 pub use conn::CacheConn;
-pub(crate) use script::Scripts;
 pub use script::{Call, Script};
 pub use session::Session;
 pub use transaction::Transaction;

@@ -3,14 +3,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::redis::{Cmd, FromRedisValue, ToRedisArgs, cmd};
-use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 
 use super::conn::CacheConn;
 use crate::deadline;
-use crate::redis::command::Plan;
-use crate::redis::status::Error;
+use crate::redis::command::{Plan, ScriptText};
+use crate::redis::status::{Error, is_unknown_script};
 
 /// A Lua script. It is sent by its SHA-1 digest; where the server does not know it, one caller sends the text and all
 /// others wait for that one.
@@ -22,8 +21,7 @@ pub struct Script {
 }
 
 struct Inner {
-    text: Box<str>,
-    digest: String,
+    text: Arc<ScriptText>,
     /// How often its text was sent in a call.
     loads: AtomicU64,
     turn: Semaphore,
@@ -32,15 +30,14 @@ struct Inner {
 impl Script {
     /// A script of this text. Answers from memory; nothing checks the text before it is first called.
     pub fn new(text: impl Into<Box<str>>) -> Self {
-        let text = text.into();
-        let digest = ::redis::Script::new(&text).get_hash().to_owned();
-        let inner = Inner { text, digest, loads: AtomicU64::new(0), turn: Semaphore::new(1) };
+        let text = Arc::new(ScriptText::new(text.into()));
+        let inner = Inner { text, loads: AtomicU64::new(0), turn: Semaphore::new(1) };
         Self { inner: Arc::new(inner) }
     }
 
     /// The SHA-1 digest of its text, in 40 hexadecimal digits.
     pub fn digest(&self) -> &str {
-        &self.inner.digest
+        self.inner.text.digest()
     }
 
     /// A call with `key` as its first key.
@@ -104,7 +101,7 @@ impl Call<'_> {
         for _ in 0..TURNS {
             let seen = self.script.loads();
             match conn.ask(&Plan::WRITE, &by_digest).await {
-                Err(Error::Server { code }) if &*code == "NOSCRIPT" => {}
+                Err(error) if is_unknown_script(&error) => {}
                 answered => return answered,
             }
             let endpoint = Arc::clone(conn.endpoint());
@@ -113,48 +110,18 @@ impl Call<'_> {
             let _turn =
                 turn.map_err(|_| Error::Deadline { waited: endpoint.config().command_timeout })?;
             if self.script.loads() == seen {
-                endpoint.scripts().remember(self.script);
-                let by_text = self.command("EVAL", &self.script.inner.text);
+                endpoint.scripts().remember(&self.script.inner.text);
+                let by_text = self.command("EVAL", self.script.inner.text.as_str());
                 let answered = conn.ask(&Plan::WRITE, &by_text).await;
                 self.script.inner.loads.fetch_add(1, Ordering::AcqRel);
                 return answered;
             }
         }
-        conn.ask(&Plan::WRITE, &self.command("EVAL", &self.script.inner.text)).await
+        conn.ask(&Plan::WRITE, &self.command("EVAL", self.script.inner.text.as_str())).await
     }
 
     fn command(&self, name: &str, script: &str) -> Cmd {
         cmd(name).arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.arguments).take()
-    }
-}
-
-/// The scripts that were called so far: new connections load them before anyone uses them.
-#[derive(Debug, Default)]
-pub(crate) struct Scripts {
-    known: ArcSwap<Vec<Script>>,
-}
-
-impl Scripts {
-    /// Beyond a number that no service should reach, a script is loaded when it is called.
-    fn remember(&self, script: &Script) {
-        self.known.rcu(|known| {
-            let mut known = Vec::clone(known);
-            if known.len() < MOST_KNOWN && !known.iter().any(|one| one.digest() == script.digest())
-            {
-                known.push(script.clone());
-            }
-            known
-        });
-    }
-
-    /// What loads them all; `None` when there is none.
-    pub(crate) fn loading(&self) -> Option<::redis::Pipeline> {
-        let known = self.known.load();
-        let mut pipeline = ::redis::pipe();
-        for script in known.iter() {
-            pipeline.cmd("SCRIPT").arg("LOAD").arg(&*script.inner.text).ignore();
-        }
-        (!known.is_empty()).then_some(pipeline)
     }
 }
 
@@ -173,4 +140,3 @@ impl fmt::Debug for Call<'_> {
 
 /// How often a caller finds that another one has loaded the script, and the server has lost it again.
 const TURNS: usize = 3;
-const MOST_KNOWN: usize = 256;

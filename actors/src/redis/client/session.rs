@@ -11,12 +11,12 @@ use super::dedicated::DedicatedConnection;
 use super::shared::SharedConnection;
 use crate::deadline;
 use crate::redis::command::{Batch, Plan, Reading, Reply, Request};
-use crate::redis::connect::{MissingCapability, is_refusal};
+use crate::redis::connect::MissingCapability;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::lanes::Lane;
 use crate::redis::leases::Lease;
 use crate::redis::socket::Load;
-use crate::redis::status::{Cause, Error};
+use crate::redis::status::{Cause, Error, is_refusal, partial};
 
 /// The way every command takes: it finds the connection that suits the command, keeps the deadline, asks the breaker,
 /// and knows what a lost reply means.
@@ -167,14 +167,7 @@ impl Session {
 
 /// Whether the server did nothing because it still loads its data.
 fn is_too_early<R: Request>(reply: &R::Reply, request: &R) -> bool {
-    reply.objection() == Some(Cause::Loading) && request.may_come_early()
-}
-
-fn partial(reply: &Value) -> Option<Error> {
-    match reply {
-        Value::ServerError(error) => Error::amid(error),
-        _ => None,
-    }
+    reply.meaning().objection == Some(Cause::Loading) && request.may_come_early()
 }
 
 impl ConnectionLike for Session {

@@ -10,7 +10,7 @@ use crate::redis::connect::{Lifecycle, ping};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::lanes::Lane;
 use crate::redis::socket::{CloseReason, Load, Wire};
-use crate::redis::status::{Cause, Error, ServerState};
+use crate::redis::status::{Cause, Error, Meaning, cause_of};
 
 /// A caller's place on a lane. It keeps one lane for as long as that serves, so that its commands are carried out in
 /// the order in which it sent them.
@@ -64,7 +64,7 @@ impl SharedConnection {
         self.in_doubt |= plan.writes;
         match timeout_at(until, wire.send(request)).await {
             Ok(Ok(reply)) => {
-                self.answered(endpoint, reply.objection(), reply.server_state());
+                self.answered(endpoint, reply.meaning());
                 if self.load == Load::Ordinary
                     && len_bytes(request.commands()).max(reply.len_bytes()) > LARGE
                 {
@@ -93,7 +93,8 @@ impl SharedConnection {
         let mut wire = self.lane.last_wire().ok_or(unknown(Cause::InDoubt))?;
         let until = deadline::at_most(endpoint.config().command_timeout);
         match timeout_at(until, ping(&mut wire, endpoint.config().command_timeout)).await {
-            Ok(Ok(()) | Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down)) => {}
+            Ok(Ok(())) => {}
+            Ok(Err(cause)) if cause.will_pass() => {}
             Ok(Err(_)) | Err(_) => return Err(unknown(Cause::InDoubt)),
         }
         self.in_doubt = false;
@@ -112,23 +113,13 @@ impl SharedConnection {
         Err(Error::unavailable(Cause::Closed))
     }
 
-    fn answered(
-        &mut self,
-        endpoint: &Endpoint,
-        objection: Option<Cause>,
-        state: Option<ServerState>,
-    ) {
+    fn answered(&mut self, endpoint: &Endpoint, meaning: Meaning) {
         self.in_doubt = false;
-        self.lane.replied(objection);
-        if let Some(state) = state {
-            endpoint.health().refused_for(state);
-        }
-        match objection {
-            None => endpoint.health().succeeded(),
-            Some(Cause::ReadOnly) => endpoint.saw_read_only(),
-            // The next connection may be let in where this one is not, with a password that was changed meanwhile.
-            Some(Cause::Auth) => self.lane.close(CloseReason::Unauthenticated),
-            Some(_) => {}
+        self.lane.replied(meaning.objection);
+        endpoint.health().replied(meaning);
+        if meaning.objection == Some(Cause::Auth) {
+            // The password may have been changed meanwhile; a new connection logs in with the one of now.
+            self.lane.close(CloseReason::Unauthenticated);
         }
     }
 
@@ -142,7 +133,7 @@ impl SharedConnection {
         match error.kind() {
             // A transaction that the server refused is a reply like any other.
             ErrorKind::Server(_) | ErrorKind::Extension => {
-                self.answered(endpoint, Cause::of_answer(&error), ServerState::of_answer(&error));
+                self.answered(endpoint, Meaning::of_error(&error).unwrap_or_default());
                 error
             }
             // The library declined to send it.
@@ -152,7 +143,7 @@ impl SharedConnection {
             }
             _ => {
                 self.lane.close(CloseReason::Closed);
-                plan.lost(Cause::of(&error)).into()
+                plan.lost(cause_of(&error)).into()
             }
         }
     }

@@ -2,14 +2,12 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use ::redis::{
-    ErrorKind, FromRedisValue, Pipeline, RedisError, ToRedisArgs, ToSingleRedisArg, Value, cmd,
-};
+use ::redis::{FromRedisValue, Pipeline, RedisError, ToRedisArgs, ToSingleRedisArg, Value, cmd};
 use tokio::time::sleep;
 
 use super::session::Session;
 use crate::redis::command::Plan;
-use crate::redis::status::{Error, refused_multi};
+use crate::redis::status::{Error, is_answer, refused_multi};
 
 /// One attempt to change watched keys together: what is read here, and what is to be written if nobody else has
 /// changed a watched key meanwhile.
@@ -81,10 +79,8 @@ impl<'c> Transaction<'c> {
         self.stage = match &replies {
             Ok(_) => Stage::Idle,
             Err(error) if refused_multi(error) => Stage::Watching,
-            Err(error) => match error.kind() {
-                ErrorKind::Server(_) | ErrorKind::Extension => Stage::Idle,
-                _ => Stage::Lost,
-            },
+            Err(error) if is_answer(error) => Stage::Idle,
+            Err(_) => Stage::Lost,
         };
         match replies? {
             // The library reads this as an empty reply.

@@ -1,11 +1,11 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use ::redis::{Cmd, ErrorKind, RedisError, RedisResult, Value, cmd};
+use ::redis::{Cmd, RedisResult, Value, cmd};
 use arc_swap::ArcSwap;
 
 use super::name::Name;
-use super::plan::Plan;
+use crate::redis::status::is_final;
 
 /// What a server has said about the commands that we do not know.
 ///
@@ -137,34 +137,15 @@ impl Class {
             _ => Self::Bound,
         }
     }
-
-    pub(super) fn plan(self) -> Plan {
-        match self {
-            Self::Ordinary { writes: false } => Plan::READ,
-            Self::Ordinary { writes: true } => Plan::WRITE,
-            Self::Bound => Plan::UNKNOWN,
-        }
-    }
 }
 
 /// What the server said about each name, if it said anything to hold on to.
 fn answers(reply: &RedisResult<Value>) -> Option<&[Value]> {
     match reply {
-        Ok(Value::ServerError(error)) => is_final(error.code()).then_some(&[]),
         Ok(Value::Array(answers)) => Some(answers),
+        Ok(Value::ServerError(_)) | Err(_) => is_final(reply).then_some(&[]),
         Ok(_) => Some(&[]),
-        Err(error) => is_denial(error).then_some(&[]),
     }
-}
-
-fn is_denial(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
-        && error.code().is_some_and(is_final)
-}
-
-/// Whether to ask again would be in vain: the server has no such command, or this user may not ask.
-fn is_final(code: &str) -> bool {
-    matches!(code, "ERR" | "NOPERM")
 }
 
 fn text(value: &Value) -> Option<&[u8]> {

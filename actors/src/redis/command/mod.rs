@@ -4,6 +4,7 @@ mod learned;
 mod name;
 mod plan;
 mod request;
+mod scripts;
 mod table;
 
 #[cfg(test)]
@@ -12,3 +13,4 @@ mod tests;
 pub(crate) use learned::LearnedCommands;
 pub(crate) use plan::{Block, Plan, Reading, len_bytes};
 pub(crate) use request::{Batch, Reply, Request};
+pub(crate) use scripts::{ScriptText, ScriptTexts};

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use ::redis::{Arg, Cmd, Value};
 
-use super::learned::{self, LearnedCommands, Unlearned};
+use super::learned::{Class, LearnedCommands, Unlearned};
 use super::name::Name;
 use super::table::{self, Behaviour, READS_OF_CLIENT, REFUSED_OF_CLIENT, WRITES_OF_CLIENT};
 use crate::redis::status::{Cause, Error};
@@ -115,7 +115,7 @@ impl Plan {
                 names.push(name);
                 Self::UNKNOWN
             },
-            learned::Class::plan,
+            Self::from,
         )
     }
 
@@ -217,6 +217,16 @@ impl Plan {
             }
         }
         plan
+    }
+}
+
+impl From<Class> for Plan {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Ordinary { writes: false } => Self::READ,
+            Class::Ordinary { writes: true } => Self::WRITE,
+            Class::Bound => Self::UNKNOWN,
+        }
     }
 }
 

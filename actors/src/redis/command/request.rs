@@ -4,7 +4,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{Arg, Cmd, Pipeline, RedisResult, Value};
 
 use super::plan::reply_len_bytes;
-use crate::redis::status::{Cause, ServerState, code_of};
+use crate::redis::status::Meaning;
 
 /// A command or a pipeline, sent as one.
 pub(crate) trait Request: Sync {
@@ -30,20 +30,9 @@ pub(crate) trait Reply: Send {
         self.values().map(reply_len_bytes).sum()
     }
 
-    /// The first answer that says "not now".
-    fn objection(&self) -> Option<Cause> {
-        self.values().find_map(|value| match value {
-            Value::ServerError(error) => Cause::of_code(code_of(error)),
-            _ => None,
-        })
-    }
-
-    /// The first answer that comes of the state of the server.
-    fn server_state(&self) -> Option<ServerState> {
-        self.values().find_map(|value| match value {
-            Value::ServerError(error) => ServerState::of_code(code_of(error)),
-            _ => None,
-        })
+    /// What it says of the server.
+    fn meaning(&self) -> Meaning {
+        Meaning::of(self.values())
     }
 }
 

@@ -1,7 +1,5 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use ::redis::Value;
-
 /// What a server does not have, or does not let us do, and that we can do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MissingCapability {
@@ -42,13 +40,4 @@ impl MissingCapability {
             }
         }
     }
-}
-
-/// Whether the server has no such command, or this user may not send it.
-pub(crate) fn is_refusal(reply: &Value) -> bool {
-    let Value::ServerError(error) = reply else { return false };
-    error.code() == "NOPERM"
-        || error
-            .details()
-            .is_some_and(|details| details.to_ascii_lowercase().starts_with("unknown"))
 }

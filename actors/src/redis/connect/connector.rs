@@ -5,23 +5,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ::redis::{ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, Value};
+use ::redis::{ProtocolVersion, RedisConnectionInfo, RedisError};
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::backoff::{Backoff, Failure};
-use super::capability::{MissingCapabilities, MissingCapability, is_refusal};
+use super::capability::{MissingCapabilities, MissingCapability};
 use super::connection::Connection;
 use super::pace::Pace;
 use crate::redis::address::Address;
-use crate::redis::client::Scripts;
-use crate::redis::command::Batch;
+use crate::redis::command::{Batch, ScriptTexts};
 use crate::redis::config::Config;
 use crate::redis::socket::{
     Budget, CloseSignal, Load, Permit, Purpose, Socket, Wire, open_stream, read_file,
 };
-use crate::redis::status::{Cause, Error};
+use crate::redis::status::{
+    Cause, Error, cause_of_handshake, cause_of_login, is_refusal, knows_no_resp3,
+};
 
 /// Makes connections to one address.
 pub(crate) struct Connector {
@@ -35,7 +36,7 @@ pub(crate) struct Connector {
     speaks_resp2: AtomicBool,
     missing: MissingCapabilities,
     budget: Budget,
-    scripts: Scripts,
+    scripts: ScriptTexts,
 }
 
 impl Connector {
@@ -55,7 +56,7 @@ impl Connector {
             backoff: Backoff::default(),
             speaks_resp2: AtomicBool::new(false),
             missing: MissingCapabilities::default(),
-            scripts: Scripts::default(),
+            scripts: ScriptTexts::default(),
         }
     }
 
@@ -67,7 +68,7 @@ impl Connector {
         &self.address
     }
 
-    pub(crate) fn scripts(&self) -> &Scripts {
+    pub(crate) fn scripts(&self) -> &ScriptTexts {
         &self.scripts
     }
 
@@ -216,12 +217,12 @@ impl Connector {
                 opened => opened,
             }
         };
-        let mut wire = opened.map_err(|error| Cause::of_handshake(&error))?;
+        let mut wire = opened.map_err(|error| cause_of_handshake(&error))?;
         self.name(&mut wire, purpose).await?;
         if let (Purpose::Lane(_), Some(loading)) = (purpose, self.scripts.loading()) {
             let loaded = wire.send(&Batch::whole(&loading)).await;
             // A user without permission for SCRIPT, or a script that does not compile: the call will tell.
-            let loaded = loaded.map_err(|error| Cause::of_handshake(&error))?;
+            let loaded = loaded.map_err(|error| cause_of_handshake(&error))?;
             if loaded.iter().any(is_refusal) {
                 self.note_missing(MissingCapability::ScriptLoad);
             }
@@ -246,15 +247,12 @@ impl Connector {
     /// Tells the server what the connection is for.
     pub(crate) async fn name(&self, wire: &mut Wire, purpose: Purpose) -> Result<(), Cause> {
         let named = ::redis::cmd("CLIENT").arg("SETNAME").arg(self.client_name(purpose)).take();
-        let named = wire.send(&named).await.map_err(|error| Cause::of_handshake(&error))?;
+        let named = wire.send(&named).await.map_err(|error| cause_of_handshake(&error))?;
         // A user without permission for CLIENT goes without a name: replies that are errors are values here.
         if is_refusal(&named) {
             self.note_missing(MissingCapability::ClientSetname);
         }
-        match &named {
-            Value::ServerError(error) => Cause::of_login(error.code()).map_or(Ok(()), Err),
-            _ => Ok(()),
-        }
+        cause_of_login(&named).map_or(Ok(()), Err)
     }
 
     pub(crate) fn speaks_resp2(&self) -> bool {
@@ -295,13 +293,6 @@ impl fmt::Debug for Connector {
 
 pub(crate) fn in_resp3(login: &RedisConnectionInfo) -> RedisConnectionInfo {
     login.clone().set_protocol(ProtocolVersion::RESP3)
-}
-
-/// Servers before 6.0 do not know HELLO at all; some that imitate Redis know it and not version 3.
-fn knows_no_resp3(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::RESP3NotSupported
-        || error.code() == Some("NOPROTO")
-        || error.detail().is_some_and(|detail| detail.starts_with("unknown command"))
 }
 
 /// The password in a file, without the end of its connection. `None` when there is none: a pipe, which might never end, an

@@ -10,7 +10,7 @@ mod probe;
 mod pubsub;
 
 pub(crate) use backoff::{Failure, pause};
-pub(crate) use capability::{MissingCapability, is_refusal};
+pub(crate) use capability::MissingCapability;
 pub(crate) use connection::{Connection, jittered};
 pub(crate) use connector::Connector;
 pub(crate) use lifecycle::{Leased, Lifecycle};

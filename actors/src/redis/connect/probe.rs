@@ -1,13 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::Value;
 use tokio::time::{Instant, timeout};
 
 use super::connection::Connection;
 use super::connector::Connector;
+use crate::redis::command::Reply;
 use crate::redis::socket::Wire;
-use crate::redis::status::Cause;
+use crate::redis::status::{Cause, cause_of};
 
 /// A connection of its own for asking an endpoint whether it is well: it takes no lease and passes no breaker.
 #[derive(Debug)]
@@ -48,8 +48,7 @@ pub(crate) async fn ping(wire: &mut Wire, limit: Duration) -> Result<(), Cause> 
     let reply = timeout(limit, wire.send(&::redis::cmd("PING"))).await;
     match reply {
         Err(_) => Err(Cause::Timeout),
-        Ok(Err(error)) => Err(Cause::of(&error)),
-        Ok(Ok(Value::ServerError(error))) => Cause::of_code(error.code()).map_or(Ok(()), Err),
-        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(cause_of(&error)),
+        Ok(Ok(reply)) => reply.meaning().objection.map_or(Ok(()), Err),
     }
 }

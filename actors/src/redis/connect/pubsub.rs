@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::connector::{Connector, in_resp3};
 use crate::redis::socket::{CloseSignal, OpenCount, Permit, Purpose, Pushed, Wire};
-use crate::redis::status::{Cause, Error};
+use crate::redis::status::{Cause, Error, cause_of_handshake};
 
 /// Takes what is published. It is called where the wire is read, so it must not block.
 pub(crate) type Deliver = Arc<dyn Fn(Msg) + Send + Sync>;
@@ -206,7 +206,7 @@ async fn handshake(
         let closing = Arc::new(CloseSignal::default());
         let opened = open_resp3(connector, permit, &login, &deliver, heard, &closing).await;
         if !connector.falls_back(&opened) {
-            let mut wire = opened.map_err(|error| Cause::of_handshake(&error))?;
+            let mut wire = opened.map_err(|error| cause_of_handshake(&error))?;
             connector.name(&mut wire, Purpose::Subscription).await?;
             return Ok((Answers::Resp3(wire), Source::Resp3(closing)));
         }
@@ -217,7 +217,7 @@ async fn handshake(
         ::redis::aio::PubSub::new(&login, socket).await
     };
     let opened = opened.await;
-    let (sink, stream) = opened.map_err(|error| Cause::of_handshake(&error))?.split();
+    let (sink, stream) = opened.map_err(|error| cause_of_handshake(&error))?.split();
     Ok((Answers::Resp2(sink), Source::Resp2 { stream, deliver }))
 }
 

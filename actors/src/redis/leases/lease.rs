@@ -11,7 +11,7 @@ use super::pooled::PooledConnection;
 use crate::deadline;
 use crate::redis::connect::{Leased, ping};
 use crate::redis::endpoint::Endpoint;
-use crate::redis::status::{Cause, Error};
+use crate::redis::status::Error;
 
 /// The right to hold a connection: first come, first served, over all generations of an endpoint.
 #[derive(Debug)]
@@ -176,7 +176,7 @@ impl Lease {
         match timeout_at(deadline, ping(&mut pooled.connection.wire, limit)).await {
             Ok(Ok(())) => endpoint.health().succeeded(),
             // It answers, which is all that is asked here: the command will say the rest.
-            Ok(Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down)) => {}
+            Ok(Err(cause)) if cause.will_pass() => {}
             Ok(Err(_)) => {
                 pooled.generation.distrust_idle();
                 return Err(self.discarded());

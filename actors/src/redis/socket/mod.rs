@@ -12,7 +12,4 @@ pub use close_reason::CloseReason;
 pub(crate) use close_reason::CloseSignal;
 pub(crate) use file::read as read_file;
 pub(crate) use stream::open as open_stream;
-pub use tls::Tls;
-#[cfg(feature = "tls")]
-pub(crate) use tls::cause_of;
 pub(crate) use wire::{Pushed, Socket, Wire};

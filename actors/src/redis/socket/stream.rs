@@ -7,8 +7,9 @@ use futures_util::future::select_ok;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::tls::Tls;
+use super::tls::encrypt;
 use crate::redis::address::Address;
+use crate::redis::config::Tls;
 use crate::redis::status::Cause;
 
 /// The bytes of a connection, to and fro.
@@ -25,7 +26,7 @@ pub(crate) async fn open(address: &Address, tls: &Tls) -> Result<Stream, Cause> 
         Address::Tcp { host, port, is_tls, .. } => {
             let stream = open_tcp(host, *port).await?;
             if *is_tls {
-                super::tls::encrypt(stream, host, tls).await
+                Ok(Box::new(encrypt(stream, host, tls).await?))
             } else {
                 Ok(Box::new(stream))
             }

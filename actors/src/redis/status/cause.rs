@@ -1,8 +1,7 @@
 use std::io;
 
-use ::redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
-
-use super::error::{Error, io_error, typed};
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls;
 
 /// The root of a failure, told apart as far as an operator would act differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -114,84 +113,17 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The root of an error met while connecting or waiting for a reply.
-    pub(crate) fn of(error: &RedisError) -> Self {
-        if let Some(Error::Unavailable { cause, .. } | Error::OutcomeUnknown { cause }) =
-            typed(error)
-        {
-            return *cause;
-        }
-        if let Some(cause) = Self::of_answer(error) {
-            return cause;
-        }
-        match error.kind() {
-            ErrorKind::AuthenticationFailed => Self::Auth,
-            ErrorKind::Io => io_error(error).map_or(Self::Closed, Self::of_io),
-            // The library words these two and gives them no kind of their own.
-            ErrorKind::Server(ServerErrorKind::ResponseError)
-                if error.to_string().starts_with("Redis server refused to switch database") =>
-            {
-                Self::Database
-            }
-            ErrorKind::Server(ServerErrorKind::ResponseError)
-                if error
-                    .detail()
-                    .is_some_and(|detail| detail.starts_with("max number of clients")) =>
-            {
-                Self::TooManyClients
-            }
-            _ => Self::Protocol,
-        }
-    }
-
-    /// The same for a connection that is not ready yet.
-    pub(crate) fn of_handshake(error: &RedisError) -> Self {
-        match Self::of(error) {
-            Self::Closed => Self::HandshakeClosed,
-            Self::Auth => error.code().and_then(Self::of_login).unwrap_or(Self::Auth),
-            cause => cause,
-        }
-    }
-
-    /// Why a login failed, if it is that.
-    pub(crate) fn of_login(code: &str) -> Option<Self> {
-        match code {
-            "NOAUTH" => Some(Self::NoPassword),
-            "WRONGPASS" => Some(Self::Auth),
-            _ => None,
-        }
-    }
-
-    /// The same where the error is a server's answer. To a transaction that it refused it answers `EXECABORT`, and why
-    /// to one of the commands before.
-    pub(crate) fn of_answer(error: &RedisError) -> Option<Self> {
-        match error.clone().into_server_errors() {
-            Some(errors) => errors.iter().find_map(|(_, error)| Self::of_code(code_of(error))),
-            None => error.code().and_then(Self::of_code),
-        }
-    }
-
-    /// The root behind a server's answer that says "not now" rather than "not this".
-    pub(crate) fn of_code(code: &str) -> Option<Self> {
-        match code {
-            "LOADING" => Some(Self::Loading),
-            "BUSY" => Some(Self::Busy),
-            "READONLY" => Some(Self::ReadOnly),
-            "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED" => Some(Self::Down),
-            "NOAUTH" | "WRONGPASS" => Some(Self::Auth),
-            "DENIED" => Some(Self::Denied),
-            _ => None,
-        }
-    }
-
+    /// The cause of an error of a socket.
     pub(crate) fn of_io(error: &io::Error) -> Self {
         #[cfg(feature = "tls")]
-        if let Some(cause) = error.get_ref().and_then(|inner| crate::redis::socket::cause_of(inner))
-        {
-            return cause;
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            return match error {
+                rustls::Error::InvalidMessage(_) => Self::NotTls,
+                _ => Self::Tls,
+            };
         }
         match error.kind() {
-            // A socket file that is not there yet is a server that does not listen yet.
+            // A socket file that does not exist yet belongs to a server that does not listen yet.
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Self::Timeout,
             io::ErrorKind::PermissionDenied => Self::Denied,
@@ -202,16 +134,9 @@ impl Cause {
             _ => Self::Closed,
         }
     }
-}
 
-/// The first word of a server's error. Where `EXEC` itself was refused that is the reason for which.
-pub(crate) fn code_of(error: &ServerError) -> &str {
-    let reason = error.details().and_then(|details| details.strip_prefix(DISCARDED));
-    match reason.and_then(|reason| reason.split_whitespace().next()) {
-        Some(code) if error.code() == "EXECABORT" => code.trim_start_matches('-'),
-        _ => error.code(),
+    /// Whether a server that answers with it is there all the same, and may serve soon or serves others.
+    pub(crate) fn will_pass(self) -> bool {
+        matches!(self, Self::Loading | Self::Busy | Self::ReadOnly | Self::Down)
     }
 }
-
-/// What Redis says of a transaction before it says why (`multi.c`).
-const DISCARDED: &str = "Transaction discarded because of: ";

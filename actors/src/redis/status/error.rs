@@ -1,10 +1,8 @@
-use std::sync::Arc;
 use std::time::Duration;
-use std::{error, io};
 
-use ::redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
-
-use super::cause::{Cause, code_of};
+use super::cause::Cause;
+use super::code;
+use super::server_state::ServerState;
 use crate::Outcome;
 use crate::redis::{address, config};
 
@@ -129,12 +127,14 @@ impl Error {
             }
             Self::Deadline { .. } => Outcome::Deadline,
             Self::OutcomeUnknown { .. } | Self::Partial { .. } => Outcome::OutcomeUnknown,
-            Self::Server { code } => match &**code {
-                "NOPERM" => Outcome::Refused,
-                // Nothing was written, and it passes: no memory, no disk, too few replicas (redis.conf).
-                "OOM" => Outcome::Overloaded { retry_after: RETRY_AFTER },
-                "MISCONF" | "NOREPLICAS" => Outcome::Unavailable { retry_after: RETRY_AFTER },
-                _ => Outcome::Bug,
+            Self::Server { code } if code::is_denial(code) => Outcome::Refused,
+            // Nothing was written, and the state passes: no memory, no disk, too few replicas (redis.conf).
+            Self::Server { code } => match code::server_state(code) {
+                Some(ServerState::Full) => Outcome::Overloaded { retry_after: RETRY_AFTER },
+                Some(ServerState::Unsaved | ServerState::FewReplicas) => {
+                    Outcome::Unavailable { retry_after: RETRY_AFTER }
+                }
+                Some(ServerState::ReadOnly) | None => Outcome::Bug,
             },
             Self::Refused { .. } | Self::Ttl { .. } => Outcome::Refused,
             Self::Value | Self::Address(_) | Self::Config(_) => Outcome::Bug,
@@ -165,120 +165,4 @@ fn exhausted(max_connections: u32, waited: Duration) -> String {
 
 fn listed(faults: &[config::Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-/// Commands go through traits of the redis crate, which know only its own error: ours travels inside and is found
-/// again by the conversion back.
-impl From<Error> for RedisError {
-    fn from(error: Error) -> Self {
-        let kind = match &error {
-            Error::Deadline { .. } => io::ErrorKind::TimedOut,
-            Error::Unavailable { .. } | Error::NotBuilt => io::ErrorKind::NotConnected,
-            _ => io::ErrorKind::Other,
-        };
-        io::Error::new(kind, error).into()
-    }
-}
-
-impl From<RedisError> for Error {
-    fn from(error: RedisError) -> Self {
-        if let Some(typed) = typed(&error) {
-            return typed.clone();
-        }
-        if let Some(refused) = Self::refused(&error) {
-            return refused;
-        }
-        match error.kind() {
-            // Such an error is not one of ours, so nothing is known of what was sent.
-            ErrorKind::Io => Self::OutcomeUnknown { cause: Cause::of(&error) },
-            ErrorKind::AuthenticationFailed => Self::unavailable(Cause::Auth),
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::Value,
-            _ => Self::Server { code: "ERR".into() },
-        }
-    }
-}
-
-impl Error {
-    /// What the server's answer means, where the error is one.
-    fn refused(error: &RedisError) -> Option<Self> {
-        let errors = error.clone().into_server_errors();
-        let first = errors.as_ref().and_then(|errors| errors.first());
-        let index = first.map_or(0, |(index, _)| *index);
-        let code = presentable(first.map(|(_, first)| code_of(first)).or(error.code())?);
-        let cause = Cause::of_code(code);
-        let refused = match cause {
-            Some(cause) => Self::unavailable(cause),
-            None => Self::Server { code: code.into() },
-        };
-        // A connection that is not let in is refused everything.
-        let is_shut_out = cause == Some(Cause::Auth) && !is_amid(index);
-        // Without `MULTI` the others were carried out, whatever the server says of why there was none.
-        let is_partial =
-            refused_multi(error) || (refused.says_that_nothing_was_done() && leaves_others(error));
-        if is_partial && !is_shut_out {
-            return Some(Self::Partial { code: code.into() });
-        }
-        Some(refused)
-    }
-
-    /// What it means that one of several commands was refused that the server carried out together, where the answer
-    /// alone would mean that nothing was done.
-    pub(crate) fn amid(error: &ServerError) -> Option<Self> {
-        let refused = Self::from(RedisError::from(error.clone()));
-        let code = || presentable(code_of(error)).into();
-        refused.says_that_nothing_was_done().then(|| Self::Partial { code: code() })
-    }
-
-    fn says_that_nothing_was_done(&self) -> bool {
-        match self.outcome() {
-            Outcome::Unavailable { .. } | Outcome::Overloaded { .. } | Outcome::Refused => true,
-            Outcome::Deadline | Outcome::OutcomeUnknown | Outcome::Bug => false,
-        }
-    }
-}
-
-/// Whether a server's error is about one command of several, each of which was carried out or refused for itself. How
-/// many there were is not known.
-fn leaves_others(error: &RedisError) -> bool {
-    match ServerError::try_from(error.clone()) {
-        Ok(_) => false,
-        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ExecAbort) => false,
-        Err(error) => error.into_server_errors().is_some(),
-    }
-}
-
-/// Whether the server refused `MULTI`, so that it took what followed for commands like any other, and still watches
-/// what it watched.
-pub(crate) fn refused_multi(error: &RedisError) -> bool {
-    let errors = error.clone().into_server_errors();
-    errors.is_some_and(|errors| errors.iter().any(|(index, _)| *index == MULTI))
-}
-
-fn is_amid(index: usize) -> bool {
-    index != 0 && index != MULTI
-}
-
-/// Where the redis crate counts `MULTI` in a transaction: before the first command, which is 0 (1.8.1; where overflow
-/// is checked it panics instead, and the connection is lost).
-const MULTI: usize = 0_usize.wrapping_sub(1);
-
-/// A script may answer with any text; only what looks like a code is one.
-fn presentable(code: &str) -> &str {
-    let is_code = !code.is_empty()
-        && code.len() <= 32
-        && code
-            .bytes()
-            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
-    if is_code { code } else { "ERR" }
-}
-
-pub(crate) fn typed(error: &RedisError) -> Option<&Error> {
-    io_error(error)?.get_ref()?.downcast_ref()
-}
-
-/// The redis crate hands out its inner error as the `Arc` it keeps it in.
-pub(crate) fn io_error(error: &RedisError) -> Option<&io::Error> {
-    let source = error::Error::source(error)?;
-    let shared = source.downcast_ref::<Arc<dyn error::Error + Send + Sync>>()?;
-    shared.downcast_ref()
 }

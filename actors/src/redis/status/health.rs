@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::cause::Cause;
+use super::classify::Meaning;
 use super::error::{Error, RETRY_AFTER};
 use super::server_state::{RefusalCounts, ServerState};
 
@@ -58,6 +59,7 @@ pub struct Health {
     /// How many of them had been when someone was last answered.
     succeeded: AtomicU64,
     refusals: RefusalCounts,
+    read_only: Notify,
 }
 
 /// A moment that successes can be told to come after.
@@ -90,6 +92,7 @@ impl Health {
             marks: AtomicU64::new(0),
             succeeded: AtomicU64::new(0),
             refusals: RefusalCounts::default(),
+            read_only: Notify::new(),
         }
     }
 
@@ -148,9 +151,21 @@ impl Health {
         }
     }
 
-    /// Notes that the server refused something because of the state that it is in.
-    pub(crate) fn refused_for(&self, state: ServerState) {
-        self.refusals.refused_for(state);
+    /// Notes what a reply says of the server.
+    pub(crate) fn replied(&self, meaning: Meaning) {
+        if let Some(state) = meaning.state {
+            self.refusals.refused_for(state);
+        }
+        match meaning.objection {
+            None => self.succeeded(),
+            Some(Cause::ReadOnly) => self.read_only.notify_one(),
+            Some(_) => {}
+        }
+    }
+
+    /// Ends when the server has answered that it is read-only since this was last waited for.
+    pub(crate) async fn read_only(&self) {
+        self.read_only.notified().await;
     }
 
     /// How often the server has refused something in this state. Answers from memory.

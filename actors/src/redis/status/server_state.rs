@@ -1,7 +1,5 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ::redis::RedisError;
-
 /// Why a server that answers refuses commands all the same: a state that it is in, and no fault of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
@@ -27,24 +25,6 @@ pub enum ServerState {
 impl ServerState {
     /// Every one of them.
     pub const ALL: [Self; 4] = [Self::Full, Self::ReadOnly, Self::Unsaved, Self::FewReplicas];
-
-    /// Of a transaction that the server refused: it answers `EXECABORT`, and why to one of the commands before.
-    pub(crate) fn of_answer(error: &RedisError) -> Option<Self> {
-        match error.clone().into_server_errors() {
-            Some(errors) => errors.iter().find_map(|(_, error)| Self::of_code(error.code())),
-            None => error.code().and_then(Self::of_code),
-        }
-    }
-
-    pub(crate) fn of_code(code: &str) -> Option<Self> {
-        match code {
-            "OOM" => Some(Self::Full),
-            "READONLY" => Some(Self::ReadOnly),
-            "MISCONF" => Some(Self::Unsaved),
-            "NOREPLICAS" => Some(Self::FewReplicas),
-            _ => None,
-        }
-    }
 }
 
 /// How often the server has refused in each state. Counted by requests, read by whoever watches the endpoint.
