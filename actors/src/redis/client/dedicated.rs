@@ -1,62 +1,82 @@
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{ErrorKind, RedisError, RedisResult};
-use tokio::time::{Instant, sleep_until};
+use ::redis::RedisResult;
+use tokio::time::Instant;
 
 use crate::deadline;
-use crate::redis::command::{Block, Plan, Reply, Request};
-use crate::redis::connect::Lifecycle;
-use crate::redis::endpoint::Endpoint;
+use crate::redis::command::{Block, Plan, Request};
+use crate::redis::connect::{Connector, Exchanged, Failure, Lifecycle, Limit, exchange};
 use crate::redis::leases::{Lease, PooledConnection};
-use crate::redis::status::{Cause, Error, Meaning, cause_of};
+use crate::redis::status::{Cause, Error, Health, Meaning, cause_of};
 
-/// A connection that one caller has to itself.
-pub(crate) struct DedicatedConnection {
+/// A lease as one caller uses it: a connection that it has to itself.
+pub(super) struct DedicatedConnection {
     lease: Lease,
     /// A command left state behind that outlives it.
     is_bound: bool,
-    pub(crate) has_written: bool,
-    /// A command that sets the connection's state was sent and its reply never came, so that nobody knows in which
-    /// state, of which database for one, whatever follows would be carried out.
+    has_written: bool,
+    /// A command that sets the connection's state was sent and its reply never came. Its state is unknown, such as its
+    /// database, and so is the meaning of whatever would follow.
     is_lost: bool,
 }
 
-/// What became of something that was sent.
-enum Sent<T> {
-    Answered(T),
-    Failed(RedisError),
-    TimedOut,
-    Cut,
-}
-
 impl DedicatedConnection {
-    pub(crate) fn new(lease: Lease) -> Self {
+    pub(super) fn new(lease: Lease) -> Self {
         Self { lease, is_bound: false, has_written: false, is_lost: false }
     }
 
-    pub(crate) async fn ask<R: Request>(
+    // redis R1, R9
+    pub(super) async fn ask<R: Request>(
         &mut self,
-        endpoint: &Endpoint,
+        connector: &Connector,
+        health: &Health,
         plan: &Plan,
         request: &R,
-    ) -> RedisResult<R::Reply> {
+    ) -> RedisResult<(R::Reply, Meaning)> {
         let begun = Instant::now();
-        let until = self.admit(endpoint, plan, begun)?;
-        let cut = cut(self.pooled(), plan);
-        let sent = within(cut, until, self.lease.pooled_mut().connection.wire.send(request)).await;
-        self.settle(endpoint, plan, begun, sent)
+        let until = self.admit(health, connector.config().command_timeout, plan, begun)?;
+        let pooled = self.lease.pooled_mut();
+        let cut = (plan.blocks != Block::NONE).then_some(&*pooled.generation);
+        match exchange(&mut pooled.connection.wire, request, Limit { until, cut }).await {
+            Exchanged::Replied(reply, meaning) => {
+                self.answered(connector, health, meaning);
+                Ok((reply, meaning))
+            }
+            Exchanged::Refused(error, meaning) => {
+                self.answered(connector, health, meaning);
+                Err(error)
+            }
+            Exchanged::NotSent(error) => {
+                self.is_lost = false;
+                self.lease.pooled_mut().is_doubtful = self.is_bound;
+                Err(error)
+            }
+            Exchanged::Lost(error) => {
+                let cause = cause_of(&error);
+                if std::mem::take(&mut self.lease.pooled_mut().is_new) {
+                    connector.backoff().failed(cause, Failure::Unanswered);
+                }
+                Err(plan.lost(cause).into())
+            }
+            Exchanged::TimedOut => Err(plan.timed_out(begun.elapsed()).into()),
+            Exchanged::Cut => Err(plan.lost(Cause::Replaced).into()),
+        }
     }
 
-    /// Lets nobody else have the connection after this one.
-    pub(crate) fn bind(&mut self) {
+    /// Discards the connection after this caller instead of handing it on.
+    pub(super) fn bind(&mut self) {
         self.is_bound = true;
         self.lease.pooled_mut().is_doubtful = true;
     }
 
-    pub(crate) fn lifecycle(&self) -> &Arc<Lifecycle> {
+    /// Whether a write was sent on this very connection.
+    pub(super) fn has_written(&self) -> bool {
+        self.has_written
+    }
+
+    pub(super) fn lifecycle(&self) -> &Arc<Lifecycle> {
         &self.pooled().generation
     }
 
@@ -64,16 +84,17 @@ impl DedicatedConnection {
         self.lease.pooled()
     }
 
-    /// Lets a plan through, or says why not; then nothing has been sent. From here to `settle` the connection is in
-    /// doubt, so that a caller who drops the future leaves no stale reply to the next one.
-    // redis R1, R9
+    /// Lets a plan through and says until when its reply is waited for; on an error nothing has been sent. From here
+    /// until the reply is read the connection is in doubt, so that a caller who drops the future leaves no stale reply
+    /// to the next one.
     fn admit(
         &mut self,
-        endpoint: &Endpoint,
+        health: &Health,
+        limit: Duration,
         plan: &Plan,
         begun: Instant,
     ) -> Result<Option<Instant>, Error> {
-        if let Some(error) = endpoint.health().opened() {
+        if let Some(error) = health.opened() {
             return Err(error);
         }
         if self.is_lost {
@@ -85,7 +106,6 @@ impl DedicatedConnection {
         if self.pooled().generation.is_cut() {
             return Err(Error::unavailable(Cause::Replaced));
         }
-        let limit = endpoint.config().command_timeout;
         let until = match plan.blocks {
             Block::NONE => Some(deadline::at_most(limit)),
             Block::For(time) => {
@@ -103,61 +123,24 @@ impl DedicatedConnection {
         Ok(until)
     }
 
-    /// Reads what came of it: the connection is trusted again only if its reply is here.
-    fn settle<T: Reply>(
-        &mut self,
-        endpoint: &Endpoint,
-        plan: &Plan,
-        begun: Instant,
-        sent: Sent<T>,
-    ) -> RedisResult<T> {
-        match sent {
-            Sent::Answered(reply) => {
-                self.answered(endpoint, reply.meaning());
-                Ok(reply)
-            }
-            Sent::Failed(error) => match error.kind() {
-                // A transaction that the server refused is a reply like any other.
-                ErrorKind::Server(_) | ErrorKind::Extension => {
-                    self.answered(endpoint, Meaning::of_error(&error).unwrap_or_default());
-                    Err(error)
-                }
-                // The library declined to send it.
-                ErrorKind::Client => {
-                    self.is_lost = false;
-                    self.lease.pooled_mut().is_doubtful = self.is_bound;
-                    Err(error)
-                }
-                _ => {
-                    let cause = cause_of(&error);
-                    if std::mem::take(&mut self.lease.pooled_mut().is_new) {
-                        endpoint.lost_unanswered(cause);
-                    }
-                    Err(plan.lost(cause).into())
-                }
-            },
-            Sent::TimedOut => Err(plan.timed_out(begun.elapsed()).into()),
-            Sent::Cut => Err(plan.lost(Cause::Replaced).into()),
-        }
-    }
-
-    fn answered(&mut self, endpoint: &Endpoint, meaning: Meaning) {
+    /// The connection is trusted again: its reply has arrived.
+    fn answered(&mut self, connector: &Connector, health: &Health, meaning: Meaning) {
+        let is_logged_out = meaning.objection == Some(Cause::Auth);
         self.is_lost = false;
-        endpoint.health().replied(meaning);
+        health.replied(meaning);
         let pooled = self.lease.pooled_mut();
         pooled.replied();
         if std::mem::take(&mut pooled.is_new) {
-            match meaning.objection {
-                Some(Cause::Auth) => endpoint.lost_unanswered(Cause::Auth),
-                _ => endpoint.answered(),
+            if is_logged_out {
+                connector.backoff().failed(Cause::Auth, Failure::Unanswered);
+            } else {
+                connector.backoff().answered();
             }
         }
         // A READONLY does not end this connection: the new generation replaces it with all others. Discarding each one by
-        // itself would make a connection for each write while the server stays read-only.
-        if meaning.objection == Some(Cause::Auth) {
-            // The password may have been changed meanwhile; a new connection logs in with the one of now.
-            self.is_bound = true;
-        }
+        // itself would make a connection for each write while the server stays read-only. After a failed login it is
+        // discarded: the password may have been changed meanwhile, and a new connection logs in with the one of now.
+        self.is_bound |= is_logged_out;
         self.lease.pooled_mut().is_doubtful = self.is_bound;
     }
 }
@@ -165,41 +148,6 @@ impl DedicatedConnection {
 impl fmt::Debug for DedicatedConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lease.fmt(f)
-    }
-}
-
-/// Waits for a reply for as long as it may take. A command that blocks is cut when its generation is; any other
-/// ends soon by itself.
-async fn within<T>(
-    pool_cut: impl Future<Output = ()>,
-    until: Option<Instant>,
-    reply: impl Future<Output = RedisResult<T>>,
-) -> Sent<T> {
-    let timeout = async {
-        match until {
-            Some(until) => sleep_until(until).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        biased;
-        reply = reply => match reply {
-            Ok(reply) => Sent::Answered(reply),
-            Err(error) => Sent::Failed(error),
-        },
-        () = timeout => Sent::TimedOut,
-        () = pool_cut => Sent::Cut,
-    }
-}
-
-/// Ends when the generation is cut, if the plan blocks.
-fn cut(pooled: &PooledConnection, plan: &Plan) -> impl Future<Output = ()> + Send + 'static {
-    let generation = (plan.blocks != Block::NONE).then(|| Arc::clone(&pooled.generation));
-    async move {
-        match generation {
-            Some(generation) => generation.was_cut().await,
-            None => std::future::pending().await,
-        }
     }
 }
 

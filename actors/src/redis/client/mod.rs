@@ -2,6 +2,7 @@
 
 mod conn;
 mod dedicated;
+mod open;
 mod script;
 mod session;
 mod shared;

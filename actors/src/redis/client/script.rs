@@ -104,13 +104,12 @@ impl Call<'_> {
                 Err(error) if is_unknown_script(&error) => {}
                 answered => return answered,
             }
-            let endpoint = Arc::clone(conn.endpoint());
-            let until = deadline::at_most(endpoint.config().command_timeout);
-            let turn = timeout_at(until, self.script.inner.turn.acquire()).await;
-            let _turn =
-                turn.map_err(|_| Error::Deadline { waited: endpoint.config().command_timeout })?;
+            let limit = conn.command_timeout();
+            let turn = self.script.inner.turn.acquire();
+            let turn = timeout_at(deadline::at_most(limit), turn).await;
+            let _turn = turn.map_err(|_| Error::Deadline { waited: limit })?;
             if self.script.loads() == seen {
-                endpoint.scripts().remember(&self.script.inner.text);
+                conn.scripts().remember(&self.script.inner.text);
                 let by_text = self.command("EVAL", self.script.inner.text.as_str());
                 let answered = conn.ask(&Plan::WRITE, &by_text).await;
                 self.script.inner.loads.fetch_add(1, Ordering::AcqRel);

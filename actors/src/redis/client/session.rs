@@ -10,19 +10,19 @@ use tokio::time::{Instant, sleep};
 use super::dedicated::DedicatedConnection;
 use super::shared::SharedConnection;
 use crate::deadline;
-use crate::redis::command::{Batch, Plan, Reading, Reply, Request};
+use crate::redis::command::{Batch, Plan, Reading, Request, ScriptTexts};
 use crate::redis::connect::MissingCapability;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::lanes::Lane;
 use crate::redis::leases::Lease;
 use crate::redis::socket::Load;
-use crate::redis::status::{Cause, Error, is_refusal, partial};
+use crate::redis::status::{Cause, Error, Meaning, is_refusal, partial};
 
 /// The way every command takes: it finds the connection that suits the command, keeps the deadline, asks the breaker,
 /// and knows what a lost reply means.
 ///
-/// It is what [`CacheConn`](super::conn::CacheConn) derefs to, so that commands, pipelines and scripts of the redis crate
-/// run through it. It cannot be cloned, and no connection can be taken out of it.
+/// [`CacheConn`](crate::redis::CacheConn) derefs to it, so that commands, pipelines and scripts of the redis crate run
+/// through it. It cannot be cloned, and no connection can be taken out of it.
 pub struct Session {
     endpoint: Arc<Endpoint>,
     mode: Mode,
@@ -31,37 +31,42 @@ pub struct Session {
 /// The connection that carries the commands.
 #[derive(Debug)]
 enum Mode {
-    /// One that all callers share. Leaves to `Dedicated` with the first command that needs a connection to itself.
+    /// A lane. Leaves to `Dedicated` with the first command that needs a connection to itself.
     Shared(SharedConnection),
-    /// One of its own, to the end.
+    /// A lease, to the end.
     Dedicated(Box<DedicatedConnection>),
 }
 
 impl Session {
-    pub(crate) fn on_lane(lane: Arc<Lane>, endpoint: Arc<Endpoint>) -> Self {
+    pub(super) fn on_lane(lane: Arc<Lane>, endpoint: Arc<Endpoint>) -> Self {
         Self { endpoint, mode: Mode::Shared(SharedConnection::new(lane, Load::Ordinary)) }
     }
 
-    pub(crate) fn on_lease(lease: Lease, endpoint: Arc<Endpoint>) -> Self {
+    pub(super) fn on_lease(lease: Lease, endpoint: Arc<Endpoint>) -> Self {
         Self { endpoint, mode: Mode::Dedicated(Box::new(DedicatedConnection::new(lease))) }
     }
 
-    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
+    /// The texts of the scripts that new lanes load.
+    pub(super) fn scripts(&self) -> &ScriptTexts {
+        self.endpoint.connector().scripts()
     }
 
-    /// Sends what was found to ask for `plan`.
+    pub(super) fn command_timeout(&self) -> Duration {
+        self.endpoint.config().command_timeout
+    }
+
+    /// Sends a request of which the plan is known.
     // redis R12
-    pub(crate) async fn ask<R: Request>(
+    pub(super) async fn ask<R: Request>(
         &mut self,
         plan: &Plan,
         request: &R,
     ) -> RedisResult<R::Reply> {
         match self.ask_once(plan, request).await {
-            Ok(reply) if is_too_early(&reply, request) => {
+            Ok((reply, meaning)) if is_too_early(meaning, request) => {
                 Box::pin(self.ask_later(plan, request, reply)).await
             }
-            Ok(reply) => Ok(reply),
+            Ok((reply, _)) => Ok(reply),
             Err(error) => {
                 // A refusal waits for nothing: a caller who only tries again would keep the thread to itself.
                 consume_budget().await;
@@ -70,32 +75,33 @@ impl Session {
         }
     }
 
-    /// Takes a connection of its own, unless it has one.
-    pub(crate) async fn pin(&mut self) -> Result<&mut DedicatedConnection, Error> {
+    /// Takes a dedicated connection, unless it has one.
+    pub(super) async fn pin(&mut self) -> Result<&mut DedicatedConnection, Error> {
         if let Mode::Shared(shared) = &mut self.mode {
-            shared.settle(&self.endpoint).await?;
+            shared.settle(self.endpoint.config().command_timeout).await?;
             let lease = self.endpoint.take_lease().await?;
             self.mode = Mode::Dedicated(Box::new(DedicatedConnection::new(lease)));
         }
         match &mut self.mode {
             Mode::Dedicated(dedicated) => Ok(dedicated),
-            Mode::Shared(_) => unreachable!("it has just been given one"),
+            Mode::Shared(_) => unreachable!("it has just been given a dedicated one"),
         }
     }
 
-    /// Goes over to the lane for large values, unless it has a connection of its own.
-    pub(crate) async fn move_to_bulk(&mut self) -> Result<(), Error> {
+    /// Goes over to the lane for large values, unless it has a dedicated connection.
+    pub(super) async fn move_to_bulk(&mut self) -> Result<(), Error> {
         if let Mode::Shared(shared) = &mut self.mode
             && shared.load() != Load::Bulk
         {
-            shared.settle(&self.endpoint).await?;
-            *shared = SharedConnection::new(self.endpoint.lane(Load::Bulk).await?, Load::Bulk);
+            shared.settle(self.endpoint.config().command_timeout).await?;
+            let lane = self.endpoint.lanes().take(Load::Bulk).await?;
+            *shared = SharedConnection::new(lane, Load::Bulk);
         }
         Ok(())
     }
 
-    /// Lets nobody else have the connection after this one.
-    pub(crate) fn bind(&mut self) {
+    /// Discards the dedicated connection after this caller instead of handing it on.
+    pub(super) fn bind(&mut self) {
         if let Mode::Dedicated(dedicated) = &mut self.mode {
             dedicated.bind();
         }
@@ -113,23 +119,30 @@ impl Session {
                 let lifecycle = Arc::clone(lifecycle);
                 let Mode::Shared(shared) = &mut self.mode else { return Ok(cautious) };
                 let question = names.question();
-                let answer = Box::pin(shared.ask(&self.endpoint, &Plan::READ, &question)).await;
+                let lanes = self.endpoint.lanes();
+                let answer = Box::pin(shared.ask(lanes, &Plan::READ, &question)).await;
+                let answer = answer.map(|(answer, _)| answer);
                 lifecycle.learned_commands().learn(&names, &answer);
                 if answer.as_ref().is_ok_and(is_refusal) {
-                    self.endpoint.note_missing(MissingCapability::CommandInfo);
+                    self.endpoint.connector().note_missing(MissingCapability::CommandInfo);
                 }
                 Ok(Plan::of(request.commands(), lifecycle.learned_commands())?.cautious())
             }
         }
     }
 
-    async fn ask_once<R: Request>(&mut self, plan: &Plan, request: &R) -> RedisResult<R::Reply> {
-        if plan.pins || matches!(self.mode, Mode::Dedicated(_)) {
-            return Box::pin(self.ask_dedicated(plan, request)).await;
-        }
+    async fn ask_once<R: Request>(
+        &mut self,
+        plan: &Plan,
+        request: &R,
+    ) -> RedisResult<(R::Reply, Meaning)> {
         match &mut self.mode {
-            Mode::Shared(shared) => shared.ask(&self.endpoint, plan, request).await,
-            Mode::Dedicated(dedicated) => dedicated.ask(&self.endpoint, plan, request).await,
+            Mode::Shared(shared) if !plan.pins => {
+                shared.ask(self.endpoint.lanes(), plan, request).await
+            }
+            Mode::Shared(_) | Mode::Dedicated(_) => {
+                Box::pin(self.ask_dedicated(plan, request)).await
+            }
         }
     }
 
@@ -137,37 +150,42 @@ impl Session {
         &mut self,
         plan: &Plan,
         request: &R,
-    ) -> RedisResult<R::Reply> {
+    ) -> RedisResult<(R::Reply, Meaning)> {
         if plan.waits_for_earlier && !self.has_written_dedicated() {
             return Err(Error::Refused { command: "WAIT", instead: WAIT_INSTEAD }.into());
         }
         let endpoint = Arc::clone(&self.endpoint);
-        self.pin().await?.ask(&endpoint, plan, request).await
+        let dedicated = self.pin().await?;
+        dedicated.ask(endpoint.connector(), endpoint.health(), plan, request).await
     }
 
     fn has_written_dedicated(&self) -> bool {
-        matches!(&self.mode, Mode::Dedicated(dedicated) if dedicated.has_written)
+        matches!(&self.mode, Mode::Dedicated(dedicated) if dedicated.has_written())
     }
 
-    /// A server that loads its data has done nothing yet: asks again until the time is over.
+    /// A server that still loads its data has done nothing yet: asks again until the time is over.
     async fn ask_later<R: Request>(
         &mut self,
         plan: &Plan,
         request: &R,
         mut reply: R::Reply,
     ) -> RedisResult<R::Reply> {
-        let until = deadline::at_most(self.endpoint.config().command_timeout);
-        while is_too_early(&reply, request) && Instant::now() + LOADING_PAUSE < until {
+        let until = deadline::at_most(self.command_timeout());
+        while Instant::now() + LOADING_PAUSE < until {
             sleep(LOADING_PAUSE).await;
-            reply = self.ask_once(plan, request).await?;
+            let (next, meaning) = self.ask_once(plan, request).await?;
+            reply = next;
+            if !is_too_early(meaning, request) {
+                break;
+            }
         }
         Ok(reply)
     }
 }
 
 /// Whether the server did nothing because it still loads its data.
-fn is_too_early<R: Request>(reply: &R::Reply, request: &R) -> bool {
-    reply.meaning().objection == Some(Cause::Loading) && request.may_come_early()
+fn is_too_early<R: Request>(meaning: Meaning, request: &R) -> bool {
+    meaning.objection == Some(Cause::Loading) && request.may_come_early()
 }
 
 impl ConnectionLike for Session {

@@ -26,14 +26,14 @@ impl Pace {
 
     pub(crate) async fn enter(&self, is_retry: bool) -> Option<SemaphorePermit<'_>> {
         if is_retry {
-            self.pace().await;
+            self.wait().await;
         }
         // `None` would mean a closed semaphore, and this one is never closed.
         self.at_once.acquire().await.ok()
     }
 
     /// Waits for the moment at which the next attempt may be made after one that failed.
-    pub(crate) async fn pace(&self) {
+    pub(crate) async fn wait(&self) {
         let slot = {
             let mut next = self.next_retry.lock().unwrap_or_else(PoisonError::into_inner);
             let slot = next.map_or_else(Instant::now, |next| next.max(Instant::now()));

@@ -10,7 +10,9 @@ use futures_util::StreamExt;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::connector::{Connector, in_resp3};
+use super::connector::Connector;
+use super::exchange::{Limit, exchange};
+use super::handshake::{Handshake, in_resp3};
 use crate::redis::socket::{CloseSignal, OpenCount, Permit, Purpose, Pushed, Wire};
 use crate::redis::status::{Cause, Error, cause_of_handshake};
 
@@ -70,11 +72,11 @@ impl PubSub {
         connector: &Arc<Connector>,
         deliver: Deliver,
     ) -> Result<(Self, Incoming), Cause> {
-        connector.pace().await?;
+        connector.wait_pace().await?;
         let heard = Arc::new(AtomicU64::new(0));
         let permit = connector.permit(Purpose::Subscription).await?;
-        let handshake = handshake(connector, permit, deliver, &heard);
-        let (answers, source) = connector.once(Purpose::Subscription, handshake).await?;
+        let opening = open(connector.handshake(), permit, deliver, &heard);
+        let (answers, source) = connector.once(Purpose::Subscription, opening).await?;
         let (drops, dropped) = oneshot::channel();
         let pubsub = Self {
             answers,
@@ -128,7 +130,9 @@ impl PubSub {
     pub(crate) async fn ping(&self) -> Result<(), Failed> {
         self.answered(async {
             match self.answers.clone() {
-                Answers::Resp3(mut wire) => wire.send(&cmd("PING")).await,
+                Answers::Resp3(mut wire) => {
+                    exchange(&mut wire, &cmd("PING"), Limit::NONE).await.into_result()
+                }
                 Answers::Resp2(mut sink) => sink.ping::<Value>().await,
             }
             .and_then(Value::extract_error)
@@ -195,25 +199,25 @@ impl Failed {
 
 /// On RESP3 the connection is as any other. A RESP2 connection that has subscribed answers in another way, which the
 /// redis crate keeps to a type that cannot give itself a name.
-async fn handshake(
-    connector: &Connector,
+async fn open(
+    handshake: &Handshake,
     mut permit: Permit,
     deliver: Deliver,
     heard: &Arc<AtomicU64>,
 ) -> Result<(Answers, Source), Cause> {
-    let login = connector.login().await?;
-    if !connector.speaks_resp2() {
+    let login = handshake.login().await?;
+    if !handshake.speaks_resp2() {
         let closing = Arc::new(CloseSignal::default());
-        let opened = open_resp3(connector, permit, &login, &deliver, heard, &closing).await;
-        if !connector.falls_back(&opened) {
+        let opened = open_resp3(handshake, permit, &login, &deliver, heard, &closing).await;
+        if !handshake.falls_back(&opened) {
             let mut wire = opened.map_err(|error| cause_of_handshake(&error))?;
-            connector.name(&mut wire, Purpose::Subscription).await?;
+            handshake.name(&mut wire, Purpose::Subscription).await?;
             return Ok((Answers::Resp3(wire), Source::Resp3(closing)));
         }
-        permit = connector.budget().of(Purpose::Subscription).take().await;
+        permit = handshake.budget().of(Purpose::Subscription).take().await;
     }
     let opened = async {
-        let socket = connector.socket(permit).await?.heard_by(heard);
+        let socket = handshake.socket(permit).await?.heard_by(heard);
         ::redis::aio::PubSub::new(&login, socket).await
     };
     let opened = opened.await;
@@ -222,7 +226,7 @@ async fn handshake(
 }
 
 async fn open_resp3(
-    connector: &Connector,
+    handshake: &Handshake,
     permit: Permit,
     login: &RedisConnectionInfo,
     deliver: &Deliver,
@@ -237,7 +241,7 @@ async fn open_resp3(
             deliver(message);
         }
     });
-    let socket = connector.socket(permit).await?.heard_by(heard);
+    let socket = handshake.socket(permit).await?.heard_by(heard);
     Wire::open(socket, &in_resp3(login), false, Some(pushed), closing).await
 }
 

@@ -1,5 +1,13 @@
-//! Lanes: the connections that callers share.
+//! Lanes: the connections that callers share, and who replaces which of them.
 
+mod keeper;
 mod lane;
+mod lane_set;
+mod state;
 
-pub(crate) use lane::{Lane, LaneSet};
+#[cfg(test)]
+mod tests;
+
+pub(crate) use keeper::Lanes;
+pub(crate) use lane::Lane;
+pub(crate) use lane_set::LaneSet;

@@ -12,7 +12,6 @@ use tokio::task::AbortHandle;
 use super::budget::{OpenCount, Permit};
 use super::close_reason::{CloseReason, CloseSignal};
 use super::stream::Stream;
-use crate::redis::command::Request;
 
 /// A connection that any number of requests may be on at once. Each clone is the same one; it is closed with the last.
 #[derive(Clone)]
@@ -75,9 +74,10 @@ impl Wire {
         self.driver.open.set(open).expect("a wire is counted once");
     }
 
-    pub(crate) async fn send<R: Request>(&mut self, request: &R) -> RedisResult<R::Reply> {
-        let _counted = InFlight::count(&self.driver.in_flight);
-        request.send(&mut self.mux).await
+    /// The connection to send one request on, which is in flight until the second half is dropped.
+    pub(crate) fn begin(&mut self) -> (&mut MultiplexedConnection, InFlight<'_>) {
+        let in_flight = InFlight::count(&self.driver.in_flight);
+        (&mut self.mux, in_flight)
     }
 
     /// The connection itself, for what only it can do. It is of no use without the wire.
@@ -97,7 +97,8 @@ impl Drop for Driver {
     }
 }
 
-struct InFlight<'a>(&'a AtomicUsize);
+/// Counts one request for as long as it waits for its reply.
+pub(crate) struct InFlight<'a>(&'a AtomicUsize);
 
 impl<'a> InFlight<'a> {
     fn count(counter: &'a AtomicUsize) -> Self {

@@ -30,16 +30,13 @@ impl Meaning {
         Self::of_codes(errors)
     }
 
-    /// The meaning of an error that is a server's answer; `None` for any other. A transaction that is refused as a
-    /// whole is answered `EXECABORT`, and the reason stands in the answer to one of its commands.
-    pub(crate) fn of_error(error: &RedisError) -> Option<Self> {
-        if !is_answer(error) {
-            return None;
-        }
-        Some(match error.clone().into_server_errors() {
+    /// The meaning of an error that is a server's answer. A transaction that is refused as a whole is answered
+    /// `EXECABORT`, and the reason stands in the answer to one of its commands.
+    pub(crate) fn of_error(error: &RedisError) -> Self {
+        match error.clone().into_server_errors() {
             Some(errors) => Self::of_codes(errors.iter().map(|(_, error)| code_of(error))),
             None => Self::of_codes(error.code().into_iter()),
-        })
+        }
     }
 
     fn of_codes<'a>(codes: impl Iterator<Item = &'a str>) -> Self {
@@ -60,7 +57,7 @@ pub(crate) fn cause_of(error: &RedisError) -> Cause {
     if let Some(cause) = typed(error).and_then(Error::cause) {
         return cause;
     }
-    if let Some(cause) = first_cause(error) {
+    if let Some(cause) = Meaning::of_error(error).objection {
         return cause;
     }
     match error.kind() {
@@ -212,14 +209,6 @@ fn executes_one_by_one(error: &RedisError) -> bool {
         Ok(_) => false,
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ExecAbort) => false,
         Err(error) => error.into_server_errors().is_some(),
-    }
-}
-
-/// The cause that a server's answer gives, where the error is one.
-fn first_cause(error: &RedisError) -> Option<Cause> {
-    match error.clone().into_server_errors() {
-        Some(errors) => errors.iter().find_map(|(_, error)| code::cause(code_of(error))),
-        None => error.code().and_then(code::cause),
     }
 }
 
