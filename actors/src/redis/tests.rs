@@ -510,7 +510,7 @@ mod attempts {
     }
 
     #[test]
-    fn failing_stands_from_the_second_failure_on_or_from_the_first_failed_login() {
+    fn connecting_counts_as_failing_from_the_second_failure_on_or_from_the_first_failed_login() {
         let connector = connector();
         connector.backoff().failed(Cause::Refused, Failure::Connect(Purpose::Lease));
         assert_eq!(connector.backoff().standing(), None);

@@ -273,12 +273,10 @@ impl State {
         let denied = |(name, topic): (&Arc<str>, &Topic)| {
             (topic.wire == Wire::Denied).then(|| Arc::clone(name))
         };
-        let channels =
-            self.channels.iter().filter_map(denied).map(|name| (TopicKind::Channel, name));
-        let patterns =
-            self.patterns.iter().filter_map(denied).map(|name| (TopicKind::Pattern, name));
-        let names: Vec<Name> = channels.chain(patterns).collect();
-        for name in names {
+        let named = |kind| move |name| (kind, name);
+        let channels = self.channels.iter().filter_map(denied).map(named(TopicKind::Channel));
+        let patterns = self.patterns.iter().filter_map(denied).map(named(TopicKind::Pattern));
+        for name in channels.chain(patterns).collect::<Vec<Name>>() {
             self.left(&name);
         }
     }

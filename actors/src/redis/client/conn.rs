@@ -16,12 +16,12 @@ use crate::redis::status::Error;
 
 /// A connection to Redis, for one holder at a time.
 ///
-/// It is a place on a connection that all callers share, for as long as its commands can be shared; the first one that
-/// needs a connection to itself leases one, to the end of this one's life. Commands are carried out in the order in
-/// which they were sent here. After a write without a reply, that order can sometimes not be promised any more: then
-/// what follows fails with [`Error::OutcomeUnknown`] until the connection is dropped and another one taken. A leased
-/// connection that is lost is not replaced either: what follows fails with [`Error::Unavailable`], also when Redis is
-/// back, until another one is taken.
+/// It uses a connection that all callers share until a command needs one to itself; then it leases a dedicated
+/// connection, for the rest of its life. Commands are executed in the order in which they were sent here. After a write
+/// without a reply, that order can sometimes not be promised any more: then every further command fails with
+/// [`Error::OutcomeUnknown`], until this is dropped and another one taken. A leased connection that is lost is not
+/// replaced: every further command fails with [`Error::Unavailable`], also when Redis is back, until another one is
+/// taken.
 ///
 /// The everyday commands are methods with our own errors. For every other one there is the redis crate: with
 /// `use redis::AsyncCommands` all its commands are methods too, and pipelines and scripts take `&mut *conn`.
@@ -41,7 +41,7 @@ impl CacheConn {
     /// to Redis.
     ///
     /// # Errors
-    /// [`Error`], among them [`Error::Value`] when the value is not an `RV`. *Cancel safety*: may be dropped.
+    /// [`Error`], among them [`Error::Value`] when the value is not an `RV`. Cancel safe.
     pub async fn get<K: ToSingleRedisArg, RV: FromRedisValue>(
         &mut self,
         key: K,
@@ -52,7 +52,7 @@ impl CacheConn {
     /// Sets `key` to `value`, for good. Goes to Redis.
     ///
     /// # Errors
-    /// [`Error`]. *Cancel safety*: when dropped, the value may be set or not.
+    /// [`Error`]. *Cancel safety*: when dropped, the value may or may not be set.
     pub async fn set<K: ToSingleRedisArg, V: ToSingleRedisArg>(
         &mut self,
         key: K,
@@ -65,7 +65,7 @@ impl CacheConn {
     ///
     /// # Errors
     /// [`Error`], among them [`Error::Ttl`] for a time that is not in the future; then nothing is sent. *Cancel
-    /// safety*: when dropped, the value may be set or not.
+    /// safety*: when dropped, the value may or may not be set.
     pub async fn set_ex<K, V>(&mut self, key: K, value: V, ttl: impl Ttl) -> Result<(), Error>
     where
         K: ToSingleRedisArg,
@@ -78,7 +78,7 @@ impl CacheConn {
     /// Deletes `key`, or each of them, and says how many there were. Goes to Redis.
     ///
     /// # Errors
-    /// [`Error`]. *Cancel safety*: when dropped, the keys may be deleted or not.
+    /// [`Error`]. *Cancel safety*: when dropped, the keys may or may not be deleted.
     pub async fn del<K: ToRedisArgs>(&mut self, key: K) -> Result<usize, Error> {
         self.ask(&Plan::WRITE, cmd("DEL").arg(key)).await
     }
@@ -86,7 +86,7 @@ impl CacheConn {
     /// Whether `key` exists. Goes to Redis.
     ///
     /// # Errors
-    /// [`Error`]. *Cancel safety*: may be dropped.
+    /// [`Error`]. Cancel safe.
     pub async fn exists<K: ToSingleRedisArg>(&mut self, key: K) -> Result<bool, Error> {
         self.ask(&Plan::READ, cmd("EXISTS").arg(key)).await
     }
@@ -95,7 +95,7 @@ impl CacheConn {
     ///
     /// # Errors
     /// [`Error`], among them [`Error::Ttl`] for a time that is not in the future; then nothing is sent. *Cancel
-    /// safety*: when dropped, the time may be set or not.
+    /// safety*: when dropped, the time may or may not be set.
     pub async fn expire<K: ToSingleRedisArg>(
         &mut self,
         key: K,
@@ -108,7 +108,7 @@ impl CacheConn {
     /// Adds `delta`, a whole number, to `key` and says what it is now. Goes to Redis.
     ///
     /// # Errors
-    /// [`Error`]. *Cancel safety*: when dropped, the number may be added or not.
+    /// [`Error`]. *Cancel safety*: when dropped, the number may or may not be added.
     pub async fn incr<K, D, RV>(&mut self, key: K, delta: D) -> Result<RV, Error>
     where
         K: ToSingleRedisArg,
@@ -118,20 +118,20 @@ impl CacheConn {
         self.ask(&Plan::WRITE, cmd("INCRBY").arg(key).arg(delta)).await
     }
 
-    /// Takes a connection of its own for all that follows, as the first command does that needs one: `WATCH`, `SELECT`,
-    /// a command that blocks. Answers from memory if one is idle, else goes to Redis.
+    /// Takes a dedicated connection for all that follows, as the first command that needs one does: `WATCH`, `SELECT`, a
+    /// command that blocks. Answers from memory if one is idle, else goes to Redis.
     ///
     /// # Errors
     /// [`Error::Exhausted`] when none came free in time; [`Error::OutcomeUnknown`] when a command that was sent earlier
-    /// may still be carried out. *Cancel safety*: may be dropped.
+    /// may still be executed. Cancel safe.
     pub async fn pin(&mut self) -> Result<(), Error> {
         self.session.pin().await.map(drop)
     }
 
-    /// The same connection on the lane for large values, which hold up nobody's small ones there. Answers from memory.
+    /// The same connection on the lane for large values, where they delay no small ones. Answers from memory.
     ///
     /// # Errors
-    /// [`Error`]. *Cancel safety*: may be dropped.
+    /// [`Error`]. Cancel safe.
     pub async fn bulk(mut self) -> Result<Self, Error> {
         self.session.move_to_bulk().await?;
         Ok(self)
@@ -139,7 +139,7 @@ impl CacheConn {
 
     /// Reads and then writes as one: `attempt` reads `keys`, queues what is to be written and commits it; if anyone
     /// else has changed one of `keys` meanwhile nothing is written and `attempt` is called again, up to 32 times, with
-    /// growing pauses. Takes a connection of its own. Goes to Redis.
+    /// growing pauses. Takes a dedicated connection. Goes to Redis.
     ///
     /// ```
     /// # use mainstay_actors::redis::{CacheConn, Error};
@@ -161,7 +161,7 @@ impl CacheConn {
     ///
     /// # Errors
     /// Whatever `attempt` returns; [`Error::Conflict`] after the last attempt; [`Error::OutcomeUnknown`] when the reply
-    /// to a commit never came. *Cancel safety*: when dropped, the writes are carried out or not, all or nothing.
+    /// to a commit never came. *Cancel safety*: when dropped, the writes may or may not be executed, all or nothing.
     pub async fn transaction<'c, K, T, E, F>(&'c mut self, keys: K, mut attempt: F) -> Result<T, E>
     where
         K: ToRedisArgs,

@@ -28,7 +28,7 @@ struct Inner {
 }
 
 impl Script {
-    /// A script of this text. Answers from memory; nothing checks the text before it is first called.
+    /// A script with this text. Answers from memory; the text is not checked before it is first called.
     pub fn new(text: impl Into<Box<str>>) -> Self {
         let text = Arc::new(ScriptText::new(text.into()));
         let inner = Inner { text, loads: AtomicU64::new(0), turn: Semaphore::new(1) };
@@ -53,7 +53,7 @@ impl Script {
     /// Calls the script with no key and no argument. Goes to Redis.
     ///
     /// # Errors
-    /// As [`Call::invoke`]. *Cancel safety*: when dropped, the script may run or not.
+    /// As [`Call::invoke`]. *Cancel safety*: when dropped, the script may or may not run.
     pub async fn invoke<RV: FromRedisValue>(&self, conn: &mut CacheConn) -> Result<RV, Error> {
         self.call().invoke(conn).await
     }
@@ -94,7 +94,7 @@ impl Call<'_> {
     ///
     /// # Errors
     /// [`Error`], among them [`Error::OutcomeUnknown`]: a script counts as a write. *Cancel safety*: when dropped, the
-    /// script may run or not.
+    /// script may or may not run.
     // redis R13
     pub async fn invoke<RV: FromRedisValue>(&self, conn: &mut CacheConn) -> Result<RV, Error> {
         let by_digest = self.command("EVALSHA", self.script.digest());

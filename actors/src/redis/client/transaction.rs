@@ -9,8 +9,8 @@ use super::session::Session;
 use crate::redis::command::Plan;
 use crate::redis::status::{Error, is_answer, refused_multi};
 
-/// One attempt to change watched keys together: what is read here, and what is to be written if nobody else has
-/// changed a watched key meanwhile.
+/// One attempt to change watched keys together: it reads now, and queues what is to be written if no one else changes a
+/// watched key meanwhile.
 ///
 /// It derefs to [`Session`]: with `use redis::AsyncCommands` every command can be sent at once, which is meant for reads.
 /// A write that is sent at once to a watched key makes the attempt fail, as anyone else's would.
@@ -20,17 +20,17 @@ pub struct Transaction<'c> {
     stage: Stage,
 }
 
-/// How far an attempt is.
+/// The stage of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The server watches nothing for us. Leaves to `Watching` at the begin of an attempt.
+    /// The server watches nothing for us. Leaves to `Watching` when an attempt begins.
     Idle,
-    /// The server watches the keys. Leaves to `Idle` when the queue was carried out or the attempt given up, to
+    /// The server watches the keys. Leaves to `Idle` when the queue was executed or the attempt given up, to
     /// `Conflict` when the server refused because a key has changed.
     Watching,
     /// Nothing was written. Leaves to `Watching` with the next attempt.
     Conflict,
-    /// The server never answered to the queue. Stays so.
+    /// The reply to the queue never came. Stays so.
     Lost,
 }
 
@@ -44,10 +44,10 @@ impl<'c> Transaction<'c> {
         &mut self.queue
     }
 
-    /// The value of `key` now; if `key` is watched, still the same when the queue is carried out. Goes to Redis.
+    /// The value of `key` now; if `key` is watched, still the same when the queue is executed. Goes to Redis.
     ///
     /// # Errors
-    /// [`Error`]. *Cancel safety*: may be dropped.
+    /// [`Error`]. Cancel safe.
     pub async fn get<K: ToSingleRedisArg, RV: FromRedisValue>(
         &mut self,
         key: K,
@@ -56,13 +56,13 @@ impl<'c> Transaction<'c> {
         Ok(::redis::from_redis_value(value).map_err(RedisError::from)?)
     }
 
-    /// Carries out what is queued, all or nothing, and returns the replies. Goes to Redis.
+    /// Executes what is queued, all or nothing, and returns the replies. Goes to Redis.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when a watched key has changed or nothing watches any more; return it, and the attempt is
-    /// made again. [`Error::Server`] when a command does not suit what its key holds (`WRONGTYPE`): the others are carried
-    /// out all the same. [`Error::OutcomeUnknown`] when the reply never came. *Cancel safety*: when dropped, the writes may
-    /// be carried out or not.
+    /// [`Error::Conflict`] when a watched key has changed or the server no longer watches; return it, and the attempt is
+    /// made again. [`Error::Server`] when a command does not suit the type of its key (`WRONGTYPE`): the others are
+    /// executed all the same. [`Error::OutcomeUnknown`] when the reply never came. *Cancel safety*: when dropped, the
+    /// writes may or may not be executed.
     pub async fn commit<RV: FromRedisValue>(&mut self) -> Result<RV, Error> {
         if self.stage != Stage::Watching {
             return Err(Error::Conflict { attempts: 1 });
@@ -104,7 +104,7 @@ impl<'c> Transaction<'c> {
         self.stage == Stage::Conflict
     }
 
-    /// Ends the attempt. A connection on which this fails goes to nobody else.
+    /// Ends the attempt. A connection on which this fails is not handed on.
     pub(crate) async fn end(&mut self) {
         if self.stage == Stage::Watching
             && let Ok(Value::Okay) = self.session.ask(&ALONE, &cmd("UNWATCH")).await
@@ -148,15 +148,15 @@ fn empty() -> Pipeline {
     queue
 }
 
-/// Waits before the attempt after `attempt`, so that callers who got in each other's way part.
+/// Waits before the attempt after `attempt`, a random time, so that callers who conflicted do not do so again.
 pub(crate) async fn part(attempt: u32) {
     let longest = PART_MIN.saturating_mul(1 << attempt.min(10)).min(PART_MAX);
     sleep(longest.mul_f64(fastrand::f64())).await;
 }
 
-/// A command that needs a connection to itself and, by what follows, leaves nothing behind on it.
+/// For `WATCH` and `UNWATCH`: they need a dedicated connection, and what follows leaves no state behind on it.
 const ALONE: Plan = Plan { pins: true, ..Plan::READ };
-/// A caller who is in the way of so many others for so long should rather be told.
+/// A caller that conflicts so often is told rather than tried again.
 pub(crate) const ATTEMPTS: u32 = 32;
 const PART_MIN: Duration = Duration::from_micros(500);
 const PART_MAX: Duration = Duration::from_millis(50);

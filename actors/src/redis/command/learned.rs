@@ -9,19 +9,19 @@ use crate::redis::status::is_final;
 
 /// What a server has said about the commands that we do not know.
 ///
-/// It holds for one server and one user: another one may have other modules and other rights. Once it holds
-/// [`COMMANDS_MAX`] names it asks about no more, and takes the worst of them.
+/// It is valid for one server and one user: another may have other modules and permissions. Once it has
+/// [`COMMANDS_MAX`] names, no more are asked about, and every other name counts as [`Class::Bound`].
 #[derive(Default)]
 pub(crate) struct LearnedCommands {
     classes: ArcSwap<HashMap<Box<[u8]>, Class>>,
 }
 
-/// What is to be known about a command that we do not know.
+/// What the server says about a command that is not in our table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// It may ride a connection that others use too.
+    /// It may be sent on a shared connection.
     Ordinary { writes: bool },
-    /// It may block or leave state behind, for all that we know.
+    /// It may block or leave state behind.
     Bound,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Unlearned {
 }
 
 impl LearnedCommands {
-    /// What is known about a command, in whatever case it is written. `None` is worth a question.
+    /// What is known about a command, in whatever case it is written. `None` means that the server is to be asked.
     #[cfg(test)]
     pub(crate) fn known(&self, name: &[u8]) -> Option<Class> {
         Name::new(name).map_or(Some(Class::Bound), |name| self.class(&name))
@@ -47,7 +47,7 @@ impl LearnedCommands {
         classes.get(name.as_bytes()).copied().or(full)
     }
 
-    /// Takes in the reply to [`Unlearned::question`]. An objection that will pass teaches nothing.
+    /// Learns from the reply to [`Unlearned::question`]. A refusal that will pass teaches nothing.
     pub(crate) fn learn(&self, names: &Unlearned, reply: &RedisResult<Value>) {
         let Some(answers) = answers(reply) else { return };
         let class_of = |index: usize, name| {
@@ -98,8 +98,8 @@ impl Class {
     /// categories, tips, key specifications and sub-commands of the same shape.
     fn of(asked: &Name, answer: &Value) -> Self {
         let Value::Array(parts) = answer else { return Self::Bound };
-        // A renamed command answers with the name it was born with, and its flags do not tell that SELECT leaves
-        // state behind.
+        // A renamed command answers with its original name, and the flags of SELECT do not tell that it leaves state
+        // behind.
         match parts.first().and_then(text) {
             Some(name) if name.eq_ignore_ascii_case(asked.as_bytes()) => Self::of_parts(parts),
             _ => Self::Bound,
@@ -139,7 +139,7 @@ impl Class {
     }
 }
 
-/// What the server said about each name, if it said anything to hold on to.
+/// What the server said about each name; `None` if asking again may bring more.
 fn answers(reply: &RedisResult<Value>) -> Option<&[Value]> {
     match reply {
         Ok(Value::Array(answers)) => Some(answers),

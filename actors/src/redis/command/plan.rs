@@ -11,29 +11,29 @@ use crate::redis::status::{Cause, Error};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(crate) struct Plan {
-    /// Whether it may change data. What is not known is taken to.
+    /// Whether it may change data. An unknown command counts as one that does.
     pub(crate) writes: bool,
-    /// Whether it needs a connection of its own from now on: it blocks, uses or leaves state, or is unknown.
+    /// Whether it needs a dedicated connection from now on: it blocks, uses or leaves state, or is unknown.
     pub(crate) pins: bool,
-    /// Whether it leaves state behind, so that the connection must not go to anyone else.
+    /// Whether it leaves state behind, so that the connection must not be handed on to another caller.
     pub(crate) binds: bool,
-    /// Whether it waits for writes of which none is in the same pipeline before it.
+    /// Whether it waits for earlier writes, and none of them is in the same pipeline.
     pub(crate) waits_for_earlier: bool,
-    /// How long the server itself may take its time.
+    /// How long the server may block it.
     pub(crate) blocks: Block,
 }
 
-/// A command's own waiting time.
+/// How long a command may block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Block {
     For(Duration),
     Forever,
 }
 
-/// What is known of a pipeline from its words alone.
+/// What is known of a request before the server is asked.
 pub(crate) enum Reading {
     Known(Plan),
-    /// Some names may turn out to be harmless: ask the server, learn, and read again.
+    /// Some names are unknown and may be harmless: ask the server, learn, and read again.
     Unlearned {
         cautious: Plan,
         names: Unlearned,
@@ -41,7 +41,7 @@ pub(crate) enum Reading {
 }
 
 impl Reading {
-    /// The plan that holds whatever the server would say.
+    /// The plan that is safe whatever the server would say.
     pub(crate) fn cautious(self) -> Plan {
         match self {
             Self::Known(plan) | Self::Unlearned { cautious: plan, .. } => plan,
@@ -62,12 +62,12 @@ impl Plan {
     pub(super) const BIND: Self = Self { pins: true, binds: true, ..Self::READ };
     pub(super) const UNKNOWN: Self = Self { writes: true, ..Self::BIND };
 
-    /// What it means that no reply can come any more.
+    /// The error where the connection broke before the reply came.
     pub(crate) fn lost(&self, cause: Cause) -> Error {
         if self.writes { Error::OutcomeUnknown { cause } } else { Error::unavailable(cause) }
     }
 
-    /// What it means that no reply came in time.
+    /// The error where no reply came in time.
     pub(crate) fn timed_out(&self, waited: Duration) -> Error {
         if self.writes {
             Error::OutcomeUnknown { cause: Cause::Timeout }
@@ -91,7 +91,8 @@ impl Plan {
                 Arg::Simple(bytes) => bytes,
                 _ => b"",
             });
-            // Nothing is sent for it, so that a pipeline would take the reply of somebody else's command for its own.
+            // The library sends nothing for it, so a pipeline would take the reply to another caller's command for its
+            // own.
             let Some(name) = arguments.next() else { return Err(NAMELESS) };
             let next = match table::find(name) {
                 Some((_, Behaviour::Reads)) => Self::READ,
@@ -174,7 +175,7 @@ impl Plan {
         })
     }
 
-    /// To end a script on the very connection that runs it is to wait behind it.
+    /// `KILL` on the connection that runs the script would wait behind it.
     fn of_code(part: Option<&[u8]>) -> Self {
         if is_word(part, "KILL") { Self::PIN } else { Self::WRITE }
     }
@@ -189,7 +190,7 @@ impl Plan {
         }
     }
 
-    /// A time that cannot be read is left to the server, which will refuse it at once.
+    /// A time that cannot be read does not block: the server refuses it at once.
     fn blocking(self, time: Option<&[u8]>, unit: f64) -> Self {
         let time = time.and_then(|time| std::str::from_utf8(time).ok()?.parse::<f64>().ok());
         let blocks = match time.filter(|time| *time >= 0.0) {
@@ -206,7 +207,7 @@ impl Plan {
         let mut plan = self;
         while let Some(option) = arguments.next() {
             if is_word(Some(option), "BLOCK") {
-                // Of two times the server takes the second.
+                // Where there are two times, the server takes the second.
                 plan = self.blocking(arguments.next(), MILLISECONDS);
             } else if is_word(Some(option), "GROUP") {
                 // A group or a consumer may well be called "block".

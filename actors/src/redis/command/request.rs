@@ -17,12 +17,12 @@ pub(crate) trait Request: Sync {
         wire: &mut MultiplexedConnection,
     ) -> impl Future<Output = RedisResult<Self::Reply>> + Send;
 
-    /// Whether nothing was done if the server says that it still loads its data. A script may say so itself, at its
-    /// end, and of a pipeline some commands may have come early and others not.
+    /// Whether nothing was executed if the server answers that it still loads its data. A script may answer so itself,
+    /// and of a pipeline some commands may have been executed.
     fn may_come_early(&self) -> bool;
 }
 
-/// What comes back, looked through for the errors it holds.
+/// What comes back.
 pub(crate) trait Reply: Send {
     fn values(&self) -> impl Iterator<Item = &Value>;
 
@@ -36,7 +36,7 @@ pub(crate) trait Reply: Send {
     }
 }
 
-/// A pipeline, and which of its replies are wanted.
+/// A pipeline, and which of its replies the caller wants.
 pub(crate) struct Batch<'a> {
     pub(crate) pipeline: &'a Pipeline,
     pub(crate) offset: usize,

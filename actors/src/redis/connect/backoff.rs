@@ -16,13 +16,13 @@ pub(crate) struct Backoff {
     ended: Notify,
 }
 
-/// A streak of failed attempts, with no connection since that answered.
+/// Failed attempts in a row, with no new connection that answered since.
 #[derive(Debug, Clone, Copy)]
 struct Streak {
     cause: Cause,
     failures: u32,
     next_attempt: Instant,
-    /// When a lease's connection was last lost before it answered anything.
+    /// When a connection for a lease was last lost before it had answered anything.
     lost: Option<Instant>,
 }
 
@@ -31,7 +31,7 @@ struct Streak {
 pub(crate) enum Failure {
     /// Connecting failed.
     Connect(Purpose),
-    /// The handshake succeeded, and then the connection was lost with its first command, or before it.
+    /// The handshake succeeded, and the connection was lost with its first command or before.
     Unanswered,
 }
 
@@ -45,14 +45,14 @@ impl Backoff {
         self.streak.load().as_ref().map(|streak| streak.cause)
     }
 
-    /// The same, once it is more than one attempt's bad luck, which a failed login never is.
+    /// Why connecting fails, once it is more than one unlucky attempt. A failed login counts from the first one.
     pub(crate) fn standing(&self) -> Option<Cause> {
         let streak = self.streak.load();
         let stands = |streak: &Streak| streak.failures >= STANDING || is_login(streak.cause);
         streak.as_ref().filter(|streak| stands(streak)).map(|streak| streak.cause)
     }
 
-    /// Why the login fails, as long as no other attempt at it is due.
+    /// Why the login fails, while the next attempt is not due yet.
     pub(crate) fn refused_login(&self) -> Option<Cause> {
         let streak = self.streak.load();
         let is_early =
@@ -75,7 +75,7 @@ impl Backoff {
         }
     }
 
-    /// Ends when the trouble does that there is or comes.
+    /// Ends when the present streak ends, or the next one if there is none.
     pub(crate) fn ended(&self) -> impl Future<Output = ()> {
         self.ended.notified()
     }
@@ -88,8 +88,8 @@ impl Backoff {
         }
     }
 
-    /// Notes that a probe's connection answered for the first time. That says little where a probe is answered and
-    /// leases are not, so a loss among those must have been a while ago.
+    /// Notes that a probe's connection answered for the first time. A probe may be answered while leases are not, so it
+    /// ends the streak only if no connection for a lease was lost lately.
     pub(crate) fn probe_answered(&self) {
         let now = Instant::now();
         let recently = |lost: Instant| now.saturating_duration_since(lost) < RECENT;
@@ -101,15 +101,15 @@ impl Backoff {
         }
     }
 
-    /// Notes an attempt that came to nothing.
+    /// Notes an attempt that failed.
     pub(crate) fn failed(&self, cause: Cause, failure: Failure) {
         let now = Instant::now();
         let chance = fastrand::f64();
         // Read and written as one: attempts for leases and for the probe may fail at the same moment.
         self.streak.rcu(|streak| {
             let failures = streak.as_ref().map_or(1, |streak| streak.failures.saturating_add(1));
-            // A probe's failure must not put off the next attempt of those who wait for a lease; only a login that
-            // failed is not tried again soon by anyone.
+            // A probe's failure must not delay the next attempt of those who wait for a lease, unless the login failed:
+            // that is not tried again soon by anyone.
             let is_apart =
                 matches!(failure, Failure::Connect(Purpose::Probe | Purpose::Subscription));
             let next_attempt = if is_apart && !is_login(cause) {
@@ -135,8 +135,8 @@ impl fmt::Debug for Backoff {
     }
 }
 
-/// The time to the next attempt: 250 ms growing to 500 ms, 50 % more or less; 2 s when the password is wrong, which
-/// no haste will mend. `chance` is in 0..1.
+/// The time to the next attempt: 250 ms growing to 500 ms, 50 % more or less; 2 s after a failed login, which trying
+/// again sooner would not change. `chance` is in 0..1.
 pub(crate) fn pause(failures: u32, cause: Cause, chance: f64) -> Duration {
     let middle = match cause {
         cause if is_login(cause) => return AUTH_PAUSE,
@@ -150,7 +150,7 @@ fn is_login(cause: Cause) -> bool {
 }
 
 const AUTH_PAUSE: Duration = Duration::from_secs(2);
-/// One failed attempt may be bad luck.
+/// One failed attempt may be an accident.
 const STANDING: u32 = 2;
-/// Longer than the longest time between two attempts, so that a loss with each of them counts.
+/// Longer than the longest time between two attempts, so that a loss in each of them counts.
 const RECENT: Duration = Duration::from_secs(2);

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// What a server does not have, or does not let us do, and that we can do without.
+/// Something that a server does not have or does not permit, and that we can do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MissingCapability {
     Resp3,

@@ -4,8 +4,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
-/// Holds connecting to a bearable pace: a few attempts at once, and at most ten a second while they fail. One for
-/// each tree, shared by its endpoints.
+/// Limits the rate of connecting: a few attempts at once, and at most ten a second while they fail. One for each tree,
+/// shared by its endpoints.
 #[derive(Debug)]
 pub struct Pace {
     at_once: Semaphore,
@@ -19,7 +19,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// A pace with nobody before it.
+    /// A pace that nothing waits for yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -32,7 +32,7 @@ impl Pace {
         self.at_once.acquire().await.ok()
     }
 
-    /// Waits for the moment at which the next attempt may be made after one that failed.
+    /// Waits until the next attempt after a failed one may be made.
     pub(crate) async fn wait(&self) {
         let slot = {
             let mut next = self.next_retry.lock().unwrap_or_else(PoisonError::into_inner);

@@ -16,10 +16,10 @@ use super::handshake::{Handshake, in_resp3};
 use crate::redis::socket::{CloseSignal, OpenCount, Permit, Purpose, Pushed, Wire};
 use crate::redis::status::{Cause, Error, cause_of_handshake};
 
-/// Takes what is published. It is called where the wire is read, so it must not block.
+/// Takes a message. It is called in the task that reads the connection, so it must not block.
 pub(crate) type Deliver = Arc<dyn Fn(Msg) + Send + Sync>;
 
-/// What can be subscribed to.
+/// The two kinds of names that can be subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum TopicKind {
     Channel,
@@ -39,18 +39,18 @@ pub(crate) struct PubSub {
     _open: Arc<OpenCount>,
 }
 
-/// The other half of a [`PubSub`]: what comes without having been asked for.
+/// The other half of a [`PubSub`]: the messages.
 pub(crate) struct Incoming {
     source: Source,
     dropped: oneshot::Receiver<()>,
 }
 
-/// Why the server does not do as it was told.
+/// Why a subscription was not changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failed {
-    /// The connection is of no more use.
+    /// The connection is lost.
     Lost(Cause),
-    /// It answered with an error, and nothing has changed.
+    /// The server answered with an error, and nothing has changed.
     Refused(Error),
 }
 
@@ -61,9 +61,9 @@ enum Answers {
 }
 
 enum Source {
-    /// Whoever reads the wire delivers.
+    /// The task that reads the connection delivers.
     Resp3(Arc<CloseSignal>),
-    /// The wire is read into a queue without a bound, so this must be emptied all the time.
+    /// The connection is read into a queue without a bound, so this must be emptied all the time.
     Resp2 { stream: PubSubStream, deliver: Deliver },
 }
 
@@ -108,7 +108,7 @@ impl PubSub {
         .await
     }
 
-    /// The same for the end of a subscription.
+    /// Ends when the server has confirmed the end of each of these subscriptions, or refused all of them.
     pub(crate) async fn unsubscribe(
         &self,
         kind: TopicKind,
@@ -126,7 +126,7 @@ impl PubSub {
         .await
     }
 
-    /// Asks for a `PING`.
+    /// Sends a `PING` and waits for its answer.
     pub(crate) async fn ping(&self) -> Result<(), Failed> {
         self.answered(async {
             match self.answers.clone() {
@@ -141,7 +141,8 @@ impl PubSub {
         .await
     }
 
-    /// An answer stands in line behind what is published, so one that is late while something arrives is waited for.
+    /// Waits for an answer. Messages that were published before it arrive before it, so while anything arrives a late
+    /// answer is waited for.
     async fn answered(
         &self,
         answer: impl Future<Output = Result<(), RedisError>>,
@@ -167,7 +168,7 @@ impl PubSub {
 }
 
 impl Incoming {
-    /// Ends when the other side has closed the connection, or ours has been dropped.
+    /// Ends when the server has closed the connection, or the [`PubSub`] was dropped.
     pub(crate) async fn follow(self) {
         let lost = async {
             match self.source {
@@ -197,8 +198,8 @@ impl Failed {
     }
 }
 
-/// On RESP3 the connection is as any other. A RESP2 connection that has subscribed answers in another way, which the
-/// redis crate keeps to a type that cannot give itself a name.
+/// On RESP3 the connection is like any other. On RESP2 a connection that has subscribed speaks differently; the redis
+/// crate has a type of its own for it, which cannot send CLIENT SETNAME.
 async fn open(
     handshake: &Handshake,
     mut permit: Permit,
@@ -257,5 +258,5 @@ impl fmt::Debug for Incoming {
     }
 }
 
-/// How often a late answer is waited for while something arrives.
+/// How many times in a row a late answer is waited for while something arrives.
 const PATIENCE: u32 = 10;

@@ -12,7 +12,7 @@ use crate::redis::address::Address;
 use crate::redis::config::Tls;
 use crate::redis::status::Cause;
 
-/// The bytes of a connection, to and fro.
+/// The bytes of a connection, in both directions.
 pub(crate) type Stream = Box<dyn Duplex>;
 
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -61,8 +61,8 @@ async fn open_one(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// A silent peer is asked after 15 s and then each 5 s; what we sent and nobody acknowledged ends the connection
-/// after 5 s (tcp(7)).
+/// A silent peer is probed after 15 s and then each 5 s; data that is not acknowledged within 5 s ends the connection
+/// (tcp(7)).
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]

@@ -13,14 +13,15 @@ use super::budget::{OpenCount, Permit};
 use super::close_reason::{CloseReason, CloseSignal};
 use super::stream::Stream;
 
-/// A connection that any number of requests may be on at once. Each clone is the same one; it is closed with the last.
+/// A connection that carries any number of requests at once. All clones are the same connection, which is closed with
+/// the last of them.
 #[derive(Clone)]
 pub(crate) struct Wire {
     mux: MultiplexedConnection,
     driver: Arc<Driver>,
 }
 
-/// Takes what comes without having been asked for. It is called where the wire is read, so it must not block.
+/// Takes push messages. It is called in the task that reads the connection, so it must not block.
 pub(crate) type Pushed = Box<dyn Fn(PushInfo) + Send + Sync>;
 
 /// The task that writes and reads.
@@ -31,8 +32,8 @@ struct Driver {
 }
 
 impl Wire {
-    /// Shakes hands over `socket`. What comes without having been asked for goes to `pushed`, and `closing` is told when
-    /// the other side closes the connection.
+    /// Shakes hands over `socket`. Push messages go to `pushed`, and `closing` fires when the server closes the
+    /// connection.
     pub(crate) async fn open(
         socket: Socket,
         login: &RedisConnectionInfo,
@@ -40,7 +41,7 @@ impl Wire {
         pushed: Option<Pushed>,
         closing: &Arc<CloseSignal>,
     ) -> RedisResult<Self> {
-        // Deadlines are kept per command above; two clocks on one command would contradict each other.
+        // Each request has a deadline of its own; a second clock would contradict it.
         let mut config =
             AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         if is_shared {
@@ -69,7 +70,7 @@ impl Wire {
         Ok(Self { mux, driver: Arc::new(driver) })
     }
 
-    /// Is counted by `open` until it is closed, which may be after whoever opened it has let go of it.
+    /// Keeps `open` until the connection is closed, which may be after its opener has dropped it.
     pub(crate) fn count_by(&self, open: OpenCount) {
         self.driver.open.set(open).expect("a wire is counted once");
     }
@@ -80,7 +81,7 @@ impl Wire {
         (&mut self.mux, in_flight)
     }
 
-    /// The connection itself, for what only it can do. It is of no use without the wire.
+    /// The library's connection, for what only that can do. It ends with the wire.
     pub(crate) fn mux(&self) -> MultiplexedConnection {
         self.mux.clone()
     }
@@ -113,7 +114,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Fires however the task ends.
+/// Fires the signal, however the task ends.
 struct FireAtEnd(Arc<CloseSignal>);
 
 impl Drop for FireAtEnd {
@@ -124,14 +125,14 @@ impl Drop for FireAtEnd {
 
 /// The bytes of a connection, for as long as it is open.
 ///
-/// Lets whoever is ready to send do so before anything is written: while others are in flight too, it goes once to the
-/// back of the line of ready tasks, so that one write carries the commands of them all. One caller alone never waits.
+/// Gathers the commands of all tasks that are ready to send into one write: while other requests are in flight, it goes
+/// once to the back of the queue of ready tasks before it writes. A request that is alone never waits.
 pub(crate) struct Socket {
-    // Closed first: the permit is free when nothing is open any more.
+    // Dropped first: the permit is given back after the socket is closed.
     stream: Stream,
     in_flight: Arc<AtomicUsize>,
     has_waited: bool,
-    /// Bytes that have arrived, where somebody wants to know.
+    /// Counts the bytes that arrive, if wanted.
     heard: Option<Arc<AtomicU64>>,
     _permit: Permit,
 }
@@ -191,5 +192,5 @@ impl AsyncRead for Socket {
 /// Commands and bytes that one write of a shared wire may carry.
 const GATHERED: usize = 1024;
 const GATHERED_BYTES: usize = 64 * 1024;
-/// So much is worth a write of its own.
+/// A write of this size is not delayed to gather more.
 const ENOUGH_BYTES: usize = 8 * 1024;

@@ -13,7 +13,7 @@ use crate::redis::{address, config};
 #[non_exhaustive]
 pub enum Error {
     /// Redis is away or not fit to serve. Nothing was changed: the command was never sent, it only read, or the server
-    /// refused it. Where the server said so amid a script, what came before that may have been carried out.
+    /// refused it. If a script was refused midway, what came before that may have been executed.
     #[error("redis is unavailable")]
     Unavailable {
         /// What stands in the way.
@@ -45,8 +45,8 @@ pub enum Error {
         /// How long this caller waited.
         waited: Duration,
     },
-    /// A command that may change data was sent and its reply never came. It may have been carried out or not, and
-    /// must not be sent again blindly.
+    /// A command that may change data was sent and its reply never came. It may or may not have been executed, and must
+    /// not be sent again blindly.
     #[error(
         "the reply to a command that was sent never came, whether it was carried out is unknown"
     )]
@@ -55,17 +55,17 @@ pub enum Error {
         #[source]
         cause: Cause,
     },
-    /// The server answered with an error. The command was not carried out, nor anything of a transaction that was refused
-    /// as a whole; what else stands in a pipeline, or came before in a script, may have been.
+    /// The server answered with an error. The command was not executed, nor anything of a transaction that was refused as
+    /// a whole. Other commands of a pipeline, and earlier ones of a script, may have been.
     #[error("redis refused the command with {code}")]
     Server {
         /// The first word of the server's answer, such as `WRONGTYPE`.
         code: Box<str>,
     },
     /// The server refused a command of a pipeline, or a script in a transaction by hand, with an answer that says "not
-    /// now" or "not you", and may have carried out any other, whatever stands before or after it. What was sent must not
-    /// be sent again as it is. The same where it refused `MULTI` alone, whatever its answer, so that the commands of an
-    /// `atomic()` pipeline were carried out each for itself.
+    /// now" or "not you", and may have executed any of the others, before or after it. What was sent must not be sent
+    /// again as it is. The same applies if the server refused `MULTI` alone, so that the commands of an `atomic()`
+    /// pipeline were executed one by one.
     #[error(
         "redis refused a command of a pipeline with {code} and may have carried out the others"
     )]
@@ -73,7 +73,7 @@ pub enum Error {
         /// The first word of the server's answer, such as `OOM`.
         code: Box<str>,
     },
-    /// The command was carried out, and its reply has another type than was asked for.
+    /// The command was executed, and its reply has another type than was asked for.
     #[error("the reply has another type than was asked for")]
     Value,
     /// A command that would harm the connection it shares. It was not sent.
@@ -103,15 +103,15 @@ pub enum Error {
     /// Nothing has been built yet, or the endpoint was closed. Nothing was sent.
     #[error("the redis pool is not built")]
     NotBuilt,
-    /// The URL is no address that we can use.
+    /// The URL cannot be used.
     #[error(transparent)]
     Address(#[from] address::Fault),
-    /// Values of the configuration that cannot stand, every one of them.
+    /// Every value of the configuration that is not accepted.
     #[error("the redis configuration cannot stand: {}", listed(.0))]
     Config(Vec<config::Fault>),
 }
 
-/// How long a caller should wait when we know nothing better.
+/// How long a caller should wait when nothing better is known.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Error {
@@ -141,7 +141,7 @@ impl Error {
         }
     }
 
-    /// What lies at the root, where that is known. Answers from memory.
+    /// The cause, if it is known. Answers from memory.
     pub fn cause(&self) -> Option<Cause> {
         match self {
             Self::Unavailable { cause, .. } | Self::OutcomeUnknown { cause } => Some(*cause),

@@ -48,7 +48,7 @@ pub enum Breaker {
     },
 }
 
-/// The published health of one endpoint: written by whoever probes, read by everyone.
+/// The published health of one endpoint: written by the health monitor, read by everyone.
 #[derive(Debug)]
 pub struct Health {
     verdict: ArcSwap<Verdict>,
@@ -56,13 +56,13 @@ pub struct Health {
     max_age: Duration,
     /// How many moments were marked.
     marks: AtomicU64,
-    /// How many of them had been when someone was last answered.
+    /// How many there were when anyone was last answered.
     succeeded: AtomicU64,
     refusals: RefusalCounts,
     read_only: Notify,
 }
 
-/// A moment that successes can be told to come after.
+/// A moment. Successes can be compared with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark(u64);
 
@@ -96,7 +96,7 @@ impl Health {
         }
     }
 
-    /// Replaces the verdict and wakes whoever waits for one. Answers from memory.
+    /// Replaces the verdict and wakes everyone who waits for one. Answers from memory.
     pub fn publish(&self, verdict: Verdict) {
         self.verdict.store(Arc::new(verdict));
         self.changed.notify_waiters();
@@ -120,7 +120,7 @@ impl Health {
     }
 
     /// Why commands are not let through, or `None` when they are. A breaker in an old verdict counts as closed:
-    /// whoever should have closed it is not there. Answers from memory.
+    /// the monitor that should have closed it is not running. Answers from memory.
     pub fn opened(&self) -> Option<Error> {
         let verdict = self.verdict.load();
         match verdict.breaker {
