@@ -9,6 +9,9 @@ mod shared;
 mod transaction;
 mod ttl;
 
+#[cfg(test)]
+mod tests;
+
 pub use conn::CacheConn;
 pub use script::{Call, Script};
 pub use session::Session;

@@ -11,6 +11,9 @@ mod pace;
 mod probe;
 mod pubsub;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use backoff::{Failure, pause};
 pub(crate) use capability::MissingCapability;
 pub(crate) use connection::{Connection, jittered};

@@ -7,6 +7,9 @@ mod error;
 mod health;
 mod server_state;
 
+#[cfg(test)]
+mod tests;
+
 pub use cause::Cause;
 pub(crate) use classify::{
     Meaning, cause_of, cause_of_handshake, cause_of_login, is_answer, is_final, is_refusal,
