@@ -1,6 +1,9 @@
 #[cfg(feature = "tls")]
 pub(super) use rustls_side::encrypt;
 #[cfg(not(feature = "tls"))]
+use std::future::{Ready, ready};
+
+#[cfg(not(feature = "tls"))]
 use tokio::net::TcpStream;
 
 #[cfg(not(feature = "tls"))]
@@ -9,9 +12,8 @@ use crate::redis::config::Tls;
 use crate::redis::status::Cause;
 
 #[cfg(not(feature = "tls"))]
-#[expect(clippy::unused_async, reason = "the one with TLS shakes hands")]
-pub(super) async fn encrypt(_: TcpStream, _: &str, _: &Tls) -> Result<TcpStream, Cause> {
-    Err(Cause::Tls)
+pub(super) fn encrypt(_: TcpStream, _: &str, _: &Tls) -> Ready<Result<TcpStream, Cause>> {
+    ready(Err(Cause::Tls))
 }
 
 #[cfg(feature = "tls")]
