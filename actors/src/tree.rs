@@ -34,7 +34,7 @@ use crate::{AskError, deadline};
 use crate::{
     cache::{Cache, NoEndpoint},
     health, pool,
-    redis::{self, Address, ConnectGate, Endpoint, MOST_ENDPOINTS},
+    redis::{self, Address, Endpoint, MOST_ENDPOINTS, Pace},
     subscriptions::{self, Subscriptions},
 };
 
@@ -343,8 +343,8 @@ async fn add_redis(root: &mut Supervisor, setup: &Setup) -> Result<Ways, StartEr
         let fault = redis::Fault { key: "endpoints", given: given.to_string(), wanted };
         return Err(redis::Error::Config(vec![fault]).into());
     }
-    let gate = Arc::new(ConnectGate::new());
-    let redis = add_endpoint(root, setup, None, &setup.redis, &gate).await?;
+    let pace = Arc::new(Pace::new());
+    let redis = add_endpoint(root, setup, None, &setup.redis, &pace).await?;
     let mut endpoints = BTreeMap::new();
     for (name, config) in &setup.endpoints {
         let wrong = |source: StartError| StartError::Endpoint {
@@ -354,7 +354,7 @@ async fn add_redis(root: &mut Supervisor, setup: &Setup) -> Result<Ways, StartEr
         if let Some(fault) = redis::fault_of_name(name) {
             return Err(redis::Error::Config(vec![fault]).into());
         }
-        let redis = add_endpoint(root, setup, Some(name), config, &gate).await.map_err(wrong)?;
+        let redis = add_endpoint(root, setup, Some(name), config, &pace).await.map_err(wrong)?;
         endpoints.insert(name.clone(), redis);
     }
     Ok(Ways { redis, endpoints: Arc::new(endpoints) })
@@ -368,7 +368,7 @@ async fn add_endpoint(
     setup: &Setup,
     name: Option<&str>,
     config: &redis::Config,
-    gate: &Arc<ConnectGate>,
+    pace: &Arc<Pace>,
 ) -> Result<Redis, StartError> {
     let id = |actor: &str| name.map_or_else(|| actor.to_owned(), |name| format!("{actor}:{name}"));
     let config = redis::Config { client_name: setup.name.clone(), ..config.clone() };
@@ -377,7 +377,7 @@ async fn add_endpoint(
         address => address,
     };
     let called = name.map_or_else(|| "redis".to_owned(), |name| format!("redis.{name}"));
-    let endpoint = Arc::new(Endpoint::at(&called, config, address, Arc::clone(gate))?);
+    let endpoint = Arc::new(Endpoint::at(&called, config, address, Arc::clone(pace))?);
 
     let args = pool::Args::new(Arc::clone(&endpoint));
     let manager = Actor::new(id("pool-manager"), move || pool::Manager { args: args.clone() });

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mainstay_actors::redis::{
-    Breaker, CacheConn, Cause, Condition, Config, Endpoint, Error, Script, Verdict,
+    Breaker, CacheConn, Cause, Config, Endpoint, Error, Script, ServerState, Verdict,
 };
 use mainstay_actors::{Outcome, deadline};
 use redis::AsyncCommands;
@@ -34,7 +34,7 @@ fn patient() -> Config {
 /// A connection on each ordinary lane. Lanes are chosen by thread.
 async fn on_each_lane(endpoint: &Arc<Endpoint>) -> Vec<CacheConn> {
     let (mut conns, mut met) = (Vec::new(), Vec::new());
-    while conns.len() < endpoint.lane_places() - 1 {
+    while conns.len() < endpoint.lane_slots() - 1 {
         let (endpoint, runtime) = (Arc::clone(endpoint), tokio::runtime::Handle::current());
         let elsewhere = std::thread::spawn(move || runtime.block_on(endpoint.connection()));
         let mut conn = elsewhere.join().unwrap().unwrap();
@@ -128,7 +128,7 @@ async fn a_lane_that_is_killed_loses_what_is_under_way_on_it_and_nothing_else() 
     let (count,): (u64,) = kill.query_async(&mut direct).await.unwrap();
     assert_eq!(count, 1);
     eventually("there are two lanes again", async || {
-        endpoint.status().lanes == endpoint.lane_places()
+        endpoint.status().lanes == endpoint.lane_slots()
     })
     .await;
     let sent = calls(&server, "set").await;
@@ -763,7 +763,7 @@ async fn a_server_that_is_full_only_at_the_end_of_a_transaction_counts_as_full()
     let _: () = server.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let exec = redis::cmd("EXEC").query_async::<()>(&mut *conn).await.unwrap_err();
     assert!(matches!(Error::from(exec).outcome(), Outcome::Overloaded { .. }));
-    assert_eq!(endpoint.health().refusals(Condition::Full), 1);
+    assert_eq!(endpoint.health().refusals(ServerState::Full), 1);
 }
 
 // redis R10

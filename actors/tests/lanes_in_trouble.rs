@@ -90,7 +90,7 @@ async fn many_lanes_that_are_lost_at_once_do_not_hold_up_the_first_to_come_back(
     let (endpoint, _keeper) = lanes(&server, config).await;
 
     server.kill();
-    eventually("connecting fails", async || endpoint.trouble().is_some()).await;
+    eventually("connecting fails", async || endpoint.connect_failure().is_some()).await;
     server.restart().await;
     let listening = Instant::now();
     while !is_answered(endpoint.connection().await).await {
@@ -211,7 +211,7 @@ async fn a_lane_past_its_age_that_falls_silent_is_given_up_though_there_is_no_ot
     eventually("there are lanes", async || endpoint.status().lanes == 2).await;
     let _: () = server.ask(&["CONFIG", "SET", "requirepass", "changed"]).await;
     let refused = Some(Cause::NoPassword);
-    eventually("no lane can be replaced", async || endpoint.trouble() == refused).await;
+    eventually("no lane can be replaced", async || endpoint.connect_failure() == refused).await;
     let mut conn = endpoint.connection().await.unwrap();
     conn.set("key", 1).await.unwrap();
 
@@ -249,7 +249,8 @@ async fn an_attempt_that_hangs_is_begun_again_once_a_probe_is_answered() {
     };
     let endpoint = endpoint(config);
     let _keeper = Keeper::of(&endpoint);
-    eventually("connecting fails", async || endpoint.trouble() == Some(Cause::Refused)).await;
+    eventually("connecting fails", async || endpoint.connect_failure() == Some(Cause::Refused))
+        .await;
     let (_relay, _deaf) = Relay::start_deaf(&server, socket).await;
 
     let mut probe = endpoint.probe_connection().await.unwrap();

@@ -122,7 +122,7 @@ async fn a_wait_that_ends_says_why_connecting_fails() {
         absent(Config { connection_timeout: Duration::from_millis(200), ..Config::default() });
     let error = endpoint.lease().await.unwrap_err();
     assert_eq!(error.cause(), Some(Cause::Refused));
-    assert_eq!(endpoint.trouble(), Some(Cause::Refused));
+    assert_eq!(endpoint.connect_failure(), Some(Cause::Refused));
     assert_eq!(endpoint.probe_connection().await.unwrap_err(), Cause::Refused);
     assert_eq!(endpoint.status().available, 50);
 }
@@ -200,11 +200,11 @@ async fn a_corrected_password_file_heals_without_a_restart() {
         endpoint.probe_connection().await.unwrap_err() == Cause::PasswordFile
     })
     .await;
-    assert_eq!(endpoint.trouble(), Some(Cause::PasswordFile));
+    assert_eq!(endpoint.connect_failure(), Some(Cause::PasswordFile));
     std::fs::write(&file, "right\n").unwrap();
     let mut conn = timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap().unwrap();
     conn.set("k", "v").await.unwrap();
-    assert_eq!(endpoint.trouble(), None);
+    assert_eq!(endpoint.connect_failure(), None);
 }
 
 #[tokio::test]
@@ -241,7 +241,8 @@ async fn callers_that_wait_are_served_when_the_server_comes_back() {
         let endpoint = Arc::clone(&endpoint);
         callers.spawn(async move { endpoint.lease().await?.set(number, "v").await });
     }
-    eventually("connecting fails", async || endpoint.trouble() == Some(Cause::Refused)).await;
+    eventually("connecting fails", async || endpoint.connect_failure() == Some(Cause::Refused))
+        .await;
     server.restart().await;
     let begun = Instant::now();
     for answer in callers.join_all().await {
@@ -268,7 +269,7 @@ async fn fifty_callers_attempt_no_more_than_ten_connections_a_second() {
         attempts += 1;
     }
     assert!((2..=20).contains(&attempts), "{attempts} attempts in 2 s");
-    assert_eq!(endpoint.trouble(), Some(Cause::HandshakeClosed));
+    assert_eq!(endpoint.connect_failure(), Some(Cause::HandshakeClosed));
 }
 
 // redis R4
@@ -290,8 +291,10 @@ async fn a_proxy_that_drops_clients_after_the_handshake_is_connected_to_ten_time
                 }
             }));
         }
-        eventually("the trouble is known", async || endpoint.trouble() == Some(Cause::Closed))
-            .await;
+        eventually("the trouble is known", async || {
+            endpoint.connect_failure() == Some(Cause::Closed)
+        })
+        .await;
         // What was under way when the first connection was lost: six attempts at once.
         let first = proxy.accepted();
         assert!(first <= 20, "{first} attempts at first");

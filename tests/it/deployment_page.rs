@@ -275,7 +275,7 @@ fn the_connections_of_all_replicas_are_counted_as_the_page_says() {
 
 #[test]
 fn the_messages_of_ready_are_those_of_the_page() {
-    let sources = ["redis/cause.rs", "redis/verdict.rs", "tree.rs"];
+    let sources = ["redis/status/cause.rs", "redis/status/health.rs", "tree.rs"];
     let read = |name| std::fs::read_to_string(workspace().join("actors/src").join(name)).unwrap();
     let code: String = sources.into_iter().map(read).collect();
     let table = HEALTH_CHECKS.split("| Redis | `message` |").nth(1).unwrap();

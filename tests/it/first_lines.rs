@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use mainstay::Config;
 use mainstay::cache::GetHealth;
-use mainstay_actors::redis::{Cause, Condition};
+use mainstay_actors::redis::{Cause, ServerState};
 use tokio::net::TcpListener;
 use tracing::Level;
 
@@ -107,7 +107,7 @@ mod tls {
 }
 
 /// A service that is ready, though writes are refused for `condition`; `mended` makes them possible again.
-async fn refuses(condition: Condition, server: &Server, mended: &[&str]) {
+async fn refuses(condition: ServerState, server: &Server, mended: &[&str]) {
     let log = Log::here();
     let app = App::start(config(server.url()), routes()).await;
     app.becomes_ready().await;
@@ -139,7 +139,7 @@ async fn refuses(condition: Condition, server: &Server, mended: &[&str]) {
 #[tokio::test]
 async fn a_full_redis_refuses_writes_in_one_line() {
     let server = Server::start_configured(Port::reserve(), &["--maxmemory", "1"]).await;
-    refuses(Condition::Full, &server, &["CONFIG", "SET", "maxmemory", "0"]).await;
+    refuses(ServerState::Full, &server, &["CONFIG", "SET", "maxmemory", "0"]).await;
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn a_replica_refuses_writes_in_one_line() {
     let port = primary.address().port().to_string();
     let replica =
         Server::start_configured(Port::reserve(), &["--replicaof", "127.0.0.1", &port]).await;
-    refuses(Condition::ReadOnly, &replica, &["REPLICAOF", "NO", "ONE"]).await;
+    refuses(ServerState::ReadOnly, &replica, &["REPLICAOF", "NO", "ONE"]).await;
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn a_redis_that_cannot_save_refuses_writes_in_one_line() {
     })
     .await;
     let mended = ["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"];
-    refuses(Condition::Unsaved, &server, &mended).await;
+    refuses(ServerState::Unsaved, &server, &mended).await;
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn a_redis_without_its_replicas_refuses_writes_in_one_line() {
     let port = Port::reserve();
     let server = Server::start_configured(port, &["--min-replicas-to-write", "1"]).await;
     let mended = ["CONFIG", "SET", "min-replicas-to-write", "0"];
-    refuses(Condition::FewReplicas, &server, &mended).await;
+    refuses(ServerState::FewReplicas, &server, &mended).await;
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn the_documentation_has_each_of_these_lines() {
     }
     let mut conditions =
         "| `condition` in the log, behind `connected, but` in `/ready` |\n|---|\n".to_owned();
-    for condition in Condition::ALL {
+    for condition in ServerState::ALL {
         writeln!(conditions, "| {condition} |").unwrap();
     }
     let document = include_str!("../../docs/outages.md");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_actors::redis::{Cause, Config, ConnectGate, Endpoint, Reason, Tls};
+use mainstay_actors::redis::{Cause, Config, Endpoint, Pace, Reason, Tls};
 use rustls::crypto::CryptoProvider;
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -65,7 +65,7 @@ fn showing(redis: Config, authority: &Authority) -> (Config, TempDir) {
 }
 
 fn endpoint(config: Config) -> Arc<Endpoint> {
-    let endpoint = Endpoint::new("main", config, Arc::new(ConnectGate::new())).unwrap();
+    let endpoint = Endpoint::new("main", config, Arc::new(Pace::new())).unwrap();
     endpoint.publish(endpoint.build_generation(Reason::Start));
     Arc::new(endpoint)
 }

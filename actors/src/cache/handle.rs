@@ -32,7 +32,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`Error::Unavailable`] with the cause as soon as Redis is known to be away, [`Error::Deadline`] when the
-    /// request's time ran out. *Cancel safety*: may be dropped.
+    /// request's time ran out. Cancel safe.
     pub async fn get(&self) -> Result<CacheConn, Error> {
         self.endpoint.connection().await
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
-use crate::redis::{Address, Config, ConnectGate, Endpoint};
+use crate::redis::{Address, Config, Endpoint, Pace};
 
 #[tokio::test]
 async fn a_private_server_answers_on_its_socket_alone() {
@@ -244,8 +244,7 @@ fn program() -> PathBuf {
 
 async fn ready(home: &Home) {
     let address = Address::unix(home.socket_path());
-    let endpoint =
-        Endpoint::at("test", Config::default(), address, ConnectGate::new().into()).unwrap();
+    let endpoint = Endpoint::at("test", Config::default(), address, Pace::new().into()).unwrap();
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         if let Ok(mut probe) = endpoint.probe_connection().await

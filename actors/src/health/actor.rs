@@ -4,8 +4,8 @@ use std::time::Duration;
 use mainstay_supervision::{BoxError, Cx, Server};
 use tokio::time::Instant;
 
-use super::conditions::{Conditions, News};
 use super::message::{Connection, Message, Miss, Probed, Report};
+use super::server_states::{News, ServerStates};
 use super::state::{Beat, Decision, Signs, State, Transition};
 use crate::redis::{Cause, Endpoint, Mark, Verdict};
 
@@ -23,13 +23,13 @@ pub(crate) struct Watch {
     connection: Option<Connection>,
     /// When the last probe was sent.
     sent: Mark,
-    conditions: Conditions,
+    server_states: ServerStates,
 }
 
 impl Watch {
     fn report(&self, now: Instant) -> Report {
         let mut report = self.state.report(now);
-        if let Some(message) = self.conditions.amend(report.healthy, &report.message) {
+        if let Some(message) = self.server_states.amend(report.healthy, &report.message) {
             report.message = message;
         }
         report
@@ -63,8 +63,8 @@ impl Monitor {
     }
 
     fn publish(&self, cx: &Cx<Message>, mut verdict: Verdict, watch: &mut Watch) {
-        self.look_at_conditions(watch);
-        if let Some(message) = watch.conditions.amend(verdict.healthy, &verdict.message) {
+        self.look_at_server_states(watch);
+        if let Some(message) = watch.server_states.amend(verdict.healthy, &verdict.message) {
             verdict.message = message.into();
         }
         let report = Report::of(&verdict, Instant::now());
@@ -74,17 +74,17 @@ impl Monitor {
         self.endpoint.health().publish(verdict);
     }
 
-    /// One line when a condition begins and one when it ends, never one for each request.
-    fn look_at_conditions(&self, watch: &mut Watch) {
+    /// Logs one line when a server state begins and one when it ends, never one for each request.
+    fn look_at_server_states(&self, watch: &mut Watch) {
         let endpoint = self.endpoint.name();
-        let refusals = |condition| self.endpoint.health().refusals(condition);
-        for news in watch.conditions.look(Instant::now(), refusals) {
+        let refusals = |state| self.endpoint.health().refusals(state);
+        for news in watch.server_states.look(Instant::now(), refusals) {
             match news {
-                News::Begins(condition) => {
-                    tracing::warn!(endpoint, %condition, "redis refuses commands");
+                News::Begins(state) => {
+                    tracing::warn!(endpoint, condition = %state, "redis refuses commands");
                 }
-                News::Ends { condition, refusals, lasted } => {
-                    tracing::info!(endpoint, %condition, refusals, ?lasted, "redis has refused nothing for a minute");
+                News::Ends { state, refusals, lasted } => {
+                    tracing::info!(endpoint, condition = %state, refusals, ?lasted, "redis has refused nothing for a minute");
                 }
             }
         }
@@ -114,9 +114,9 @@ impl Server for Monitor {
         let config = self.endpoint.config();
         let state = State::resume(verdict, config.probe_timeout);
         cx.every(config.probe_interval, || Message::Tick);
-        let conditions = Conditions::new(|condition| self.endpoint.health().refusals(condition));
+        let server_states = ServerStates::new(|state| self.endpoint.health().refusals(state));
         let sent = self.endpoint.health().mark();
-        let mut watch = Watch { state, connection: None, sent, conditions };
+        let mut watch = Watch { state, connection: None, sent, server_states };
         self.tick(cx, &mut watch);
         Ok(watch)
     }
@@ -178,7 +178,7 @@ async fn asked_both(endpoint: &Endpoint, connection: Connection) -> Asked {
         // What follows may fail and still must not cut off those who have a connection: theirs is as good as this one.
         endpoint.health().succeeded();
     }
-    if endpoint.trouble().is_some() {
+    if endpoint.connect_failure().is_some() {
         // The old one is kept until there is a new one: given up first, it would leave a place at a server that is
         // full, and nothing would be known of the others who want one.
         let (new, found) = connected(endpoint).await;

@@ -2,8 +2,8 @@
 
 #[warn(clippy::wildcard_enum_match_arm)]
 mod actor;
-mod conditions;
 mod message;
+mod server_states;
 mod state;
 
 #[cfg(test)]

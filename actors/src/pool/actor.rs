@@ -74,10 +74,10 @@ impl Manager {
         cx.task("drain", drain, |()| Message::Drained);
     }
 
-    fn keep_lane(&self, cx: &Cx<Message>, place: usize) {
+    fn keep_lane(&self, cx: &Cx<Message>, slot: usize) {
         let endpoint = Arc::clone(&self.args.endpoint);
-        let keep = async move { endpoint.keep_lane(place).await };
-        cx.task("lane", keep, move |loss| Message::LaneMade { place, loss });
+        let keep = async move { endpoint.keep_lane(slot).await };
+        cx.task("lane", keep, move |reason| Message::LaneMade { slot, reason });
     }
 
     fn watch_read_only(&self, cx: &Cx<Message>) {
@@ -109,8 +109,8 @@ impl Server for Manager {
         }
         self.publish(cx);
         self.watch_read_only(cx);
-        for place in 0..endpoint.lane_places() {
-            self.keep_lane(cx, place);
+        for slot in 0..endpoint.lane_slots() {
+            self.keep_lane(cx, slot);
         }
         Ok(state)
     }
@@ -131,13 +131,13 @@ impl Server for Manager {
                 self.watch_read_only(cx);
                 state.read_only(Instant::now())
             }
-            Message::LaneMade { place, loss } => {
-                if let Some(loss) = loss {
-                    tracing::debug!(endpoint = self.args.endpoint.name(), place, %loss, "lane replaced");
+            Message::LaneMade { slot, reason } => {
+                if let Some(reason) = reason {
+                    tracing::debug!(endpoint = self.args.endpoint.name(), slot, %reason, "lane replaced");
                     cx.publish("lanes_replaced", state.lane_replaced());
-                    cx.publish("last_lane_loss", loss.to_string());
+                    cx.publish("last_lane_loss", reason.to_string());
                 }
-                self.keep_lane(cx, place);
+                self.keep_lane(cx, slot);
                 None
             }
             Message::Drained => {

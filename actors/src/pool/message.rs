@@ -1,6 +1,6 @@
 use mainstay_supervision::{Reply, Request};
 
-use crate::redis::{Loss, PoolStatus};
+use crate::redis::{CloseReason, PoolStatus};
 
 /// Asks for the pool of the default endpoint as its manager sees it. [`Cache::status`](crate::cache::Cache::status) says the
 /// same without asking, of every endpoint.
@@ -30,9 +30,9 @@ pub(crate) enum Message {
     ReadOnly,
     /// The old generation is gone, or cut.
     Drained,
-    /// The lane at a place is there, where there was none or for this reason another one.
+    /// The lane at a slot is there, where there was none or for this reason another one.
     LaneMade {
-        place: usize,
-        loss: Option<Loss>,
+        slot: usize,
+        reason: Option<CloseReason>,
     },
 }

@@ -142,7 +142,7 @@ impl Address {
     }
 
     /// What redis needs to log in; `password` wins over the URL's own.
-    pub(super) fn login(&self, password: Option<&str>) -> RedisConnectionInfo {
+    pub(crate) fn login(&self, password: Option<&str>) -> RedisConnectionInfo {
         let login = match self {
             Self::Tcp { login, .. } | Self::Unix { login, .. } => login,
             Self::Embedded => return RedisConnectionInfo::default(),
@@ -157,12 +157,12 @@ impl Address {
         settings
     }
 
-    pub(super) fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Tcp { is_tls: true, .. })
     }
 
     /// The database that every connection starts in.
-    pub(super) fn database(&self) -> i64 {
+    pub(crate) fn database(&self) -> i64 {
         match self {
             Self::Tcp { login, .. } | Self::Unix { login, .. } => login.database,
             Self::Embedded => 0,

@@ -2,8 +2,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::Address;
-use super::tls::Tls;
+use crate::redis::address::Address;
+
+/// The most endpoints that there are beside the default one.
+pub const MOST_ENDPOINTS: usize = 16;
 
 /// How one Redis endpoint is reached and used.
 ///
@@ -45,6 +47,23 @@ pub struct Config {
     /// What our connections are called in `CLIENT LIST`, followed by the endpoint, the use and the process id.
     /// Default `mainstay`.
     pub client_name: String,
+}
+
+/// The files that TLS goes by, each in PEM, a regular file of at most 1 MiB. Whether there is TLS says the URL alone:
+/// `rediss://` or `valkeys://`.
+///
+/// The server's certificate is always verified, and so is that it names the host of the URL. The files are read again
+/// at each attempt to connect: what replaces them counts from the next connection on, without a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tls {
+    /// The certificates of the authorities that the server's certificate may come from, and of no others. Default
+    /// none, which means the public ones (Mozilla's list, as of this build).
+    pub ca_file: Option<PathBuf>,
+    /// Our own certificate, followed by those between it and its authority, for a server that asks for one. Default
+    /// none.
+    pub cert_file: Option<PathBuf>,
+    /// The private key of `cert_file`, not encrypted. Default none.
+    pub key_file: Option<PathBuf>,
 }
 
 /// One value that cannot stand, and what could.
@@ -154,10 +173,68 @@ impl Config {
     }
 
     /// How many of them are for leases, for lanes and our own.
-    pub(super) fn connections(&self) -> [usize; 3] {
+    pub(crate) fn connections(&self) -> [usize; 3] {
         let leases = usize::try_from(self.max_connections).unwrap_or(usize::MAX);
         [leases, 2 * (self.lane_count() + 1), CONTROL]
     }
+}
+
+impl Tls {
+    /// Every fault of the files beside `url`.
+    fn validate(&self, url: &str) -> Vec<Fault> {
+        let fault = |key, given: String, wanted: &str| Fault { key, given, wanted: wanted.into() };
+        if !cfg!(feature = "tls") {
+            let wanted = "no value: TLS needs the feature `tls`, which this build does not have";
+            return self.given().map(|key| fault(key, "a file".into(), wanted)).collect();
+        }
+        let mut faults = Vec::new();
+        let alone = |key, other| {
+            fault(key, "a file".into(), &format!("{other} beside it: they go together"))
+        };
+        match (&self.cert_file, &self.key_file) {
+            (Some(_), None) => faults.push(alone("tls.cert_file", "tls.key_file")),
+            (None, Some(_)) => faults.push(alone("tls.key_file", "tls.cert_file")),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        if let (Some(key), Ok(address)) = (self.given().next(), Address::parse(url))
+            && !address.is_tls()
+        {
+            let wanted = format!(
+                "rediss://host:port, since {key} is set: without the s nothing is encrypted"
+            );
+            faults.push(fault("url", address.to_string(), &wanted));
+        }
+        faults
+    }
+
+    fn given(&self) -> impl Iterator<Item = &'static str> {
+        let Self { ca_file, cert_file, key_file } = self;
+        let files =
+            [("tls.ca_file", ca_file), ("tls.cert_file", cert_file), ("tls.key_file", key_file)];
+        files.into_iter().filter_map(|(key, file)| file.as_ref().map(|_| key))
+    }
+}
+
+/// What is wrong with `name` for an endpoint beside the default one, if anything is. Answers from memory.
+///
+/// A name is made of lower case letters and digits, of several words with one `-` between them, at most 32 bytes. A
+/// variable writes that `-` as `_`: `rate-limits` and `RATE_LIMITS` are one name, and no other name is written so.
+pub fn fault_of_name(name: &str) -> Option<Fault> {
+    let is_word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    if name.len() <= NAME_BYTES_MAX && name.split('-').all(is_word) {
+        return None;
+    }
+    // It may be a URL in the wrong place, password and all.
+    let is_url = name.contains("://") || name.contains('@');
+    Some(Fault {
+        key: "endpoints",
+        given: if is_url { "a URL".to_owned() } else { format!("{name:?}") },
+        wanted: format!(
+            "a name of lower case letters and digits, its words joined by one -, at most {NAME_BYTES_MAX} bytes"
+        ),
+    })
 }
 
 impl fmt::Debug for Config {
@@ -208,3 +285,4 @@ const LANES_AUTO: usize = 4;
 const CONTROL: usize = 3;
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+const NAME_BYTES_MAX: usize = 32;

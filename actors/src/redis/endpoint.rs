@@ -1,51 +1,25 @@
 use std::fmt;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
-use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, sleep, sleep_until};
 
-use super::address::Address;
-use super::cause::Cause;
-use super::config::Config;
-use super::conn::CacheConn;
-use super::connect::Connector;
-use super::ending::Loss;
-use super::error::Error;
-use super::gate::ConnectGate;
-use super::generation::{Generation, Reason};
-use super::lack::Lack;
-use super::lane::{Lane, Lanes, Load};
-use super::lease::{Lease, Leases, Waiting, most_waiting};
-use super::link::Link;
-use super::manager::jittered;
-use super::place::Purpose;
-use super::probe::{Probe, ping};
-use super::pubsub::{Deliver, Incoming, PubSub};
-use super::script::Scripts;
-use super::trouble::Failure;
-use super::verdict::Health;
-use crate::deadline;
+use crate::redis::address::Address;
+use crate::redis::config::Config;
+use crate::redis::connect::{Connector, Deliver, Incoming, Pace, Probe, PubSub};
+use crate::redis::lanes::{Lane, LaneSet, Lanes};
+use crate::redis::leases::{CurrentGeneration, Generation, Lease, Leases, Reason};
+use crate::redis::socket::CloseReason;
+use crate::redis::status::{Cause, Error, Health};
 
-/// Everything that rooms share about one Redis: where it is, its current generation, its health, its lanes and leases.
+/// What rooms share about one Redis: where it is, its current generation, its health, its lanes and leases.
 ///
 /// It outlives every actor that works on it.
 pub struct Endpoint {
-    name: Box<str>,
     connector: Arc<Connector>,
     health: Health,
     leases: Leases,
-    lanes: Lanes,
-    current: ArcSwapOption<Generation>,
-    built: AtomicU64,
-    rebuilds: AtomicU64,
-    read_only: Notify,
-    large_values: AtomicU64,
+    lanes: LaneSet,
+    current: CurrentGeneration,
 }
 
 /// The connections of an endpoint at a moment. The first four numbers describe leases: commands that can share a
@@ -78,13 +52,13 @@ impl Endpoint {
     /// # Errors
     /// [`Error::Config`] with every fault; [`Error::NotBuilt`] for `embedded`, which is no address until its server
     /// has a home, see [`Endpoint::at`].
-    pub fn new(name: &str, config: Config, gate: Arc<ConnectGate>) -> Result<Self, Error> {
+    pub fn new(name: &str, config: Config, pace: Arc<Pace>) -> Result<Self, Error> {
         let faults = config.validate();
         if !faults.is_empty() {
             return Err(Error::Config(faults));
         }
         let address = Address::parse(&config.url)?;
-        Self::at(name, config, address, gate)
+        Self::at(name, config, address, pace)
     }
 
     /// An endpoint at `address`, whatever `config.url` says. Does no IO.
@@ -96,7 +70,7 @@ impl Endpoint {
         name: &str,
         config: Config,
         address: Address,
-        gate: Arc<ConnectGate>,
+        pace: Arc<Pace>,
     ) -> Result<Self, Error> {
         let faults: Vec<_> =
             config.validate().into_iter().filter(|fault| fault.key != "url").collect();
@@ -108,26 +82,21 @@ impl Endpoint {
         }
         let config = Arc::new(config);
         Ok(Self {
-            name: name.into(),
-            // A verdict that three probes in a row have not renewed says nothing any more; the last may take its time.
+            // A verdict that three probes in a row have not renewed is out of date; the last of them may take its whole time.
             health: Health::new(
                 config.probe_interval.saturating_mul(3).saturating_add(config.probe_timeout),
             ),
             leases: Leases::new(config.max_connections),
-            lanes: Lanes::new(config.lane_count()),
-            connector: Arc::new(Connector::new(name, address, config, gate)),
-            current: ArcSwapOption::empty(),
-            built: AtomicU64::new(0),
-            rebuilds: AtomicU64::new(0),
-            read_only: Notify::new(),
-            large_values: AtomicU64::new(0),
+            lanes: LaneSet::new(config.lane_count()),
+            connector: Arc::new(Connector::new(name, address, config, pace)),
+            current: CurrentGeneration::default(),
         })
     }
 
     /// What it is called in `/ready`, in the log and in `CLIENT LIST`: `redis` for the default one, `redis.limits` for
     /// the one of the section `[redis.endpoints.limits]`.
     pub fn name(&self) -> &str {
-        &self.name
+        self.connector.endpoint()
     }
 
     /// What it was configured with.
@@ -147,57 +116,47 @@ impl Endpoint {
 
     /// The generation in use.
     pub fn generation(&self) -> Option<Arc<Generation>> {
-        self.current.load_full()
+        self.current.load()
     }
 
-    /// Why connecting fails at present, where it does: from the first failed attempt until a new connection has
-    /// answered. Connections made before may work all the while. Answers from memory.
-    pub fn trouble(&self) -> Option<Cause> {
-        self.connector.trouble().cause()
+    /// Why connecting fails at present, if it does: from the first failed attempt until a new connection has answered.
+    /// Connections made before may work all the while. Answers from memory.
+    pub fn connect_failure(&self) -> Option<Cause> {
+        self.connector.backoff().cause()
     }
 
     /// The next generation, not yet in use. Does no IO, and needs a runtime around it.
     pub fn build_generation(&self, reason: Reason) -> Generation {
-        let number = self.built.fetch_add(1, Ordering::Relaxed) + 1;
-        Generation::build(number, reason, Arc::clone(&self.connector))
+        self.current.build(reason, &self.connector)
     }
 
     /// Puts `generation` into use, closes the one before it and returns that one, so that its leases can be waited
     /// for and cut. Answers from memory.
     pub fn publish(&self, generation: Generation) -> Option<Arc<Generation>> {
-        let old = self.current.swap(Some(Arc::new(generation)));
-        if let Some(old) = &old {
-            self.rebuilds.fetch_add(1, Ordering::Relaxed);
-            old.close();
-        }
-        old
+        self.current.publish(generation)
     }
 
     /// Takes the generation and the lanes out of use; from now on nobody gets a connection. Answers from memory.
     pub fn close(&self) -> Option<Arc<Generation>> {
-        let old = self.current.swap(None);
+        let old = self.current.close();
         self.lanes.retire_all();
-        if let Some(old) = &old {
-            old.close();
-        }
         old
     }
 
-    /// Connects for whoever watches over this endpoint. Goes to Redis. *Cancel safety*: may be dropped.
+    /// Connects for the health monitor. Goes to Redis. Cancel safe.
     ///
     /// While attempts fail, this one keeps their common pace of ten a second, and for 2 s after a login that failed
     /// it answers from memory with that failure.
     ///
     /// # Errors
     /// The cause, at most `connect_timeout` after its turn, which comes within 100 ms for each attempt before it, and
-    /// as much later while every place for such a connection is taken.
+    /// as much later while the budget for such connections is used up.
     pub async fn probe_connection(&self) -> Result<Probe, Cause> {
-        let line = self.connector.connect_probe().await?;
-        Ok(Probe::new(line, &self.connector))
+        Probe::connect(&self.connector).await
     }
 
     /// Connects for subscriptions, at the pace of [`Endpoint::probe_connection`]. What is published goes to `deliver`,
-    /// on RESP2 as long as the second half is followed. Goes to Redis. *Cancel safety*: may be dropped.
+    /// on RESP2 as long as the second half is followed. Goes to Redis. Cancel safe.
     pub(crate) async fn pubsub_connection(
         &self,
         deliver: Deliver,
@@ -205,77 +164,38 @@ impl Endpoint {
         PubSub::connect(&self.connector, deliver).await
     }
 
-    /// A connection that is shared while it can be: most commands go out together with those of other callers, and the
-    /// first one that needs a connection to itself leases one. Answers from memory while a lane serves; else waits for
-    /// one, for as long as one attempt to connect may take.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] with the cause at once while the endpoint is known to be away, and within 250 ms while
-    /// connecting fails; [`Error::Deadline`], [`Error::NotBuilt`]. *Cancel safety*: may be dropped.
-    pub async fn connection(self: &Arc<Self>) -> Result<CacheConn, Error> {
-        let lane = self.lane(Load::Ordinary).await?;
-        Ok(CacheConn::new(Link::on_lane(lane, Arc::clone(self))))
-    }
-
-    /// Leases a connection, in the order of asking, within `connection_timeout` and the deadline in force. Answers
-    /// from memory if a connection is idle, else goes to Redis.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] with the cause as soon as the endpoint is known to be away, and about
-    /// `connect_timeout` later where only new connections cannot be made and none is idle; [`Error::Exhausted`] when
-    /// no lease came back in time, and at once when 16 callers for each lease (at least 1 024) wait already;
-    /// [`Error::Deadline`], [`Error::NotBuilt`]. *Cancel safety*: may be dropped.
-    pub async fn lease(self: &Arc<Self>) -> Result<CacheConn, Error> {
-        let lease = self.take_lease().await?;
-        Ok(CacheConn::new(Link::on_lease(lease, Arc::clone(self))))
-    }
-
     /// How many lanes are to be kept, each by its own [`keep_lane`](Self::keep_lane). Answers from memory.
-    pub fn lane_places(&self) -> usize {
+    pub fn lane_slots(&self) -> usize {
         self.lanes.count()
     }
 
-    /// Watches over the lane at `place`, below [`lane_places`](Self::lane_places), until it has been replaced, and says
-    /// why it was; `None` where there was none. One that is lost is given up at once, any other when its successor is
-    /// there. Goes to Redis. *Cancel safety*: may be dropped; the lane stays in use, unwatched.
-    // redis R3, R4, R24
-    pub async fn keep_lane(&self, place: usize) -> Option<Loss> {
-        let load = self.lanes.load_of(place);
-        let (new, loss) = match self.lanes.place(place).load_full() {
-            Some(lane) => {
-                let (new, loss) = self.succeed(place, &lane, load).await;
-                (new, Some(loss))
-            }
-            None => (self.connect_lane(load).await, None),
-        };
-        if let Some(old) = self.lanes.publish(place, new) {
-            old.retire(loss.unwrap_or(Loss::Replaced));
-        }
-        if self.generation().is_none() {
-            self.lanes.retire_all();
-        }
-        loss
+    /// Watches the lane in `slot`, below [`lane_slots`](Self::lane_slots), until it has been replaced, and says why it
+    /// was; `None` where there was none. A lane that is lost is given up at once, any other when its successor is
+    /// there. Goes to Redis. Cancel safe: the lane stays in use, unwatched.
+    pub async fn keep_lane(&self, slot: usize) -> Option<CloseReason> {
+        self.lanes().keep(slot).await
     }
 
-    /// The leases at this moment. Answers from memory.
+    /// The connections at this moment. Answers from memory.
     pub fn status(&self) -> PoolStatus {
+        let budget = self.connector.budget();
         PoolStatus {
             max_size: usize::try_from(self.config().max_connections).unwrap_or(usize::MAX),
-            size: self.connector.places().leases.open(),
+            size: budget.leases.open(),
             available: self.leases.available(),
             waiting: self.leases.waiting(),
-            lanes: self.connector.places().lanes.open(),
-            control: self.connector.places().control.open(),
-            generation: self.current.load().as_ref().map_or(0, |generation| generation.number()),
-            rebuilds: self.rebuilds.load(Ordering::Relaxed),
-            large_values: self.large_values.load(Ordering::Relaxed),
+            lanes: budget.lanes.open(),
+            control: budget.control.open(),
+            generation: self.current.number(),
+            rebuilds: self.current.rebuilds(),
+            large_values: self.lanes.large_values(),
         }
     }
 
     /// Ends when a server answered that it is read-only since this was last waited for: a new generation is due.
-    /// *Cancel safety*: may be dropped.
+    /// Cancel safe.
     pub async fn read_only(&self) {
-        self.read_only.notified().await;
+        self.health.read_only().await;
     }
 
     /// Whether an ordinary lane serves that has been answered within the last two seconds. Answers from memory.
@@ -283,168 +203,32 @@ impl Endpoint {
         self.lanes.any(Lane::is_answered)
     }
 
-    /// Whether anyone has a connection: an ordinary lane that serves, or a lease. One that was replaced
-    /// serves nobody who comes, and one that is idle may be dead. Answers from memory.
+    /// Whether anyone has a connection: an ordinary lane that serves, or a lease. A lane that was replaced serves no new
+    /// caller, and an idle connection may be dead. Answers from memory.
     pub(crate) fn has_users(&self) -> bool {
-        let is_leased = || self.current.load().as_ref().is_some_and(|now| now.leased() > 0);
-        self.lanes.any(Lane::is_serving) || is_leased()
+        self.lanes.any(Lane::is_serving) || self.current.leased() > 0
     }
 
-    pub(super) fn saw_large_value(&self) {
-        if self.large_values.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::warn!(
-                endpoint = self.name(),
-                "more than 64 KiB went over a connection that many share: take CacheConn::bulk() for large values"
-            );
-        }
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.connector
     }
 
-    pub(super) fn lacks(&self, lack: Lack) {
-        self.connector.lacks(lack);
+    pub(crate) fn lanes(&self) -> Lanes<'_> {
+        let Self { connector, health, lanes, current, .. } = self;
+        Lanes { set: lanes, current, connector, health }
     }
 
-    pub(super) fn scripts(&self) -> &Scripts {
-        self.connector.scripts()
-    }
-
-    pub(super) async fn take_lease(&self) -> Result<Lease, Error> {
-        self.leases.take(self).await
-    }
-
-    pub(super) async fn lane(&self, load: Load) -> Result<Arc<Lane>, Error> {
-        if let Some(error) = self.health.opened() {
-            // A caller who only tries again would keep the thread to itself.
-            consume_budget().await;
-            return Err(error);
-        }
-        match self.lanes.serving(load) {
-            Some(lane) => Ok(lane),
-            None => Box::pin(self.wait_for_lane(load)).await,
-        }
-    }
-
-    async fn wait_for_lane(&self, load: Load) -> Result<Arc<Lane>, Error> {
-        let begun = Instant::now();
-        let patience = begun + LANE_PATIENCE;
-        let deadline = deadline::at_most(self.config().connect_timeout);
-        let waiting = Waiting::count(&self.lanes.waiting);
-        if waiting.number() > most_waiting(self.config().max_connections) {
-            return Err(Error::unavailable(self.trouble().unwrap_or(Cause::Closed)));
-        }
-        loop {
-            let published = self.lanes.published();
-            if self.generation().is_none() {
-                return Err(Error::NotBuilt);
-            }
-            if let Some(lane) = self.lanes.serving(load) {
-                return Ok(lane);
-            }
-            let now = Instant::now();
-            if let Some(cause) = self.trouble().filter(|_| now >= patience) {
-                return Err(Error::unavailable(cause));
-            }
-            if deadline::current().is_some_and(|deadline| now >= deadline) {
-                return Err(Error::Deadline { waited: begun.elapsed() });
-            }
-            if now >= deadline {
-                return Err(Error::unavailable(Cause::Timeout));
-            }
-            let look_again = if now < patience { patience.min(deadline) } else { deadline };
-            tokio::select! {
-                biased;
-                () = published => {}
-                error = self.health.wait_opened() => return Err(error),
-                () = sleep_until(look_again) => {}
-            }
-        }
-    }
-
-    /// Waits until `lane` is to be replaced. Returns its successor, and why there is one.
-    async fn succeed(&self, place: usize, lane: &Lane, load: Load) -> (Lane, Loss) {
-        let limit = self.config().command_timeout;
-        let give_up = |loss| {
-            self.lanes.place(place).store(None);
-            lane.retire(loss);
-        };
-        let loss = lane.watch(limit, &self.health).await;
-        if loss.is_sudden() {
-            give_up(loss);
-            self.connector.wait_turn(load).await;
-            return (self.connect_lane(load).await, loss);
-        }
-        // It is still in use for as long as there is no other, so it may still fail.
-        let mut connecting = pin!(self.connect_lane(load));
-        tokio::select! {
-            biased;
-            new = &mut connecting => (new, loss),
-            loss = lane.fails(limit, &self.health) => {
-                give_up(loss);
-                (connecting.await, loss)
-            }
-        }
-    }
-
-    /// A lane whose server has answered. Never ends once the endpoint is closed.
-    async fn connect_lane(&self, load: Load) -> Lane {
-        let config = self.config();
-        loop {
-            let Some(generation) = self.generation() else { return std::future::pending().await };
-            let lifecycle = generation.lifecycle();
-            drop(generation);
-            if lifecycle.is_closed() {
-                // Whoever closed it will put another one into use.
-                sleep(LANE_PATIENCE).await;
-                continue;
-            }
-            let purpose = Purpose::Lane(load);
-            let Ok(mut line) = self.connector.connect_until(purpose, lifecycle.closed()).await
-            else {
-                continue;
-            };
-            let found = ping(&mut line.wire, config.command_timeout).await;
-            match found {
-                Ok(()) | Err(Cause::Loading | Cause::Busy | Cause::ReadOnly | Cause::Down) => {
-                    self.connector.trouble().answered();
-                    let lifetime = jittered(config.recycle_timeout, fastrand::f64());
-                    return Lane::new(line, lifecycle, lifetime, found.err());
-                }
-                Err(cause) => self.connector.trouble().failed(cause, Failure::Unanswered),
-            }
-        }
-    }
-
-    pub(super) fn standing_trouble(&self) -> Option<Cause> {
-        self.connector.trouble().standing()
-    }
-
-    /// Why a caller without a lease cannot expect one soon: leases are out that wait for a connection themselves.
-    pub(super) fn shortage(&self) -> Option<Cause> {
-        let is_short = self.connector.places().leases.open() < self.status().max_size;
-        self.connector.trouble().standing().filter(|_| is_short)
-    }
-
-    pub(super) fn answered(&self) {
-        self.connector.trouble().answered();
-    }
-
-    pub(super) fn lost_unanswered(&self, cause: Cause) {
-        self.connector.trouble().failed(cause, Failure::Unanswered);
-    }
-
-    pub(super) fn saw_read_only(&self) {
-        self.read_only.notify_one();
+    pub(crate) async fn take_lease(&self) -> Result<Lease, Error> {
+        self.leases.take(&self.current, &self.connector, &self.health).await
     }
 }
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint")
-            .field("name", &self.name)
+            .field("name", &self.name())
             .field("address", self.address())
             .field("status", &self.status())
             .finish_non_exhaustive()
     }
 }
-
-/// How long a caller without a lane waits while connecting fails: long enough for a second attempt.
-const LANE_PATIENCE: Duration = Duration::from_millis(250);

@@ -1,67 +1,45 @@
-//! Redis itself: endpoints, generations of their pools, leases, and the one connection type that callers see.
+//! Redis itself: endpoints, their lanes, leases and generations, and the one connection type that callers see.
 //!
-//! An [`Endpoint`] is everything that rooms share about one Redis. It publishes a [`Generation`] (a pool built from
-//! one configuration) and a [`Verdict`]; a lease of a connection comes as a [`CacheConn`], whose [`Link`] keeps
-//! deadline, breaker and typed errors over every command. Nothing here starts a task or decides when to probe,
-//! rebuild or close: actors do.
-
-mod config;
+//! An [`Endpoint`] is what rooms share about one Redis. It publishes a [`Generation`] (a pool built from one configuration)
+//! and a [`Verdict`]. Callers hold a [`CacheConn`], whose [`Session`] keeps deadline, breaker and typed errors over every
+//! command. Nothing here starts a task or decides when to probe, rebuild or close: actors do.
+//!
+//! Each folder imports only folders below its own line, and no two files import each other:
+//!
+//! ```text
+//! client      what callers hold
+//! endpoint    what rooms share about one Redis
+//! lanes       shared connections, and which of them is replaced when
+//! leases      dedicated connections, the line for them, and the generations of their pool
+//! connect     making connections, and the one exchange that every request takes
+//! command     what a command asks of the connection that carries it
+//! socket      bytes, TLS, and how many connections may be open
+//! status      what is known of a server, and what its replies mean
+//! config      how an endpoint is reached and used
+//! address     where it is
+//! ```
 
 mod address;
-mod cause;
+mod client;
 mod command;
-mod condition;
-mod conn;
+mod config;
 mod connect;
-mod connection;
-mod ending;
 mod endpoint;
-mod error;
-mod file;
-mod gate;
-mod generation;
-mod lack;
-mod lane;
-mod lease;
-mod link;
-mod manager;
-mod name;
-mod pinned;
-mod place;
-mod probe;
-mod pubsub;
-mod request;
-mod riding;
-mod script;
-mod stream;
-mod tls;
-mod transaction;
-mod trouble;
-mod ttl;
-mod verdict;
-mod wire;
+mod lanes;
+mod leases;
+mod socket;
+mod status;
 
 #[cfg(test)]
 mod tests;
 
 pub use address::{Address, Fault as AddressFault, Login};
-pub use cause::Cause;
-pub use condition::Condition;
-pub use config::{Config, Fault};
-pub use conn::CacheConn;
-pub use ending::Loss;
+pub use client::{CacheConn, Call, Script, Session, Transaction, Ttl};
+pub use config::{Config, Fault, MOST_ENDPOINTS, Tls, fault_of_name};
+pub(crate) use connect::{Deliver, Failed, Incoming, PubSub, TopicKind, pause};
+pub use connect::{Pace, Probe};
 pub use endpoint::{Endpoint, PoolStatus};
-pub use error::Error;
-pub(crate) use error::RETRY_AFTER;
-pub use gate::ConnectGate;
-pub use generation::{Generation, Reason};
-pub use link::Link;
-pub use name::{MOST_ENDPOINTS, fault_of_name};
-pub use probe::Probe;
-pub(crate) use pubsub::{Deliver, Failed, Incoming, Kind, PubSub};
-pub use script::{Call, Script};
-pub use tls::Tls;
-pub use transaction::Transaction;
-pub(crate) use trouble::pause;
-pub use ttl::Ttl;
-pub use verdict::{Breaker, Health, Mark, Verdict};
+pub use leases::{Generation, Reason};
+pub use socket::CloseReason;
+pub(crate) use status::RETRY_AFTER;
+pub use status::{Breaker, Cause, Error, Health, Mark, ServerState, Verdict};

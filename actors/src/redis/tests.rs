@@ -1,18 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{ErrorKind, RedisError};
 use proptest::prelude::*;
-use tokio::time::{Instant, timeout};
 
-use super::cause::Cause;
-use super::connect::Connector;
-use super::lane::Load;
-use super::manager::jittered;
-use super::place::Purpose;
-use super::trouble::{Failure, pause};
-use super::{Address, Breaker, Config, ConnectGate, Endpoint, Error, Health, Tls, Ttl, Verdict};
-use crate::Outcome;
+use super::{Address, Config, Endpoint, Error, Pace, Tls, Verdict};
 
 mod addresses {
     use super::*;
@@ -215,14 +206,14 @@ mod configurations {
             connect_timeout: Duration::MAX,
             ..Config::default()
         };
-        let gate = || Arc::new(ConnectGate::new());
-        let error = Endpoint::new("main", config.clone(), gate()).unwrap_err();
+        let pace = || Arc::new(Pace::new());
+        let error = Endpoint::new("main", config.clone(), pace()).unwrap_err();
         assert_eq!(error, Error::Config(config.validate()));
         for key in ["url", "max_connections", "recycle_timeout", "connect_timeout"] {
             assert!(error.to_string().contains(key), "{key}: {error}");
         }
         let address = Address::unix("/run/r.sock");
-        let error = Endpoint::at("main", config, address, gate()).unwrap_err();
+        let error = Endpoint::at("main", config, address, pace()).unwrap_err();
         let Error::Config(faults) = &error else { panic!("{error:?}") };
         assert_eq!(faults.len(), 3, "the address stands for the url");
     }
@@ -234,7 +225,7 @@ mod configurations {
             probe_timeout: Duration::from_secs(2),
             ..Config::default()
         };
-        let endpoint = Endpoint::new("main", config, Arc::new(ConnectGate::new())).unwrap();
+        let endpoint = Endpoint::new("main", config, Arc::new(Pace::new())).unwrap();
         endpoint.health().publish(Verdict { healthy: true, ..Verdict::unknown() });
         tokio::time::advance(Duration::from_millis(2300)).await;
         assert!(endpoint.health().is_healthy());
@@ -245,299 +236,11 @@ mod configurations {
     #[test]
     fn an_embedded_endpoint_waits_for_its_socket() {
         let config = Config { url: "embedded".to_owned(), ..Config::default() };
-        let gate = Arc::new(ConnectGate::new());
+        let pace = Arc::new(Pace::new());
         assert_eq!(
-            Endpoint::new("main", config.clone(), Arc::clone(&gate)).unwrap_err(),
+            Endpoint::new("main", config.clone(), Arc::clone(&pace)).unwrap_err(),
             Error::NotBuilt
         );
-        Endpoint::at("main", config, Address::unix("/run/r.sock"), gate).unwrap();
-    }
-}
-
-mod errors {
-    use super::*;
-
-    fn all() -> Vec<Error> {
-        let wait = Duration::from_millis(7);
-        vec![
-            Error::Unavailable { cause: Cause::Dns, retry_after: wait },
-            Error::Exhausted { max_connections: 3, waited: wait },
-            Error::Deadline { waited: wait },
-            Error::OutcomeUnknown { cause: Cause::Timeout },
-            Error::Server { code: "WRONGTYPE".into() },
-            Error::Value,
-            Error::Refused { command: "MONITOR", instead: "use redis-cli" },
-            Error::Ttl { given: -5 },
-            Error::NotBuilt,
-            Error::Config(Config { max_connections: 0, ..Config::default() }.validate()),
-        ]
-    }
-
-    #[test]
-    fn our_errors_survive_the_way_through_the_redis_crate() {
-        for error in all() {
-            let there = RedisError::from(error.clone());
-            assert_eq!(Error::from(there.clone()), error);
-            assert_eq!(there.to_string(), error.to_string());
-        }
-    }
-
-    #[test]
-    fn a_deadline_looks_like_a_timeout_to_the_redis_crate() {
-        assert!(RedisError::from(Error::Deadline { waited: Duration::ZERO }).is_timeout());
-        assert!(!RedisError::from(Error::OutcomeUnknown { cause: Cause::Timeout }).is_timeout());
-    }
-
-    #[test]
-    fn each_outcome_says_whether_a_retry_is_safe() {
-        let outcomes: Vec<_> = all().iter().map(Error::outcome).collect();
-        assert_eq!(
-            outcomes,
-            [
-                Outcome::Unavailable { retry_after: Duration::from_millis(7) },
-                Outcome::Overloaded { retry_after: Duration::from_secs(1) },
-                Outcome::Deadline,
-                Outcome::OutcomeUnknown,
-                Outcome::Bug,
-                Outcome::Bug,
-                Outcome::Refused,
-                Outcome::Refused,
-                Outcome::Unavailable { retry_after: Duration::from_secs(1) },
-                Outcome::Bug,
-            ]
-        );
-    }
-
-    #[test]
-    fn an_objection_that_passes_may_be_tried_again() {
-        let answer = |code: &str| Error::from(::redis::make_extension_error(code.to_owned(), None));
-        let retry_after = Duration::from_secs(1);
-        assert_eq!(answer("BUSY").cause(), Some(Cause::Busy));
-        assert_eq!(answer("BUSY").outcome(), Outcome::Unavailable { retry_after });
-        assert_eq!(answer("OOM").outcome(), Outcome::Overloaded { retry_after });
-        assert_eq!(answer("MISCONF").outcome(), Outcome::Unavailable { retry_after });
-        assert_eq!(answer("NOREPLICAS").outcome(), Outcome::Unavailable { retry_after });
-        assert_eq!(answer("BUSYGROUP").outcome(), Outcome::Bug);
-    }
-
-    #[test]
-    fn exhaustion_says_whether_the_caller_waited() {
-        let said = |waited| Error::Exhausted { max_connections: 3, waited }.to_string();
-        assert!(said(Duration::from_millis(7)).starts_with("all 3 leases stayed in use for 7 ms;"));
-        assert!(said(Duration::ZERO).contains("too many callers wait"));
-    }
-
-    #[test]
-    fn a_servers_answer_keeps_its_code_and_loses_its_words() {
-        let answer = |code: &str| {
-            ::redis::make_extension_error(code.to_owned(), Some("of key s3cret".to_owned()))
-        };
-        assert_eq!(Error::from(answer("WRONGTYPE")), Error::Server { code: "WRONGTYPE".into() });
-        assert_eq!(Error::from(answer("my s3cret")), Error::Server { code: "ERR".into() });
-        assert_eq!(Error::from(answer("LOADING")).cause(), Some(Cause::Loading));
-        assert_eq!(Error::from(answer("NOPERM")).outcome(), Outcome::Refused);
-        assert!(!Error::from(answer("WRONGTYPE")).to_string().contains("s3cret"));
-    }
-
-    #[test]
-    fn a_foreign_io_error_leaves_the_outcome_unknown() {
-        let error = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert_eq!(Error::from(error), Error::OutcomeUnknown { cause: Cause::Closed });
-        let error = RedisError::from((ErrorKind::UnexpectedReturnType, "no"));
-        assert_eq!(Error::from(error), Error::Value);
-    }
-}
-
-mod times_to_live {
-    use super::*;
-
-    #[test]
-    fn whole_seconds_of_every_type_are_taken() {
-        let millis = [
-            300_i32.millis(),
-            300_i64.millis(),
-            300_u32.millis(),
-            300_u64.millis(),
-            300_usize.millis(),
-        ];
-        assert!(millis.iter().all(|millis| *millis == Ok(300_000)));
-        assert_eq!(u32::MAX.millis(), Ok(i64::from(u32::MAX) * 1000));
-    }
-
-    #[test]
-    fn parts_of_a_millisecond_round_up() {
-        assert_eq!(Duration::from_nanos(1).millis(), Ok(1));
-        assert_eq!(Duration::from_millis(1500).millis(), Ok(1500));
-    }
-
-    #[test]
-    fn what_is_not_in_the_future_is_refused() {
-        assert_eq!(0.millis(), Err(Error::Ttl { given: 0 }));
-        assert_eq!((-7_i64).millis(), Err(Error::Ttl { given: -7 }));
-        assert_eq!((-7_i64).cast_unsigned().millis(), Err(Error::Ttl { given: -7 }));
-        assert_eq!((-7_isize).cast_unsigned().millis(), Err(Error::Ttl { given: -7 }));
-        assert_eq!(Duration::ZERO.millis(), Err(Error::Ttl { given: 0 }));
-        assert!(
-            Duration::MAX.millis().is_err()
-                && i64::MAX.millis().is_err()
-                && u64::MAX.millis().is_err()
-        );
-    }
-}
-
-mod verdicts {
-    use super::*;
-
-    fn open(as_of: Instant) -> Verdict {
-        let breaker = Breaker::Open {
-            cause: Cause::Refused,
-            since: as_of,
-            retry_after: Duration::from_secs(2),
-        };
-        Verdict { breaker, as_of, ..Verdict::unknown() }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_verdict_counts_until_its_maximum_age() {
-        let health = Health::new(Duration::from_millis(1500));
-        assert!(!health.is_healthy() && health.opened().is_none());
-        health.publish(Verdict { healthy: true, ..Verdict::unknown() });
-        assert!(health.is_healthy());
-        tokio::time::advance(Duration::from_millis(1501)).await;
-        assert!(!health.is_healthy() && health.fresh().is_none());
-
-        health.publish(open(Instant::now()));
-        let error =
-            Error::Unavailable { cause: Cause::Refused, retry_after: Duration::from_secs(2) };
-        assert_eq!(health.opened(), Some(error));
-        tokio::time::advance(Duration::from_millis(1501)).await;
-        assert_eq!(health.opened(), None);
-    }
-
-    #[test]
-    fn a_success_counts_for_every_mark_before_it_and_none_after() {
-        let health = Health::new(Duration::from_secs(1));
-        let (first, second) = (health.mark(), health.mark());
-        assert!(!health.succeeded_since(first) && !health.succeeded_since(second));
-        health.succeeded();
-        assert!(health.succeeded_since(first) && health.succeeded_since(second));
-        assert!(!health.succeeded_since(health.mark()));
-    }
-}
-
-mod attempts {
-    use super::*;
-
-    const LANE: Purpose = Purpose::Lane(Load::Ordinary);
-
-    fn connector() -> Connector {
-        let gate = Arc::new(ConnectGate::new());
-        let config = Arc::new(Config::default());
-        Connector::new("main", Address::unix("/run/r.sock"), config, gate)
-    }
-
-    #[test]
-    fn no_failure_is_forgotten_when_several_fail_at_once() {
-        const EACH: u32 = 5_000;
-        let connector = connector();
-        std::thread::scope(|threads| {
-            for failure in [Failure::Unanswered, Failure::Connect(Purpose::Probe)].repeat(2) {
-                let connector = &connector;
-                threads.spawn(move || {
-                    for _ in 0..EACH {
-                        connector.trouble().failed(Cause::Closed, failure);
-                    }
-                });
-            }
-        });
-        assert_eq!(connector.trouble().failures(), 4 * EACH);
-    }
-
-    // redis R26
-    #[tokio::test]
-    async fn a_panic_while_connecting_is_an_attempt_that_failed_and_leaves_its_place() {
-        let connector = connector();
-        let lanes = connector.config().connections()[1];
-        for _ in 0..=lanes {
-            let place = connector.places().of(LANE).take().await;
-            let panics = async move {
-                let _place = place;
-                panic!("on purpose");
-            };
-            assert_eq!(connector.once::<()>(LANE, panics).await, Err(Cause::Defect));
-        }
-        assert_eq!(connector.trouble().cause(), Some(Cause::Defect));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_more_sockets_are_opened_than_there_are_places() {
-        let connector = connector();
-        let most = connector.config().connections()[1];
-        let mut held = Vec::new();
-        for _ in 0..most {
-            held.push(connector.places().of(LANE).take().await);
-        }
-        let mut next = std::pin::pin!(connector.places().of(LANE).take());
-        assert!(timeout(Duration::from_secs(60), &mut next).await.is_err());
-        held.pop();
-        drop(next.await);
-        drop(connector.places().of(Purpose::Lease).take().await);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_probe_does_not_wait_for_ever_where_the_sockets_of_others_do_not_close() {
-        let connector = connector();
-        let most = connector.config().connections()[2];
-        let mut held = Vec::new();
-        for _ in 0..most {
-            held.push(connector.places().of(Purpose::Probe).take().await);
-        }
-        let found = timeout(Duration::from_secs(60), connector.connect_probe()).await;
-        assert!(matches!(found, Ok(Err(Cause::Timeout))));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_probes_answer_does_not_hide_that_leases_are_lost() {
-        let connector = connector();
-        connector.trouble().failed(Cause::Refused, Failure::Connect(Purpose::Lease));
-        connector.trouble().probe_answered();
-        assert_eq!(connector.trouble().cause(), None);
-        connector.trouble().failed(Cause::Closed, Failure::Unanswered);
-        connector.trouble().probe_answered();
-        assert_eq!(connector.trouble().cause(), Some(Cause::Closed));
-        tokio::time::advance(Duration::from_secs(2)).await;
-        connector.trouble().probe_answered();
-        assert_eq!(connector.trouble().cause(), None);
-        connector.trouble().failed(Cause::Closed, Failure::Unanswered);
-        connector.trouble().answered();
-        assert_eq!(connector.trouble().cause(), None);
-    }
-
-    #[test]
-    fn trouble_stands_from_the_second_failure_on_or_from_the_first_failed_login() {
-        let connector = connector();
-        connector.trouble().failed(Cause::Refused, Failure::Connect(Purpose::Lease));
-        assert_eq!(connector.trouble().standing(), None);
-        connector.trouble().failed(Cause::Timeout, Failure::Connect(Purpose::Lease));
-        assert_eq!(connector.trouble().standing(), Some(Cause::Timeout));
-        connector.trouble().answered();
-        connector.trouble().failed(Cause::Auth, Failure::Connect(Purpose::Probe));
-        assert_eq!(connector.trouble().standing(), Some(Cause::Auth));
-    }
-}
-
-proptest! {
-    // redis R4
-    #[test]
-    fn the_pause_between_attempts_stays_in_bounds(failures in 0_u32.., chance in 0.0..1.0_f64) {
-        let refused = pause(failures, Cause::Refused, chance);
-        prop_assert!((Duration::from_millis(125)..=Duration::from_millis(750)).contains(&refused));
-        prop_assert_eq!(pause(failures, Cause::Auth, chance), Duration::from_secs(2));
-    }
-
-    #[test]
-    fn the_age_of_replacement_is_spread_by_a_fifth(chance in 0.0..1.0_f64) {
-        let age = jittered(Duration::from_secs(100), chance);
-        prop_assert!((Duration::from_secs(80)..=Duration::from_secs(120)).contains(&age));
+        Endpoint::at("main", config, Address::unix("/run/r.sock"), pace).unwrap();
     }
 }

@@ -16,7 +16,7 @@ use super::error::Error;
 use super::event::Event;
 use super::state::State;
 use crate::deadline;
-use crate::redis::{self, Endpoint, Kind};
+use crate::redis::{self, Endpoint, TopicKind};
 
 /// What of an endpoint is published on some channels, in the order in which the server sends it.
 ///
@@ -112,7 +112,7 @@ impl Subscriptions {
     /// name, for more than 1 024, or for one longer than 4 096 bytes; [`Error::Closed`] while the service ends.
     /// *Cancel safety*: may be dropped.
     pub async fn subscribe(&self, channels: impl Into<Topics>) -> Result<Subscription, Error> {
-        self.begin(Kind::Channel, channels.into()).await
+        self.begin(TopicKind::Channel, channels.into()).await
     }
 
     /// Subscribes to every channel whose name matches a pattern, as in `"news.*"`; see Redis' `PSUBSCRIBE`. Otherwise as
@@ -121,7 +121,7 @@ impl Subscriptions {
     /// # Errors
     /// As there. *Cancel safety*: may be dropped.
     pub async fn psubscribe(&self, patterns: impl Into<Topics>) -> Result<Subscription, Error> {
-        self.begin(Kind::Pattern, patterns.into()).await
+        self.begin(TopicKind::Pattern, patterns.into()).await
     }
 
     pub(crate) fn followed(&self) -> Followed {
@@ -141,7 +141,7 @@ impl Subscriptions {
         });
     }
 
-    async fn begin(&self, kind: Kind, topics: Topics) -> Result<Subscription, Error> {
+    async fn begin(&self, kind: TopicKind, topics: Topics) -> Result<Subscription, Error> {
         let Self { endpoint, registry } = self;
         let begun = Instant::now();
         let end = deadline::at_most(endpoint.config().connection_timeout);
@@ -161,7 +161,7 @@ impl Subscriptions {
                 Err(error) => error,
             },
             error = endpoint.health().wait_opened() => error,
-            () = sleep_until(end) => match endpoint.trouble() {
+            () = sleep_until(end) => match endpoint.connect_failure() {
                 Some(cause) => redis::Error::unavailable(cause),
                 None => redis::Error::Deadline { waited: begun.elapsed() },
             },

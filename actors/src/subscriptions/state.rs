@@ -10,7 +10,7 @@ use super::bounds::{MOST_SUBSCRIPTIONS, MOST_TOPICS};
 use super::buffer::{Buffer, make_room};
 use super::error::Error;
 use super::event::Message;
-use crate::redis::{self, Kind};
+use crate::redis::{self, TopicKind};
 
 /// How many names go into one command.
 const STEP_NAMES: usize = 256;
@@ -38,13 +38,13 @@ pub(super) struct State {
 }
 
 /// A topic's name.
-pub(super) type Name = (Kind, Arc<str>);
+pub(super) type Name = (TopicKind, Arc<str>);
 
 /// One command to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(super) verb: Verb,
-    pub(super) kind: Kind,
+    pub(super) kind: TopicKind,
     pub(super) names: Vec<Arc<str>>,
 }
 
@@ -210,7 +210,7 @@ impl State {
         if !self.is_connected {
             return Vec::new();
         }
-        let mut together: BTreeMap<(Verb, Kind), Vec<Arc<str>>> = BTreeMap::new();
+        let mut together: BTreeMap<(Verb, TopicKind), Vec<Arc<str>>> = BTreeMap::new();
         let mut steps = Vec::new();
         for (kind, name) in std::mem::take(&mut self.due) {
             let Some(topic) = self.topics_mut(kind).get_mut(&name) else { continue };
@@ -273,10 +273,10 @@ impl State {
         let denied = |(name, topic): (&Arc<str>, &Topic)| {
             (topic.wire == Wire::Denied).then(|| Arc::clone(name))
         };
-        let channels = self.channels.iter().filter_map(denied).map(|name| (Kind::Channel, name));
-        let patterns = self.patterns.iter().filter_map(denied).map(|name| (Kind::Pattern, name));
-        let names: Vec<Name> = channels.chain(patterns).collect();
-        for name in names {
+        let named = |kind| move |name| (kind, name);
+        let channels = self.channels.iter().filter_map(denied).map(named(TopicKind::Channel));
+        let patterns = self.patterns.iter().filter_map(denied).map(named(TopicKind::Pattern));
+        for name in channels.chain(patterns).collect::<Vec<Name>>() {
             self.left(&name);
         }
     }
@@ -395,14 +395,14 @@ impl State {
     }
 
     fn names(&self) -> impl Iterator<Item = Name> {
-        let channels = self.channels.keys().map(|name| (Kind::Channel, Arc::clone(name)));
-        channels.chain(self.patterns.keys().map(|name| (Kind::Pattern, Arc::clone(name))))
+        let channels = self.channels.keys().map(|name| (TopicKind::Channel, Arc::clone(name)));
+        channels.chain(self.patterns.keys().map(|name| (TopicKind::Pattern, Arc::clone(name))))
     }
 
     fn topic(&self, name: &Name) -> Option<&Topic> {
         match name.0 {
-            Kind::Channel => self.channels.get(&name.1),
-            Kind::Pattern => self.patterns.get(&name.1),
+            TopicKind::Channel => self.channels.get(&name.1),
+            TopicKind::Pattern => self.patterns.get(&name.1),
         }
     }
 
@@ -410,10 +410,10 @@ impl State {
         self.topics_mut(name.0).get_mut(&name.1)
     }
 
-    fn topics_mut(&mut self, kind: Kind) -> &mut HashMap<Arc<str>, Topic> {
+    fn topics_mut(&mut self, kind: TopicKind) -> &mut HashMap<Arc<str>, Topic> {
         match kind {
-            Kind::Channel => &mut self.channels,
-            Kind::Pattern => &mut self.patterns,
+            TopicKind::Channel => &mut self.channels,
+            TopicKind::Pattern => &mut self.patterns,
         }
     }
 

@@ -14,7 +14,7 @@ use super::buffer::{Buffer, Queue};
 use super::error::Error;
 use super::event::{Event, Gap, Message};
 use super::state::{Begun, Name, State, Step, Verb};
-use crate::redis::{self, Kind};
+use crate::redis::{self, TopicKind};
 
 fn message(channel: &str, pattern: Option<&str>, payload: &[u8]) -> Message {
     let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
@@ -27,7 +27,7 @@ fn message(channel: &str, pattern: Option<&str>, payload: &[u8]) -> Message {
 }
 
 fn channel(name: &str) -> Name {
-    (Kind::Channel, name.into())
+    (TopicKind::Channel, name.into())
 }
 
 fn noperm() -> redis::Error {
@@ -78,7 +78,7 @@ fn obey(state: &mut State) {
 }
 
 fn step(verb: Verb, names: &[&str]) -> Step {
-    Step { verb, kind: Kind::Channel, names: names.iter().map(|&name| name.into()).collect() }
+    Step { verb, kind: TopicKind::Channel, names: names.iter().map(|&name| name.into()).collect() }
 }
 
 mod queue {
@@ -413,7 +413,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 
 /// Three channels, and a pattern for each.
 fn name(index: usize) -> Name {
-    let kind = if index < 3 { Kind::Channel } else { Kind::Pattern };
+    let kind = if index < 3 { TopicKind::Channel } else { TopicKind::Pattern };
     (kind, index.to_string().into())
 }
 
@@ -479,7 +479,7 @@ impl World {
         let name = name(index);
         let payload = self.published.len().to_string();
         if self.wire.contains(&name) {
-            let pattern = (name.0 == Kind::Pattern).then_some(&*name.1);
+            let pattern = (name.0 == TopicKind::Pattern).then_some(&*name.1);
             self.state.deliver(self.epoch, &message(&name.1, pattern, payload.as_bytes()));
         }
         self.published.push(name);

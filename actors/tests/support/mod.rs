@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mainstay_actors::redis::{Address, CacheConn, Config, ConnectGate, Endpoint, Reason};
+use mainstay_actors::redis::{Address, CacheConn, Config, Endpoint, Pace, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
@@ -190,7 +190,7 @@ fn spawn(home: &Path, arguments: &[String]) -> Child {
 
 /// An endpoint with a generation in use.
 pub(crate) fn endpoint(config: Config) -> Arc<Endpoint> {
-    let endpoint = Endpoint::new("main", config, Arc::new(ConnectGate::new())).unwrap();
+    let endpoint = Endpoint::new("main", config, Arc::new(Pace::new())).unwrap();
     endpoint.publish(endpoint.build_generation(Reason::Start));
     Arc::new(endpoint)
 }
@@ -204,7 +204,7 @@ pub(crate) struct Keeper {
 impl Keeper {
     pub(crate) fn of(endpoint: &Arc<Endpoint>) -> Self {
         let mut kept = tokio::task::JoinSet::new();
-        for place in 0..endpoint.lane_places() {
+        for place in 0..endpoint.lane_slots() {
             let endpoint = Arc::clone(endpoint);
             kept.spawn(async move {
                 loop {
@@ -220,7 +220,7 @@ impl Keeper {
 pub(crate) async fn lanes(server: &Server, config: Config) -> (Arc<Endpoint>, Keeper) {
     let endpoint = endpoint(Config { url: server.url(), ..config });
     let keeper = Keeper::of(&endpoint);
-    let all = endpoint.lane_places();
+    let all = endpoint.lane_slots();
     eventually("every lane is there", async || endpoint.status().lanes == all).await;
     (endpoint, keeper)
 }
@@ -229,7 +229,7 @@ pub(crate) async fn lanes(server: &Server, config: Config) -> (Arc<Endpoint>, Ke
 pub(crate) fn absent(config: Config) -> (Arc<Endpoint>, tempfile::TempDir) {
     let home = tempfile::tempdir().unwrap();
     let address = Address::unix(home.path().join("absent.sock"));
-    let endpoint = Endpoint::at("main", config, address, Arc::new(ConnectGate::new())).unwrap();
+    let endpoint = Endpoint::at("main", config, address, Arc::new(Pace::new())).unwrap();
     endpoint.publish(endpoint.build_generation(Reason::Start));
     (Arc::new(endpoint), home)
 }

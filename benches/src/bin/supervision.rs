@@ -195,8 +195,8 @@ async fn boot_and_shut_down(children: usize) -> [Duration; 2] {
     [booted, ended]
 }
 
-/// Hears of each child that is up.
-struct BareSupervisor(Mutex<Option<oneshot::Sender<()>>>);
+/// Hears of each child that is up, and says when there are so many.
+struct BareSupervisor(usize, Mutex<Option<oneshot::Sender<()>>>);
 
 impl ractor::Actor for BareSupervisor {
     type Msg = ();
@@ -220,8 +220,8 @@ impl ractor::Actor for BareSupervisor {
         if matches!(event, SupervisionEvent::ActorStarted(_)) {
             *started += 1;
         }
-        if *started == CHILDREN
-            && let Some(all_up) = self.0.lock().expect("nobody panics with it").take()
+        if *started == self.0
+            && let Some(all_up) = self.1.lock().expect("nobody panics with it").take()
         {
             all_up.send(()).ok();
         }
@@ -229,55 +229,69 @@ impl ractor::Actor for BareSupervisor {
     }
 }
 
-/// How long ractor takes until as many linked actors are up, which their supervisor has heard of.
-async fn spawn_linked() -> Duration {
+/// How long ractor takes until so many linked actors are up, which their supervisor has heard of, and
+/// then until they are stopped in reverse order, one after the other.
+async fn spawn_and_stop_linked(count: usize) -> [Duration; 2] {
     let (all_up, up) = oneshot::channel();
-    let supervisor = BareSupervisor(Mutex::new(Some(all_up)));
-    let (supervisor, task) =
+    let supervisor = BareSupervisor(count, Mutex::new(Some(all_up)));
+    let (supervisor, supervising) =
         ractor::Actor::spawn(None, supervisor, ()).await.expect("the supervisor starts");
-    let mut tasks = vec![task];
+    let mut actors = Vec::new();
     let begun = Instant::now();
-    for _ in 0..CHILDREN {
+    for _ in 0..count {
         let spawned = ractor::Actor::spawn_linked(None, BareAdder, (), supervisor.get_cell()).await;
-        tasks.push(spawned.expect("the actor starts").1);
+        actors.push(spawned.expect("the actor starts"));
     }
     up.await.expect("the supervisor runs until it is stopped");
-    let took = begun.elapsed();
-    // Its children end with it.
-    supervisor.stop(None);
-    for task in tasks {
+    let spawned = begun.elapsed();
+    let begun = Instant::now();
+    for (actor, task) in actors.into_iter().rev() {
+        actor.stop(None);
         task.await.expect("no actor panics");
     }
-    took
+    let stopped = begun.elapsed();
+    supervisor.stop(None);
+    supervising.await.expect("the supervisor does not panic");
+    [spawned, stopped]
 }
 
 /// As many rounds as there is time for, but one at least.
 async fn children() {
-    let [mut boot, mut shutdown, mut over_ractor] = [Vec::new(), Vec::new(), Vec::new()];
+    let [mut boot, mut shutdown, mut over_ractor] = [const { Vec::new() }; 3];
+    let [mut bare_boot, mut bare_stop] = [const { Vec::new() }; 2];
     boot_and_shut_down(CHILDREN / TENTH).await;
-    spawn_linked().await;
+    spawn_and_stop_linked(CHILDREN).await;
     let begun = Instant::now();
     while boot.is_empty() || boot.len() < ROUNDS && begun.elapsed() < CHILDREN_BUDGET {
         let [mut booted_few, mut ended_few] = [Duration::ZERO; 2];
+        let [mut spawned_few, mut stopped_few] = [Duration::ZERO; 2];
         for _ in 0..TENTH {
             let [booted, ended] = boot_and_shut_down(CHILDREN / TENTH).await;
             booted_few += booted;
             ended_few += ended;
+            let [spawned, stopped] = spawn_and_stop_linked(CHILDREN / TENTH).await;
+            spawned_few += spawned;
+            stopped_few += stopped;
         }
-        let spawned = spawn_linked().await;
+        let [spawned, stopped] = spawn_and_stop_linked(CHILDREN).await;
         let [booted, ended] = boot_and_shut_down(CHILDREN).await;
         let over_few = |all: Duration, few: Duration| all.div_duration_f64(few) * 10.0;
         boot.push(over_few(booted, booted_few));
         shutdown.push(over_few(ended, ended_few));
         over_ractor.push(booted.div_duration_f64(spawned));
+        bare_boot.push(over_few(spawned, spawned_few));
+        bare_stop.push(over_few(stopped, stopped_few));
     }
     let rounds = boot.len();
     print_for("value", "boot_10000_over_1000", boot, Some(Goal::AtMost(12.0)));
     print_for("value", "shutdown_10000_over_1000", shutdown, Some(Goal::AtMost(12.0)));
     print_for("value", "boot_over_ractor_spawn", over_ractor, Some(Goal::AtMost(3.0)));
+    // How ractor's own actors grow with their number: what memory and its caches make of it.
+    print_for("value", "ractor_spawn_10000_over_1000", bare_boot, None);
+    print_for("value", "ractor_stop_10000_over_1000", bare_stop, None);
     if rounds < ROUNDS {
         note(&format!(
-            "the three before: {rounds} of {ROUNDS} rounds, {CHILDREN_BUDGET:?} were over"
+            "the five before: {rounds} of {ROUNDS} rounds, {CHILDREN_BUDGET:?} were over"
         ));
     }
 }

@@ -29,8 +29,8 @@ pub(crate) struct Host<S: Server> {
     report: Report,
 }
 
-/// What stops counting when a message has been handled.
-enum Counts {
+/// How the current message counts until it has been handled.
+enum InHand {
     Message,
     Task(Task),
     Nothing,
@@ -45,6 +45,8 @@ pub(crate) struct Running<S: Server> {
     server: Quiet<S>,
     /// Whether it ends when all of its work is done.
     draining: bool,
+    /// Kept here, because the future of the handling is moved for each message and must stay small.
+    in_hand: InHand,
     cx: Cx<S::Message>,
 }
 
@@ -60,7 +62,7 @@ impl<S: Server> Running<S> {
         self.cx.end_tasks().await;
         let goodbye = self.server.terminate(&self.cx, &mut self.state);
         let said = AssertUnwindSafe(goodbye).catch_unwind().await.map_err(Fall::panicked);
-        let Self { state, server, draining: _, cx: _cx } = self;
+        let Self { state, server, cx: _cx, .. } = self;
         // Separately, so that the second is dropped even if the first panics.
         said.and(dropped(state.into_inner())).and(dropped(server.into_inner()))
     }
@@ -100,19 +102,20 @@ impl<S: Server> Host<S> {
         };
         let started: Result<Result<_, BoxError>, _> = AssertUnwindSafe(start).catch_unwind().await;
         match started {
-            Ok(Ok((server, state))) => Ok(Running { state, server, draining: false, cx }),
+            Ok(Ok((server, state))) => {
+                Ok(Running { state, server, draining: false, in_hand: InHand::Nothing, cx })
+            }
             Ok(Err(error)) => Err(Fall::start_failed(error)),
             Err(panic) => Err(Fall::start_panicked(panic)),
         }
     }
 
-    /// Handles one message. This future is moved for each message, so it is kept small.
+    /// Handles one message. The future is moved about for each message: it is kept small.
     async fn handle_message(
         &self,
         running: &mut Running<S>,
         message: S::Message,
         span: Option<Box<Span>>,
-        counts: Counts,
     ) -> Result<(), ActorProcessingErr> {
         let ended = {
             let handling = running.server.handle(&running.cx, message, &mut running.state);
@@ -136,7 +139,7 @@ impl<S: Server> Host<S> {
                 let handled = node.handled.load(Ordering::Relaxed);
                 node.handled.store(handled + 1, Ordering::Relaxed);
                 node.busy_since_ms.store(0, Ordering::Relaxed);
-                self.dealt_with(running, counts);
+                self.dealt_with(running);
                 Ok(())
             }
             Some(Ok(Err(error))) => Err(Fall::failed(error).into()),
@@ -156,14 +159,14 @@ impl<S: Server> Host<S> {
     }
 
     /// Updates the counts when a message has been handled or skipped.
-    fn dealt_with(&self, running: &Running<S>, counts: Counts) {
-        match counts {
-            Counts::Message => running.cx.load().remove_message(),
-            Counts::Task(task) => {
+    fn dealt_with(&self, running: &mut Running<S>) {
+        match std::mem::replace(&mut running.in_hand, InHand::Nothing) {
+            InHand::Message => running.cx.load().remove_message(),
+            InHand::Task(task) => {
                 drop(task);
                 running.cx.reap_tasks();
             }
-            Counts::Nothing => running.cx.reap_tasks(),
+            InHand::Nothing => running.cx.reap_tasks(),
         }
         self.seat.relieved(running.cx.load());
         running.stop_if_drained();
@@ -222,16 +225,17 @@ impl<S: Server> ractor::Actor for Host<S> {
         let running = owned.as_mut().expect("messages come after a start that succeeded");
         let (body, trace) = (envelope.open(), envelope.trace.take());
         let is_withdrawn = envelope.question.as_ref().is_some_and(|question| !question.take());
-        let (message, counts) = match body {
+        let (message, in_hand) = match body {
             // Its caller no longer waits: skip it.
             Body::Message(message) if is_withdrawn => {
                 let dropped = dropped(message);
-                self.dealt_with(running, Counts::Message);
+                running.in_hand = InHand::Message;
+                self.dealt_with(running);
                 return Either::Right(ready(dropped.map_err(ActorProcessingErr::from)));
             }
-            Body::Message(message) => (message, Counts::Message),
-            Body::Own(message) | Body::Tick(message, _) => (message, Counts::Nothing),
-            Body::Result(message, task) => (message, Counts::Task(task)),
+            Body::Message(message) => (message, InHand::Message),
+            Body::Own(message) | Body::Tick(message, _) => (message, InHand::Nothing),
+            Body::Result(message, task) => (message, InHand::Task(task)),
             Body::Drain => {
                 running.draining = true;
                 running.stop_if_drained();
@@ -248,8 +252,9 @@ impl<S: Server> ractor::Actor for Host<S> {
                 return Either::Right(ready(panic.map_err(|panic| Fall::panicked(panic).into())));
             }
         };
+        running.in_hand = in_hand;
         let span = trace.map(|trace| Box::new(self.span(*trace)));
-        Either::Left(self.handle_message(running, message, span, counts))
+        Either::Left(self.handle_message(running, message, span))
     }
 
     /// Drops everything that the incarnation owns, in the actor's own task. What is left in `owned` is

@@ -36,7 +36,7 @@ impl Ground {
         let keeper = Keeper::of(&endpoint);
         let ground = Self { server, proxy, endpoint, _keeper: keeper };
         eventually("every lane is there", async || {
-            (ground.endpoint.status().lanes == ground.endpoint.lane_places()).then_some(())
+            (ground.endpoint.status().lanes == ground.endpoint.lane_slots()).then_some(())
         })
         .await;
         ground
@@ -50,7 +50,7 @@ impl Ground {
     async fn conns(&self) -> Vec<CacheConn> {
         let mut conns = Vec::new();
         let mut met = Vec::new();
-        while conns.len() < self.endpoint.lane_places() - 1 {
+        while conns.len() < self.endpoint.lane_slots() - 1 {
             let (endpoint, runtime) =
                 (Arc::clone(&self.endpoint), tokio::runtime::Handle::current());
             let elsewhere = std::thread::spawn(move || runtime.block_on(endpoint.connection()));

@@ -208,7 +208,8 @@ async fn without_a_lane_callers_are_told_why_within_a_quarter_of_a_second() {
     {
         ground.proxy.set(weather).await;
         eventually("the cause is known", async || {
-            (ground.endpoint.trouble() == Some(wanted) && ground.endpoint.status().lanes == 0)
+            (ground.endpoint.connect_failure() == Some(wanted)
+                && ground.endpoint.status().lanes == 0)
                 .then_some(())
         })
         .await;
@@ -239,7 +240,7 @@ async fn lanes_and_callers_together_connect_no_more_than_ten_times_a_second() {
     let ground = Ground::new(4, Duration::from_secs(5)).await;
     ground.proxy.set(Weather::Cut).await;
     eventually("the cause is known", async || {
-        ground.endpoint.trouble().filter(|_| ground.endpoint.status().lanes == 0)
+        ground.endpoint.connect_failure().filter(|_| ground.endpoint.status().lanes == 0)
     })
     .await;
     let mut callers = JoinSet::new();
@@ -305,6 +306,6 @@ async fn a_lane_that_took_long_to_be_made_is_not_given_up_for_those_who_waited_f
     for found in join_all(conns.iter_mut().map(|conn| conn.get::<_, Option<String>>("k"))).await {
         assert_eq!(found, Ok(None));
     }
-    let lanes = ground.endpoint.lane_places();
+    let lanes = ground.endpoint.lane_slots();
     assert!(ground.proxy.accepted() <= before + lanes, "each was made once");
 }

@@ -2,7 +2,7 @@
 
 /// What to read of a command to know what it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Behaviour {
     Reads,
     Writes,
     /// It leaves state behind on its connection.
@@ -26,7 +26,7 @@ pub(super) enum Kind {
 }
 
 /// Finds a command that we know, in whatever case it is written, and its name as we write it.
-pub(super) fn find(name: &[u8]) -> Option<&'static (&'static str, Kind)> {
+pub(super) fn find(name: &[u8]) -> Option<&'static (&'static str, Behaviour)> {
     // So that the hash of a long word costs nothing.
     if name.len() > LEN_BYTES_MAX {
         return None;
@@ -45,7 +45,7 @@ pub(super) fn find(name: &[u8]) -> Option<&'static (&'static str, Kind)> {
 const LEN_BYTES_MAX: usize = 20;
 /// A power of two, about twice the number of commands.
 const SLOTS: usize = 512;
-static TABLE: [Option<(&str, Kind)>; SLOTS] = {
+static TABLE: [Option<(&str, Behaviour)>; SLOTS] = {
     let mut table = [const { None }; SLOTS];
     let mut list = 0;
     while list < COMMANDS.len() {
@@ -84,27 +84,27 @@ const DROP: &str = "drop the connection instead";
 const NAME: &str = "the connection is named by the configuration";
 
 #[rustfmt::skip]
-pub(super) const COMMANDS: &[(Kind, &[&str])] = &[
-    (Kind::Reads, READS),
-    (Kind::Writes, WRITES),
-    (Kind::Binds, &["ASKING", "DISCARD", "MULTI", "READONLY", "READWRITE", "SELECT", "UNWATCH", "WATCH"]),
-    (Kind::Executes, &["EXEC"]),
-    (Kind::BlocksByFirst, &["BLMPOP", "BZMPOP"]),
-    (Kind::BlocksByLast, &["BLMOVE", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZPOPMAX", "BZPOPMIN"]),
-    (Kind::Waits, &["WAIT", "WAITAOF"]),
-    (Kind::StreamRead, &["XREAD"]),
-    (Kind::StreamReadOfGroup, &["XREADGROUP"]),
-    (Kind::Client, &["CLIENT"]),
-    (Kind::Config, &["CONFIG"]),
-    (Kind::Function, &["FUNCTION"]),
-    (Kind::Script, &["SCRIPT"]),
-    (Kind::Refused(LOGIN), &["AUTH", "HELLO"]),
-    (Kind::Refused(SUBSCRIBE), &[
+pub(super) const COMMANDS: &[(Behaviour, &[&str])] = &[
+    (Behaviour::Reads, READS),
+    (Behaviour::Writes, WRITES),
+    (Behaviour::Binds, &["ASKING", "DISCARD", "MULTI", "READONLY", "READWRITE", "SELECT", "UNWATCH", "WATCH"]),
+    (Behaviour::Executes, &["EXEC"]),
+    (Behaviour::BlocksByFirst, &["BLMPOP", "BZMPOP"]),
+    (Behaviour::BlocksByLast, &["BLMOVE", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZPOPMAX", "BZPOPMIN"]),
+    (Behaviour::Waits, &["WAIT", "WAITAOF"]),
+    (Behaviour::StreamRead, &["XREAD"]),
+    (Behaviour::StreamReadOfGroup, &["XREADGROUP"]),
+    (Behaviour::Client, &["CLIENT"]),
+    (Behaviour::Config, &["CONFIG"]),
+    (Behaviour::Function, &["FUNCTION"]),
+    (Behaviour::Script, &["SCRIPT"]),
+    (Behaviour::Refused(LOGIN), &["AUTH", "HELLO"]),
+    (Behaviour::Refused(SUBSCRIBE), &[
         "PSUBSCRIBE", "PUNSUBSCRIBE", "SSUBSCRIBE", "SUBSCRIBE", "SUNSUBSCRIBE", "UNSUBSCRIBE",
     ]),
-    (Kind::Refused(DROP), &["QUIT", "RESET"]),
-    (Kind::Refused(SHARED), &["PSYNC", "REPLCONF", "SYNC"]),
-    (Kind::Refused("it turns the connection into a log: use redis-cli"), &["MONITOR"]),
+    (Behaviour::Refused(DROP), &["QUIT", "RESET"]),
+    (Behaviour::Refused(SHARED), &["PSYNC", "REPLCONF", "SYNC"]),
+    (Behaviour::Refused("it turns the connection into a log: use redis-cli"), &["MONITOR"]),
 ];
 pub(super) const READS_OF_CLIENT: &[&str] =
     &["GETNAME", "GETREDIR", "HELP", "ID", "INFO", "LIST", "TRACKINGINFO"];

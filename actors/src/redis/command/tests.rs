@@ -3,10 +3,11 @@ use std::time::Duration;
 use ::redis::{Cmd, ErrorKind, RedisError, RedisResult, Value, cmd, pipe};
 use proptest::prelude::*;
 
-use super::capability::{COMMANDS_MAX, Class, NAMES_PER_QUESTION};
+use super::learned::{COMMANDS_MAX, Class, NAMES_PER_QUESTION, Unlearned};
 use super::name::{LEN_BYTES_MAX, Name};
+use super::plan::reply_len_bytes;
 use super::table::{self, COMMANDS, REFUSED_OF_CLIENT};
-use super::{Block, Capability, Plan, Reading, Unlearned, len_bytes, reply_len_bytes};
+use super::{Block, LearnedCommands, Plan, Reading, len_bytes};
 use crate::redis::Error;
 
 fn command(words: &[&str]) -> Cmd {
@@ -18,7 +19,7 @@ fn command(words: &[&str]) -> Cmd {
 }
 
 fn read(words: &[&str]) -> Result<Plan, Error> {
-    Plan::of([&command(words)], &Capability::default()).map(Reading::cautious)
+    Plan::of([&command(words)], &LearnedCommands::default()).map(Reading::cautious)
 }
 
 fn plan(words: &[&str]) -> Plan {
@@ -118,7 +119,7 @@ mod classes {
         }
         let mut cursor = Cmd::new();
         cursor.cursor_arg(7);
-        let Ok(Reading::Known(plan)) = Plan::of([&cursor], &Capability::default()) else {
+        let Ok(Reading::Known(plan)) = Plan::of([&cursor], &LearnedCommands::default()) else {
             panic!("nothing to ask about");
         };
         assert_eq!(plan, Plan::UNKNOWN);
@@ -206,7 +207,7 @@ mod classes {
             (&["EVAL x 0", "GET a", "WAIT 1 100", "WAIT 1 100"], false),
         ] {
             let commands: Vec<_> = lines.iter().map(|line| command(&split(line))).collect();
-            let plan = Plan::of(&commands, &Capability::default()).unwrap().cautious();
+            let plan = Plan::of(&commands, &LearnedCommands::default()).unwrap().cautious();
             assert!(plan.pins, "{lines:?}");
             assert_eq!(plan.waits_for_earlier, waits_for_earlier, "{lines:?}");
         }
@@ -215,7 +216,7 @@ mod classes {
     #[test]
     fn a_pipeline_is_as_its_strictest_command() {
         let plan = |pipeline: &::redis::Pipeline| {
-            Plan::of(pipeline.cmd_iter(), &Capability::default()).map(Reading::cautious)
+            Plan::of(pipeline.cmd_iter(), &LearnedCommands::default()).map(Reading::cautious)
         };
         let mut pipeline = pipe();
         assert_eq!(plan(&pipeline), Ok(Plan::READ));
@@ -256,7 +257,7 @@ mod classes {
             for word in &words {
                 any.arg(&word[..]);
             }
-            prop_assert_eq!(Plan::of([&any], &Capability::default()).is_err(), words.is_empty());
+            prop_assert_eq!(Plan::of([&any], &LearnedCommands::default()).is_err(), words.is_empty());
             prop_assert_eq!(len_bytes([&any]), words.concat().len());
         }
 
@@ -309,7 +310,7 @@ mod learning {
     use super::*;
 
     /// Names to ask about, had from a pipeline of them.
-    fn unlearned(names: &[&str], capability: &Capability) -> Unlearned {
+    fn unlearned(names: &[&str], capability: &LearnedCommands) -> Unlearned {
         let commands: Vec<_> = names.iter().map(|name| command(&[name, "k"])).collect();
         match Plan::of(&commands, capability).unwrap() {
             Reading::Unlearned { names, .. } => names,
@@ -336,7 +337,7 @@ mod learning {
     }
 
     fn learned(name: &str, reply: Value) -> Option<Class> {
-        let capability = Capability::default();
+        let capability = LearnedCommands::default();
         capability.learn(&unlearned(&[name], &capability), &Ok(reply));
         capability.known(name.as_bytes())
     }
@@ -397,7 +398,7 @@ mod learning {
 
     #[test]
     fn what_is_learned_holds_in_every_case_and_is_not_asked_again() {
-        let capability = Capability::default();
+        let capability = LearnedCommands::default();
         let names = unlearned(&["JSON.GET", "json.get", "JSON.SET"], &capability);
         let question: Vec<u8> = names.question().get_packed_command();
         assert_eq!(
@@ -413,7 +414,7 @@ mod learning {
             };
             assert_eq!(plan, wanted, "{words:?}");
         }
-        assert_eq!(format!("{capability:?}"), "Capability { commands: 2 }");
+        assert_eq!(format!("{capability:?}"), "LearnedCommands { commands: 2 }");
     }
 
     #[test]
@@ -436,7 +437,7 @@ mod learning {
             (broken, None),
             (unsent, None),
         ] {
-            let capability = Capability::default();
+            let capability = LearnedCommands::default();
             capability.learn(&unlearned(&["JSON.GET"], &capability), &reply);
             assert_eq!(capability.known(b"JSON.GET"), known, "{reply:?}");
         }
@@ -444,7 +445,7 @@ mod learning {
 
     #[test]
     fn names_that_cannot_be_commands_are_not_asked_about() {
-        let capability = Capability::default();
+        let capability = LearnedCommands::default();
         let longest = "x".repeat(LEN_BYTES_MAX);
         assert_eq!(capability.known(longest.as_bytes()), None);
         let long = "x".repeat(LEN_BYTES_MAX + 1);
@@ -455,7 +456,7 @@ mod learning {
 
     #[test]
     fn a_question_and_what_is_learned_have_a_bound() {
-        let capability = Capability::default();
+        let capability = LearnedCommands::default();
         let names: Vec<_> = (0..COMMANDS_MAX + 100).map(|number| format!("X{number}")).collect();
         let words: Vec<_> = names.iter().map(String::as_str).collect();
         let mut questions = 0;
@@ -468,7 +469,10 @@ mod learning {
             }
         }
         assert_eq!(questions, COMMANDS_MAX / NAMES_PER_QUESTION);
-        assert_eq!(format!("{capability:?}"), format!("Capability {{ commands: {COMMANDS_MAX} }}"));
+        assert_eq!(
+            format!("{capability:?}"),
+            format!("LearnedCommands {{ commands: {COMMANDS_MAX} }}")
+        );
         assert_eq!(capability.known(b"one.more"), Some(Class::Bound));
         assert!(matches!(
             Plan::of([&command(&["ONE.MORE"])], &capability),
@@ -666,7 +670,7 @@ mod against_a_server {
             let mut trusted = Vec::new();
             let mut compared = 0;
             for name in COMMANDS.iter().flat_map(|(_, names)| *names) {
-                let capability = Capability::default();
+                let capability = LearnedCommands::default();
                 let mut names = Unlearned::default();
                 names.push(Name::new(name.as_bytes()).unwrap());
                 let reply = connection.send_packed_command(&names.question()).await;
@@ -693,7 +697,7 @@ mod against_a_server {
     async fn a_renamed_command_is_not_trusted_by_its_flags() {
         let server = Server::start(&["--rename-command", "SELECT", "CHOOSE"]);
         let mut connection = server.connect(3).await;
-        let capability = Capability::default();
+        let capability = LearnedCommands::default();
         let choose = command(&["CHOOSE", "1"]);
         let Ok(Reading::Unlearned { cautious, names }) = Plan::of([&choose], &capability) else {
             panic!("known")
@@ -713,7 +717,7 @@ mod against_a_server {
         let server =
             Server::start(&["--user", "default", "on", "nopass", "~*", "+@all", "-command"]);
         let mut connection = server.connect(3).await;
-        let capability = Capability::default();
+        let capability = LearnedCommands::default();
         let get = command(&["JSON.GET", "k"]);
         let Ok(Reading::Unlearned { names, .. }) = Plan::of([&get], &capability) else {
             panic!("known")
@@ -739,7 +743,7 @@ mod against_a_server {
         };
         let text = |text: &str| Value::BulkString(text.into());
         assert_eq!(taken, Ok(vec![text("own"), text("theirs")]), "the reason to refuse it");
-        let read = Plan::of(pipeline.cmd_iter(), &Capability::default());
+        let read = Plan::of(pipeline.cmd_iter(), &LearnedCommands::default());
         assert!(matches!(read, Err(Error::Refused { .. })));
     }
 }

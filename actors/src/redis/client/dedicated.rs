@@ -1,0 +1,156 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::RedisResult;
+use tokio::time::Instant;
+
+use crate::deadline;
+use crate::redis::command::{Block, Plan, Request};
+use crate::redis::connect::{Connector, Exchanged, Failure, Lifecycle, Limit, exchange};
+use crate::redis::leases::{Lease, PooledConnection};
+use crate::redis::status::{Cause, Error, Health, Meaning, cause_of};
+
+/// A lease as one caller uses it: a connection that it has to itself.
+pub(super) struct DedicatedConnection {
+    lease: Lease,
+    /// A command left state behind that outlives it.
+    is_bound: bool,
+    has_written: bool,
+    /// A command that sets the connection's state was sent and its reply never came. Its state is unknown, such as its
+    /// database, and so is the meaning of whatever would follow.
+    is_lost: bool,
+}
+
+impl DedicatedConnection {
+    pub(super) fn new(lease: Lease) -> Self {
+        Self { lease, is_bound: false, has_written: false, is_lost: false }
+    }
+
+    // redis R1, R9
+    pub(super) async fn ask<R: Request>(
+        &mut self,
+        connector: &Connector,
+        health: &Health,
+        plan: &Plan,
+        request: &R,
+    ) -> RedisResult<(R::Reply, Meaning)> {
+        let begun = Instant::now();
+        let until = self.admit(health, connector.config().command_timeout, plan, begun)?;
+        let pooled = self.lease.pooled_mut();
+        let cut = (plan.blocks != Block::NONE).then_some(&*pooled.generation);
+        match exchange(&mut pooled.connection.wire, request, Limit { until, cut }).await {
+            Exchanged::Replied(reply, meaning) => {
+                self.answered(connector, health, meaning);
+                Ok((reply, meaning))
+            }
+            Exchanged::Refused(error, meaning) => {
+                self.answered(connector, health, meaning);
+                Err(error)
+            }
+            Exchanged::NotSent(error) => {
+                self.is_lost = false;
+                self.lease.pooled_mut().is_doubtful = self.is_bound;
+                Err(error)
+            }
+            Exchanged::Lost(error) => {
+                let cause = cause_of(&error);
+                if std::mem::take(&mut self.lease.pooled_mut().is_new) {
+                    connector.backoff().failed(cause, Failure::Unanswered);
+                }
+                Err(plan.lost(cause).into())
+            }
+            Exchanged::TimedOut => Err(plan.timed_out(begun.elapsed()).into()),
+            Exchanged::Cut => Err(plan.lost(Cause::Replaced).into()),
+        }
+    }
+
+    /// Discards the connection after this caller instead of handing it on.
+    pub(super) fn bind(&mut self) {
+        self.is_bound = true;
+        self.lease.pooled_mut().is_doubtful = true;
+    }
+
+    /// Whether a write was sent on this very connection.
+    pub(super) fn has_written(&self) -> bool {
+        self.has_written
+    }
+
+    pub(super) fn lifecycle(&self) -> &Arc<Lifecycle> {
+        &self.pooled().generation
+    }
+
+    fn pooled(&self) -> &PooledConnection {
+        self.lease.pooled()
+    }
+
+    /// Lets a plan through and says until when its reply is waited for; on an error nothing has been sent. From here
+    /// until the reply is read the connection is in doubt, so that a caller who drops the future leaves no stale reply
+    /// to the next one.
+    fn admit(
+        &mut self,
+        health: &Health,
+        limit: Duration,
+        plan: &Plan,
+        begun: Instant,
+    ) -> Result<Option<Instant>, Error> {
+        if let Some(error) = health.opened() {
+            return Err(error);
+        }
+        if self.is_lost {
+            return Err(Error::unavailable(Cause::InDoubt));
+        }
+        if self.pooled().connection.is_closed() {
+            return Err(Error::unavailable(Cause::Closed));
+        }
+        if self.pooled().generation.is_cut() {
+            return Err(Error::unavailable(Cause::Replaced));
+        }
+        let until = match plan.blocks {
+            Block::NONE => Some(deadline::at_most(limit)),
+            Block::For(time) => {
+                Some(deadline::at_most(limit.saturating_add(time).saturating_add(LATE)))
+            }
+            Block::Forever => deadline::current(),
+        };
+        if until.is_some_and(|until| until <= begun) {
+            return Err(Error::Deadline { waited: Duration::ZERO });
+        }
+        self.is_bound |= plan.binds;
+        self.has_written |= plan.writes;
+        self.is_lost = plan.binds;
+        self.lease.pooled_mut().is_doubtful = true;
+        Ok(until)
+    }
+
+    /// The connection is trusted again: its reply has arrived.
+    fn answered(&mut self, connector: &Connector, health: &Health, meaning: Meaning) {
+        let is_logged_out = meaning.objection == Some(Cause::Auth);
+        self.is_lost = false;
+        health.replied(meaning);
+        let pooled = self.lease.pooled_mut();
+        pooled.replied();
+        if std::mem::take(&mut pooled.is_new) {
+            if is_logged_out {
+                connector.backoff().failed(Cause::Auth, Failure::Unanswered);
+            } else {
+                connector.backoff().answered();
+            }
+        }
+        // A READONLY does not end this connection: the new generation replaces it with all others. Discarding each one by
+        // itself would make a connection for each write while the server stays read-only. After a failed login it is
+        // discarded: the password may have been changed meanwhile, and a new connection logs in with the one of now.
+        self.is_bound |= is_logged_out;
+        self.lease.pooled_mut().is_doubtful = self.is_bound;
+    }
+}
+
+impl fmt::Debug for DedicatedConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lease.fmt(f)
+    }
+}
+
+/// How late a server may be to notice that a blocked client's time is over: it looks `hz` times a second
+/// (redis.conf; default 10, at least 1).
+const LATE: Duration = Duration::from_secs(1);

@@ -1,0 +1,144 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::{RedisError, RedisResult};
+use tokio::time::{Instant, timeout_at};
+
+use crate::deadline;
+use crate::redis::command::{Plan, Reply, Request, len_bytes};
+use crate::redis::connect::{Exchanged, Lifecycle, Limit, exchange, ping};
+use crate::redis::lanes::{Lane, Lanes};
+use crate::redis::socket::{CloseReason, Load, Wire};
+use crate::redis::status::{Cause, Error, Health, Meaning, cause_of};
+
+/// A lane as one caller uses it. It keeps one lane for as long as that serves, so that the caller's commands are
+/// executed in the order in which they were sent.
+#[derive(Debug)]
+pub(super) struct SharedConnection {
+    lane: Arc<Lane>,
+    load: Load,
+    /// A write was sent and nothing that was sent later has had a reply: it may still be executed.
+    in_doubt: bool,
+}
+
+impl SharedConnection {
+    pub(super) fn new(lane: Arc<Lane>, load: Load) -> Self {
+        Self { lane, load, in_doubt: false }
+    }
+
+    pub(super) fn load(&self) -> Load {
+        self.load
+    }
+
+    pub(super) fn lifecycle(&self) -> &Arc<Lifecycle> {
+        self.lane.lifecycle()
+    }
+
+    // redis R1, R2, R10
+    pub(super) async fn ask<R: Request>(
+        &mut self,
+        lanes: Lanes<'_>,
+        plan: &Plan,
+        request: &R,
+    ) -> RedisResult<(R::Reply, Meaning)> {
+        if let Some(error) = lanes.health.opened() {
+            return Err(error.into());
+        }
+        let mut wire = match self.lane.wire() {
+            Some(wire) => wire,
+            None => Box::pin(self.move_on(lanes)).await?,
+        };
+        // A lane that took long to be made must not be found slow by everyone who waited for it.
+        let begun = Instant::now();
+        let whole = begun + lanes.connector.config().command_timeout;
+        let until = deadline::current().map_or(whole, |deadline| deadline.min(whole));
+        if until <= begun {
+            return Err(Error::Deadline { waited: Duration::ZERO }.into());
+        }
+        if wire.in_flight() >= MOST_IN_FLIGHT {
+            return Err(Error::Crowded { in_flight: MOST_IN_FLIGHT }.into());
+        }
+        let was_in_doubt = self.in_doubt;
+        // Stays so if this future is dropped under way.
+        self.in_doubt |= plan.writes;
+        match exchange(&mut wire, request, Limit::until(until)).await {
+            Exchanged::Replied(reply, meaning) => {
+                self.answered(lanes.health, meaning);
+                if self.load == Load::Ordinary
+                    && len_bytes(request.commands()).max(reply.len_bytes()) > LARGE
+                {
+                    lanes.set.saw_large_value(lanes.connector.endpoint());
+                }
+                Ok((reply, meaning))
+            }
+            Exchanged::Refused(error, meaning) => {
+                self.answered(lanes.health, meaning);
+                Err(error)
+            }
+            Exchanged::NotSent(error) => {
+                self.in_doubt = was_in_doubt;
+                Err(error)
+            }
+            Exchanged::Lost(error) => Err(self.lost(plan, cause_of(&error))),
+            Exchanged::TimedOut => {
+                if until == whole {
+                    self.lane.timed_out();
+                }
+                Err(plan.timed_out(begun.elapsed()).into())
+            }
+            Exchanged::Cut => Err(self.lost(plan, Cause::Replaced)),
+        }
+    }
+
+    /// Makes sure that nothing sent so far can still be executed: the server answers what comes over one connection in
+    /// order.
+    // redis R10
+    pub(super) async fn settle(&mut self, limit: Duration) -> Result<(), Error> {
+        if !self.in_doubt {
+            return Ok(());
+        }
+        let unknown = |cause| Error::OutcomeUnknown { cause };
+        let mut wire = self.lane.last_wire().ok_or(unknown(Cause::InDoubt))?;
+        match timeout_at(deadline::at_most(limit), ping(&mut wire, limit)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(cause)) if cause.will_pass() => {}
+            Ok(Err(_)) | Err(_) => return Err(unknown(Cause::InDoubt)),
+        }
+        self.in_doubt = false;
+        Ok(())
+    }
+
+    /// Goes over to another lane, where this one serves no more.
+    async fn move_on(&mut self, lanes: Lanes<'_>) -> Result<Wire, Error> {
+        self.settle(lanes.connector.config().command_timeout).await?;
+        for _ in 0..LANES_TRIED {
+            self.lane = lanes.take(self.load).await?;
+            if let Some(wire) = self.lane.wire() {
+                return Ok(wire);
+            }
+        }
+        Err(Error::unavailable(Cause::Closed))
+    }
+
+    fn answered(&mut self, health: &Health, meaning: Meaning) {
+        self.in_doubt = false;
+        self.lane.replied(meaning.objection);
+        health.replied(meaning);
+        if meaning.objection == Some(Cause::Auth) {
+            // The password may have been changed meanwhile; a new connection logs in with the one of now.
+            self.lane.close(CloseReason::Unauthenticated);
+        }
+    }
+
+    fn lost(&self, plan: &Plan, cause: Cause) -> RedisError {
+        self.lane.close(CloseReason::Closed);
+        plan.lost(cause).into()
+    }
+}
+
+/// A lane may be lost between being found and being used.
+const LANES_TRIED: usize = 3;
+/// A server that keeps up has fewer than these to answer at a time.
+const MOST_IN_FLIGHT: usize = 16_384;
+/// What takes longer to transfer than to answer, so that small values should not have to wait behind it.
+const LARGE: usize = 64 * 1024;

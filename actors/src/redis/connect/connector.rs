@@ -1,0 +1,202 @@
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::backoff::{Backoff, Failure};
+use super::capability::MissingCapability;
+use super::connection::Connection;
+use super::handshake::Handshake;
+use super::pace::Pace;
+use crate::redis::address::Address;
+use crate::redis::command::ScriptTexts;
+use crate::redis::config::Config;
+use crate::redis::socket::{Budget, Load, Permit, Purpose};
+use crate::redis::status::{Cause, Error};
+
+/// Makes connections to one address, each attempt when it is due.
+pub(crate) struct Connector {
+    handshake: Handshake,
+    pace: Arc<Pace>,
+    /// While attempts fail they are made one after the other, however many connections are wanted.
+    turn: Semaphore,
+    backoff: Backoff,
+}
+
+impl Connector {
+    pub(crate) fn new(
+        endpoint: &str,
+        address: Address,
+        config: Arc<Config>,
+        pace: Arc<Pace>,
+    ) -> Self {
+        Self {
+            handshake: Handshake::new(endpoint, address, config),
+            pace,
+            turn: Semaphore::new(1),
+            backoff: Backoff::default(),
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> &str {
+        self.handshake.endpoint()
+    }
+
+    pub(crate) fn config(&self) -> &Arc<Config> {
+        self.handshake.config()
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        self.handshake.address()
+    }
+
+    pub(crate) fn scripts(&self) -> &ScriptTexts {
+        self.handshake.scripts()
+    }
+
+    /// Notes what the server does not have and we can do without.
+    pub(crate) fn note_missing(&self, missing: MissingCapability) {
+        self.handshake.note_missing(missing);
+    }
+
+    /// Whether connecting fails at present.
+    pub(crate) fn backoff(&self) -> &Backoff {
+        &self.backoff
+    }
+
+    /// How many connections there are and may be.
+    pub(crate) fn budget(&self) -> &Budget {
+        self.handshake.budget()
+    }
+
+    pub(super) fn handshake(&self) -> &Handshake {
+        &self.handshake
+    }
+
+    /// Tries until a connection is made or `end` ends.
+    // redis R4, R5, R26
+    pub(crate) async fn connect_until(
+        &self,
+        purpose: Purpose,
+        end: impl Future<Output = ()>,
+    ) -> Result<Connection, Error> {
+        let tries = async {
+            loop {
+                if let Some(connection) = self.attempt(purpose).await {
+                    return connection;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = end => Err(Error::unavailable(Cause::Replaced)),
+            connection = tries => Ok(connection),
+        }
+    }
+
+    /// One attempt, made when it is due.
+    async fn attempt(&self, purpose: Purpose) -> Option<Connection> {
+        // Taken before anything that others wait for too.
+        let permit = self.budget().of(purpose).take().await;
+        let mut turn =
+            if self.backoff.is_failing() { self.turn.acquire().await.ok() } else { None };
+        // The attempt before this one may have changed everything.
+        self.backoff.due().await;
+        let is_retry = self.backoff.is_failing();
+        if !is_retry {
+            turn = None;
+        }
+        let pass = self.pace.enter(is_retry).await;
+        if !is_retry && self.backoff.is_failing() {
+            return None;
+        }
+        let ended = self.backoff.ended();
+        let made = tokio::select! {
+            biased;
+            made = self.connect_once(purpose, permit) => made.ok(),
+            // An attempt that began while connecting failed may hang, and its failure would begin a new streak.
+            () = ended => None,
+        };
+        drop((pass, turn));
+        made
+    }
+
+    /// One attempt for a probe. While attempts fail it keeps the pace of all others; while none is due because the
+    /// login failed, that failure is the answer.
+    // redis R4, R5
+    pub(crate) async fn connect_probe(&self) -> Result<Connection, Cause> {
+        self.wait_pace().await?;
+        let permit = self.permit(Purpose::Probe).await?;
+        self.connect_once(Purpose::Probe, permit).await
+    }
+
+    /// A permit for an attempt that is not repeated by itself: its caller does something else meanwhile.
+    pub(super) async fn permit(&self, purpose: Purpose) -> Result<Permit, Cause> {
+        self.budget().of(purpose).take_within(self.config().connect_timeout).await
+    }
+
+    /// Waits for the turn of an attempt that is for no lease; fails at once while none is due.
+    pub(super) async fn wait_pace(&self) -> Result<(), Cause> {
+        if let Some(cause) = self.backoff.refused_login() {
+            return Err(cause);
+        }
+        if self.backoff.is_failing() {
+            // It takes neither a turn nor one of the few permits of the pace, so that no attempt that hangs delays it.
+            self.pace.wait().await;
+        }
+        Ok(())
+    }
+
+    /// Waits for the turn of a lane that was lost, so that many that are lost at once do not come back at once.
+    // redis R4
+    pub(crate) async fn wait_turn(&self, load: Load) {
+        // One at a time: a row of moments taken in advance would delay the first attempt that can succeed. The lane for
+        // large values does not wait for the others, which cannot serve in its place.
+        let _turn = match load {
+            Load::Ordinary => self.turn.acquire().await.ok(),
+            Load::Bulk => None,
+        };
+        if !self.backoff.is_failing() {
+            self.pace.wait().await;
+        }
+    }
+
+    async fn connect_once(&self, purpose: Purpose, permit: Permit) -> Result<Connection, Cause> {
+        self.once(purpose, self.handshake.connection(purpose, permit)).await
+    }
+
+    /// One attempt, made now, within `connect_timeout`; every way to fail, including a panic, comes back as a cause.
+    // redis R6, R27
+    pub(crate) async fn once<T>(
+        &self,
+        purpose: Purpose,
+        handshake: impl Future<Output = Result<T, Cause>>,
+    ) -> Result<T, Cause> {
+        let attempt = AssertUnwindSafe(handshake).catch_unwind();
+        let made = match timeout(self.config().connect_timeout, attempt).await {
+            Ok(Ok(made)) => made,
+            Ok(Err(_panic)) => Err(Cause::Defect),
+            Err(_elapsed) if self.address().is_tls() => Err(Cause::TlsTimeout),
+            Err(_elapsed) => Err(Cause::Timeout),
+        };
+        // A handshake that succeeded does not end the streak: a proxy may shake hands for a server that is away.
+        if let Err(cause) = &made {
+            self.backoff.failed(*cause, Failure::Connect(purpose));
+        }
+        made
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("endpoint", &self.endpoint())
+            .field("address", self.address())
+            .field("backoff", &self.backoff)
+            .finish_non_exhaustive()
+    }
+}

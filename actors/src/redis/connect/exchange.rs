@@ -1,0 +1,113 @@
+//! The one function through which every request goes to Redis, whatever connection it takes.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use ::redis::{ErrorKind, RedisError, RedisResult};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::lifecycle::Lifecycle;
+use crate::redis::command::{Reply, Request};
+use crate::redis::socket::Wire;
+use crate::redis::status::{Cause, Error, Meaning, cause_of, is_answer};
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) enum Exchanged<T> {
+    /// The reply arrived. It may hold errors.
+    Replied(T, Meaning),
+    /// The server answered with an error to the request as a whole, as it does to a transaction.
+    Refused(RedisError, Meaning),
+    /// The library declined to send it.
+    NotSent(RedisError),
+    /// The connection broke. The request may or may not have been executed.
+    Lost(RedisError),
+    /// No reply came in time. The request may or may not have been executed.
+    TimedOut,
+    /// The generation was cut. The request may or may not have been executed.
+    Cut,
+}
+
+/// What ends the wait for a reply.
+#[derive(Clone, Copy)]
+pub(crate) struct Limit<'a> {
+    /// `None` waits for as long as the connection lives.
+    pub(crate) until: Option<Instant>,
+    /// A generation whose cut ends the wait: for commands that block. Any other ends soon by itself.
+    pub(crate) cut: Option<&'a Lifecycle>,
+}
+
+impl Limit<'_> {
+    /// For a handshake, which is limited as a whole.
+    pub(super) const NONE: Self = Self { until: None, cut: None };
+
+    pub(crate) fn until(moment: Instant) -> Self {
+        Self { until: Some(moment), cut: None }
+    }
+}
+
+/// Sends `request` and waits for its reply. Dropping it leaves the reply to be read and thrown away by the connection;
+/// the request may or may not be executed.
+pub(crate) async fn exchange<R: Request>(
+    wire: &mut Wire,
+    request: &R,
+    limit: Limit<'_>,
+) -> Exchanged<R::Reply> {
+    let (connection, _in_flight) = wire.begin();
+    let mut reply = pin!(request.send(connection));
+    match limit {
+        Limit { until: Some(until), cut: None } => match timeout_at(until, reply).await {
+            Ok(reply) => Exchanged::of(reply),
+            Err(_) => Exchanged::TimedOut,
+        },
+        Limit { until: None, cut: None } => Exchanged::of(reply.await),
+        Limit { until, cut: Some(lifecycle) } => tokio::select! {
+            biased;
+            reply = &mut reply => Exchanged::of(reply),
+            () = reached(until) => Exchanged::TimedOut,
+            () = lifecycle.was_cut() => Exchanged::Cut,
+        },
+    }
+}
+
+/// One `PING`. Every answer means that the server serves, except the ones that say "not now".
+pub(crate) async fn ping(wire: &mut Wire, limit: Duration) -> Result<(), Cause> {
+    let limit = Limit::until(Instant::now() + limit);
+    match exchange(wire, &::redis::cmd("PING"), limit).await {
+        Exchanged::Replied(_, meaning) => meaning.objection.map_or(Ok(()), Err),
+        failed => failed.into_result().map(drop).map_err(|error| cause_of(&error)),
+    }
+}
+
+impl<T: Reply> Exchanged<T> {
+    fn of(reply: RedisResult<T>) -> Self {
+        match reply {
+            Ok(reply) => {
+                let meaning = reply.meaning();
+                Self::Replied(reply, meaning)
+            }
+            Err(error) if is_answer(&error) => {
+                let meaning = Meaning::of_error(&error);
+                Self::Refused(error, meaning)
+            }
+            Err(error) if error.kind() == ErrorKind::Client => Self::NotSent(error),
+            Err(error) => Self::Lost(error),
+        }
+    }
+
+    /// For those who make no difference between the ways to fail.
+    pub(super) fn into_result(self) -> RedisResult<T> {
+        match self {
+            Self::Replied(reply, _) => Ok(reply),
+            Self::Refused(error, _) | Self::NotSent(error) | Self::Lost(error) => Err(error),
+            Self::TimedOut | Self::Cut => Err(Error::unavailable(Cause::Timeout).into()),
+        }
+    }
+}
+
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

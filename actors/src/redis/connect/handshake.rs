@@ -1,0 +1,174 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ::redis::{ProtocolVersion, RedisConnectionInfo, RedisError};
+
+use super::capability::{MissingCapabilities, MissingCapability};
+use super::connection::Connection;
+use super::exchange::{Limit, exchange};
+use crate::redis::address::Address;
+use crate::redis::command::{Batch, ScriptTexts};
+use crate::redis::config::Config;
+use crate::redis::socket::{
+    Budget, CloseSignal, Permit, Purpose, Socket, Wire, open_stream, read_file,
+};
+use crate::redis::status::{
+    Cause, Error, cause_of_handshake, cause_of_login, is_refusal, knows_no_resp3,
+};
+
+/// How a connection to one address is opened, logged in and named.
+pub(crate) struct Handshake {
+    endpoint: Box<str>,
+    address: Address,
+    config: Arc<Config>,
+    budget: Budget,
+    scripts: ScriptTexts,
+    speaks_resp2: AtomicBool,
+    missing: MissingCapabilities,
+}
+
+impl Handshake {
+    pub(super) fn new(endpoint: &str, address: Address, config: Arc<Config>) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            address,
+            budget: Budget::new(&config),
+            config,
+            scripts: ScriptTexts::default(),
+            speaks_resp2: AtomicBool::new(false),
+            missing: MissingCapabilities::default(),
+        }
+    }
+
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(super) fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// How many connections there are and may be.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    pub(super) fn scripts(&self) -> &ScriptTexts {
+        &self.scripts
+    }
+
+    /// Notes what the server does not have and we can do without.
+    pub(super) fn note_missing(&self, missing: MissingCapability) {
+        self.missing.note(&self.endpoint, missing);
+    }
+
+    pub(super) async fn connection(
+        &self,
+        purpose: Purpose,
+        permit: Permit,
+    ) -> Result<Connection, Cause> {
+        let login = self.login().await?;
+        let closing = Arc::new(CloseSignal::default());
+        let is_shared = matches!(purpose, Purpose::Lane(_));
+        let open = async |login: &RedisConnectionInfo, permit| {
+            Wire::open(self.socket(permit).await?, login, is_shared, None, &closing).await
+        };
+        let opened = if self.speaks_resp2() {
+            open(&login, permit).await
+        } else {
+            match open(&in_resp3(&login), permit).await {
+                failed if self.falls_back(&failed) => {
+                    open(&login, self.budget.of(purpose).take().await).await
+                }
+                opened => opened,
+            }
+        };
+        let mut wire = opened.map_err(|error| cause_of_handshake(&error))?;
+        self.name(&mut wire, purpose).await?;
+        if matches!(purpose, Purpose::Lane(_)) {
+            self.load_scripts(&mut wire).await?;
+        }
+        Ok(Connection::new(wire, closing, self.budget.of(purpose).count()))
+    }
+
+    /// The login, with the password of now.
+    pub(super) async fn login(&self) -> Result<RedisConnectionInfo, Cause> {
+        let password = match &self.config.password_file {
+            Some(path) => Some(password_in(path).await.ok_or(Cause::PasswordFile)?),
+            None => None,
+        };
+        Ok(self.address.login(password.as_deref()))
+    }
+
+    pub(super) async fn socket(&self, permit: Permit) -> Result<Socket, RedisError> {
+        let stream = open_stream(&self.address, &self.config.tls).await;
+        Ok(Socket::new(stream.map_err(Error::unavailable)?, permit))
+    }
+
+    /// Tells the server what the connection is for.
+    pub(super) async fn name(&self, wire: &mut Wire, purpose: Purpose) -> Result<(), Cause> {
+        let name = ::redis::cmd("CLIENT").arg("SETNAME").arg(self.client_name(purpose)).take();
+        let named = exchange(wire, &name, Limit::NONE).await.into_result();
+        let named = named.map_err(|error| cause_of_handshake(&error))?;
+        // A user without permission for CLIENT has connections without names.
+        if is_refusal(&named) {
+            self.note_missing(MissingCapability::ClientSetname);
+        }
+        cause_of_login(&named).map_or(Ok(()), Err)
+    }
+
+    pub(super) fn speaks_resp2(&self) -> bool {
+        self.speaks_resp2.load(Ordering::Relaxed)
+    }
+
+    /// Whether an attempt failed only because the server knows no RESP3, which is remembered.
+    pub(super) fn falls_back<T>(&self, opened: &Result<T, RedisError>) -> bool {
+        let falls_back = opened.as_ref().is_err_and(knows_no_resp3);
+        if falls_back {
+            self.speaks_resp2.store(true, Ordering::Relaxed);
+            self.note_missing(MissingCapability::Resp3);
+        }
+        falls_back
+    }
+
+    async fn load_scripts(&self, wire: &mut Wire) -> Result<(), Cause> {
+        let Some(loading) = self.scripts.loading() else { return Ok(()) };
+        let loaded = exchange(wire, &Batch::whole(&loading), Limit::NONE).await.into_result();
+        let loaded = loaded.map_err(|error| cause_of_handshake(&error))?;
+        // A user without permission for SCRIPT, or a script that does not compile: the call will tell.
+        if loaded.iter().any(is_refusal) {
+            self.note_missing(MissingCapability::ScriptLoad);
+        }
+        Ok(())
+    }
+
+    fn client_name(&self, purpose: Purpose) -> String {
+        let name = format!(
+            "{}:{}:{purpose}:{}",
+            self.config.client_name,
+            self.endpoint,
+            std::process::id()
+        );
+        // Redis refuses names with white space or anything that does not print.
+        name.chars().map(|c| if c.is_ascii_graphic() { c } else { '-' }).collect()
+    }
+}
+
+pub(super) fn in_resp3(login: &RedisConnectionInfo) -> RedisConnectionInfo {
+    login.clone().set_protocol(ProtocolVersion::RESP3)
+}
+
+/// The password in a file, without the end of its line. `None` when there is none: a pipe, which might never end, an
+/// empty file, or one too large to be a password.
+async fn password_in(path: &Path) -> Option<String> {
+    let mut text = String::from_utf8(read_file(path, LARGEST_PASSWORD).await?).ok()?;
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    Some(text).filter(|password| !password.is_empty())
+}
+
+const LARGEST_PASSWORD: u64 = 4096;

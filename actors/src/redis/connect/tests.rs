@@ -1,0 +1,124 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::time::timeout;
+
+use super::{Connector, Failure, Pace, jittered, pause};
+use crate::redis::address::Address;
+use crate::redis::config::Config;
+use crate::redis::socket::{Load, Purpose};
+use crate::redis::status::Cause;
+
+const LANE: Purpose = Purpose::Lane(Load::Ordinary);
+
+fn connector() -> Connector {
+    let pace = Arc::new(Pace::new());
+    let config = Arc::new(Config::default());
+    Connector::new("main", Address::unix("/run/r.sock"), config, pace)
+}
+
+#[test]
+fn no_failure_is_forgotten_when_several_fail_at_once() {
+    const EACH: u32 = 5_000;
+    let connector = connector();
+    std::thread::scope(|threads| {
+        for failure in [Failure::Unanswered, Failure::Connect(Purpose::Probe)].repeat(2) {
+            let connector = &connector;
+            threads.spawn(move || {
+                for _ in 0..EACH {
+                    connector.backoff().failed(Cause::Closed, failure);
+                }
+            });
+        }
+    });
+    assert_eq!(connector.backoff().failures(), 4 * EACH);
+}
+
+// redis R26
+#[tokio::test]
+async fn a_panic_while_connecting_is_an_attempt_that_failed_and_leaves_its_place() {
+    let connector = connector();
+    let lanes = connector.config().connections()[1];
+    for _ in 0..=lanes {
+        let place = connector.budget().of(LANE).take().await;
+        let panics = async move {
+            let _place = place;
+            panic!("on purpose");
+        };
+        assert_eq!(connector.once::<()>(LANE, panics).await, Err(Cause::Defect));
+    }
+    assert_eq!(connector.backoff().cause(), Some(Cause::Defect));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_sockets_are_opened_than_there_are_places() {
+    let connector = connector();
+    let most = connector.config().connections()[1];
+    let mut held = Vec::new();
+    for _ in 0..most {
+        held.push(connector.budget().of(LANE).take().await);
+    }
+    let mut next = std::pin::pin!(connector.budget().of(LANE).take());
+    assert!(timeout(Duration::from_secs(60), &mut next).await.is_err());
+    held.pop();
+    drop(next.await);
+    drop(connector.budget().of(Purpose::Lease).take().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_does_not_wait_for_ever_where_the_sockets_of_others_do_not_close() {
+    let connector = connector();
+    let most = connector.config().connections()[2];
+    let mut held = Vec::new();
+    for _ in 0..most {
+        held.push(connector.budget().of(Purpose::Probe).take().await);
+    }
+    let found = timeout(Duration::from_secs(60), connector.connect_probe()).await;
+    assert!(matches!(found, Ok(Err(Cause::Timeout))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probes_answer_does_not_hide_that_leases_are_lost() {
+    let connector = connector();
+    connector.backoff().failed(Cause::Refused, Failure::Connect(Purpose::Lease));
+    connector.backoff().probe_answered();
+    assert_eq!(connector.backoff().cause(), None);
+    connector.backoff().failed(Cause::Closed, Failure::Unanswered);
+    connector.backoff().probe_answered();
+    assert_eq!(connector.backoff().cause(), Some(Cause::Closed));
+    tokio::time::advance(Duration::from_secs(2)).await;
+    connector.backoff().probe_answered();
+    assert_eq!(connector.backoff().cause(), None);
+    connector.backoff().failed(Cause::Closed, Failure::Unanswered);
+    connector.backoff().answered();
+    assert_eq!(connector.backoff().cause(), None);
+}
+
+#[test]
+fn connecting_counts_as_failing_from_the_second_failure_on_or_from_the_first_failed_login() {
+    let connector = connector();
+    connector.backoff().failed(Cause::Refused, Failure::Connect(Purpose::Lease));
+    assert_eq!(connector.backoff().standing(), None);
+    connector.backoff().failed(Cause::Timeout, Failure::Connect(Purpose::Lease));
+    assert_eq!(connector.backoff().standing(), Some(Cause::Timeout));
+    connector.backoff().answered();
+    connector.backoff().failed(Cause::Auth, Failure::Connect(Purpose::Probe));
+    assert_eq!(connector.backoff().standing(), Some(Cause::Auth));
+}
+
+proptest! {
+    // redis R4
+    #[test]
+    fn the_pause_between_attempts_stays_in_bounds(failures in 0_u32.., chance in 0.0..1.0_f64) {
+        let refused = pause(failures, Cause::Refused, chance);
+        prop_assert!((Duration::from_millis(125)..=Duration::from_millis(750)).contains(&refused));
+        prop_assert_eq!(pause(failures, Cause::Auth, chance), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn the_age_of_replacement_is_spread_by_a_fifth(chance in 0.0..1.0_f64) {
+        let age = jittered(Duration::from_secs(100), chance);
+        prop_assert!((Duration::from_secs(80)..=Duration::from_secs(120)).contains(&age));
+    }
+}

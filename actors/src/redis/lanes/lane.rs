@@ -1,0 +1,168 @@
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+
+use super::state::{BEAT, Beat, Heard, Heartbeat, Pinged, is_too_many};
+use crate::redis::connect::{Connection, Lifecycle, ping};
+use crate::redis::socket::{CloseReason, CloseSignal, Wire};
+use crate::redis::status::{Cause, Health};
+
+/// A connection that callers share: their commands go out together, and each gets its own reply.
+pub(crate) struct Lane {
+    /// Taken out when the lane is retired: requests under way keep the wire until they end, later ones find none, and a
+    /// caller who holds a lane for long holds no connection open.
+    connection: ArcSwapOption<Connection>,
+    closing: Arc<CloseSignal>,
+    lifecycle: Arc<Lifecycle>,
+    expires: Instant,
+    /// A [`Heard`]: the most telling since the last beat.
+    heard: AtomicU8,
+    heartbeat: Mutex<Heartbeat>,
+    /// Commands without a reply since the last reply.
+    timeouts: AtomicU32,
+}
+
+impl Lane {
+    /// A lane over a connection that has just been replied to.
+    pub(super) fn new(
+        connection: Connection,
+        lifecycle: Arc<Lifecycle>,
+        lifetime: Duration,
+        objection: Option<Cause>,
+    ) -> Self {
+        Self {
+            closing: Arc::clone(&connection.closing),
+            connection: ArcSwapOption::from_pointee(connection),
+            lifecycle,
+            expires: Instant::now() + lifetime,
+            heard: AtomicU8::new(Heard::of(objection) as u8),
+            heartbeat: Mutex::default(),
+            timeouts: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn lifecycle(&self) -> &Arc<Lifecycle> {
+        &self.lifecycle
+    }
+
+    pub(crate) fn is_serving(&self) -> bool {
+        self.closing.reason().is_none()
+    }
+
+    /// Whether it serves and was answered lately, if only to the `PING` that an idle one is sent. "Not now" is no
+    /// answer.
+    pub(crate) fn is_answered(&self) -> bool {
+        let lately = || self.heartbeat().was_answered_lately(Instant::now());
+        let has_heard = || self.heard.load(Ordering::Relaxed) == Heard::Answer as u8;
+        self.is_serving() && (has_heard() || lately())
+    }
+
+    /// The wire, while the lane serves.
+    pub(crate) fn wire(&self) -> Option<Wire> {
+        if self.is_serving() { self.last_wire() } else { None }
+    }
+
+    /// The wire, also of a lane that does not serve any more, as long as it is there.
+    pub(crate) fn last_wire(&self) -> Option<Wire> {
+        self.connection.load().as_ref().map(|connection| connection.wire.clone())
+    }
+
+    pub(crate) fn close(&self, reason: CloseReason) {
+        self.closing.fire(reason);
+    }
+
+    /// Notes a reply, and whether it says "not now". Reads before it writes, so that lanes in full use share no cache
+    /// line that changes.
+    pub(crate) fn replied(&self, objection: Option<Cause>) {
+        let heard = Heard::of(objection) as u8;
+        if self.heard.load(Ordering::Relaxed) < heard {
+            self.heard.store(heard, Ordering::Relaxed);
+        }
+        if self.timeouts.load(Ordering::Relaxed) != 0 {
+            self.timeouts.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a command had no reply within the whole of `command_timeout`.
+    // redis R3
+    pub(crate) fn timed_out(&self) {
+        if is_too_many(self.timeouts.fetch_add(1, Ordering::Relaxed) + 1) {
+            self.close(CloseReason::Timeouts);
+        }
+    }
+
+    /// Closes the lane for new requests. Those under way end as they would have.
+    pub(super) fn retire(&self, reason: CloseReason) {
+        self.close(reason);
+        self.connection.store(None);
+    }
+
+    /// Ends when the lane is to be replaced, and says why.
+    // redis R24
+    pub(super) async fn watch(&self, limit: Duration, health: &Health) -> CloseReason {
+        tokio::select! {
+            biased;
+            reason = self.fails(limit, health) => reason,
+            () = self.lifecycle.closed() => CloseReason::Replaced,
+            () = sleep_until(self.expires) => CloseReason::Aged,
+        }
+    }
+
+    /// Ends when no reply is expected on the lane any more, and says why. A lane that has had no reply for a second is
+    /// sent a `PING`.
+    // redis R2, R3
+    pub(super) async fn fails(&self, limit: Duration, health: &Health) -> CloseReason {
+        let mut beat = interval_at(Instant::now() + BEAT, BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                reason = self.closing.fired() => return reason,
+                _ = beat.tick() => {}
+            }
+            let heard = self.take_heard();
+            if self.heartbeat().beat(heard, Instant::now()) == Beat::Rest {
+                continue;
+            }
+            let Some(mut wire) = self.wire() else { continue };
+            tokio::select! {
+                biased;
+                reason = self.closing.fired() => return reason,
+                found = ping(&mut wire, limit) => match Pinged::of(found) {
+                    Pinged::Close(reason) => self.close(reason),
+                    Pinged::Replied(objection) => {
+                        self.replied(objection);
+                        if objection.is_none() {
+                            health.succeeded();
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    fn take_heard(&self) -> Heard {
+        match self.heard.swap(Heard::Silence as u8, Ordering::Relaxed) {
+            heard if heard == Heard::Silence as u8 => Heard::Silence,
+            heard if heard == Heard::Objection as u8 => Heard::Objection,
+            _ => Heard::Answer,
+        }
+    }
+
+    fn heartbeat(&self) -> MutexGuard<'_, Heartbeat> {
+        self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane")
+            .field("generation", &self.lifecycle.number())
+            .field("closed", &self.closing.reason())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,111 @@
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+use super::lane::Lane;
+use crate::redis::socket::{CloseReason, Load};
+
+/// The slots in which lanes are published, and replaced while in use.
+pub(crate) struct LaneSet {
+    ordinary: Box<[ArcSwapOption<Lane>]>,
+    bulk: ArcSwapOption<Lane>,
+    published: Notify,
+    pub(super) waiting: AtomicUsize,
+    large_values: AtomicU64,
+}
+
+impl LaneSet {
+    pub(crate) fn new(count: usize) -> Self {
+        Self {
+            ordinary: (0..count).map(|_| ArcSwapOption::empty()).collect(),
+            bulk: ArcSwapOption::empty(),
+            published: Notify::new(),
+            waiting: AtomicUsize::new(0),
+            large_values: AtomicU64::new(0),
+        }
+    }
+
+    /// How many slots there are; the last one is for bulk.
+    pub(crate) fn count(&self) -> usize {
+        self.ordinary.len() + 1
+    }
+
+    /// Whether any ordinary lane is so. Callers reach the lane for large values only by way of these.
+    pub(crate) fn any(&self, is_so: impl Fn(&Lane) -> bool) -> bool {
+        self.ordinary.iter().any(|slot| slot.load().as_deref().is_some_and(&is_so))
+    }
+
+    pub(crate) fn retire_all(&self) {
+        for slot in 0..self.count() {
+            if let Some(lane) = self.slot(slot).swap(None) {
+                lane.retire(CloseReason::Replaced);
+            }
+        }
+    }
+
+    /// Counts a large value on an ordinary lane, and warns of the first one.
+    pub(crate) fn saw_large_value(&self, endpoint: &str) {
+        if self.large_values.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                endpoint,
+                "more than 64 KiB went over a connection that many share: take CacheConn::bulk() for large values"
+            );
+        }
+    }
+
+    pub(crate) fn large_values(&self) -> u64 {
+        self.large_values.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn load_of(&self, slot: usize) -> Load {
+        if slot < self.ordinary.len() { Load::Ordinary } else { Load::Bulk }
+    }
+
+    pub(super) fn slot(&self, slot: usize) -> &ArcSwapOption<Lane> {
+        self.ordinary.get(slot).unwrap_or(&self.bulk)
+    }
+
+    pub(super) fn publish(&self, slot: usize, lane: Lane) -> Option<Arc<Lane>> {
+        let old = self.slot(slot).swap(Some(Arc::new(lane)));
+        self.published.notify_waiters();
+        old
+    }
+
+    /// Ends when a lane is published after this call.
+    pub(super) fn published(&self) -> Notified<'_> {
+        self.published.notified()
+    }
+
+    /// A lane that serves. Each thread has its own first choice, so that threads share little.
+    pub(super) fn serving(&self, load: Load) -> Option<Arc<Lane>> {
+        let serving = |slot: &ArcSwapOption<Lane>| {
+            let lane = slot.load();
+            lane.as_ref().filter(|lane| lane.is_serving()).map(Arc::clone)
+        };
+        match load {
+            Load::Bulk => serving(&self.bulk),
+            Load::Ordinary => {
+                let first = number_of_thread() % self.ordinary.len();
+                let (before, from_here) = self.ordinary.split_at(first);
+                from_here.iter().chain(before).find_map(serving)
+            }
+        }
+    }
+}
+
+/// A number of this thread's own.
+fn number_of_thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static NUMBER: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+    NUMBER.get().unwrap_or_else(|| {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        NUMBER.set(Some(number));
+        number
+    })
+}

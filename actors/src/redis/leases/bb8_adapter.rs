@@ -1,0 +1,95 @@
+//! The pool that leases come from. No other file names bb8.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bb8_redis::bb8::{self, ManageConnection};
+use futures_util::FutureExt;
+
+use super::pooled::PooledConnection;
+use crate::redis::connect::{Connector, Failure, Lifecycle, jittered};
+use crate::redis::socket::Purpose;
+use crate::redis::status::{Cause, Error};
+
+/// The connections of one generation that are leased or idle.
+pub(super) struct Pool(bb8::Pool<Adapter>);
+
+/// A connection that was taken out of a pool; it goes back when it is dropped.
+pub(super) type Checkout = bb8::PooledConnection<'static, Adapter>;
+
+/// Makes and judges the connections of one generation's pool.
+pub(super) struct Adapter {
+    connector: Arc<Connector>,
+    lifecycle: Arc<Lifecycle>,
+}
+
+impl Pool {
+    pub(super) fn new(connector: Arc<Connector>, lifecycle: Arc<Lifecycle>) -> Self {
+        let config = Arc::clone(connector.config());
+        let pool = bb8::Pool::builder()
+            .max_size(config.max_connections.max(1))
+            .min_idle(None)
+            // `is_valid` only looks at flags; a lease makes the round trip where one is due.
+            .test_on_check_out(true)
+            // Ours has jitter.
+            .max_lifetime(None)
+            .idle_timeout(Some(config.recycle_timeout))
+            // The lease keeps the deadline and knows the cause; the pool must never answer first.
+            .connection_timeout(NEVER)
+            // `connect` tries until it succeeds or the generation is closed; then nothing should try again.
+            .retry_connection(false)
+            .queue_strategy(bb8::QueueStrategy::Lifo)
+            .build_unchecked(Adapter { connector, lifecycle });
+        Self(pool)
+    }
+
+    /// An idle connection, or a new one. `None` once the generation is closed.
+    pub(super) async fn take(&self) -> Option<Checkout> {
+        self.0.get_owned().await.ok()
+    }
+
+    /// Drops the idle connections of a generation that was closed.
+    pub(super) fn drop_idle(&self) {
+        // The pool cannot be closed. Taking a connection out of it discards every idle one on the way, because none
+        // is valid any more; it needs a runtime only to be refused a new connection.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            drop(self.0.get_owned().now_or_never());
+        }
+    }
+}
+
+impl Adapter {
+    /// Whoever finds that a connection is spent drops it, so that each stillborn one is noted once.
+    fn is_spent(&self, connection: &PooledConnection) -> bool {
+        if connection.is_stillborn() {
+            self.connector.backoff().failed(Cause::Closed, Failure::Unanswered);
+        }
+        connection.is_spent()
+    }
+}
+
+impl ManageConnection for Adapter {
+    type Connection = PooledConnection;
+    type Error = Error;
+
+    /// Tries until it succeeds; an error means that the generation was closed.
+    async fn connect(&self) -> Result<PooledConnection, Error> {
+        let made = self.connector.connect_until(Purpose::Lease, self.lifecycle.closed()).await?;
+        let lifetime = jittered(self.connector.config().recycle_timeout, fastrand::f64());
+        Ok(PooledConnection::new(made, Arc::clone(&self.lifecycle), lifetime))
+    }
+
+    async fn is_valid(&self, connection: &mut PooledConnection) -> Result<(), Error> {
+        if self.is_spent(connection) || !self.lifecycle.trusts(connection.last_reply) {
+            return Err(Error::unavailable(Cause::Closed));
+        }
+        Ok(())
+    }
+
+    fn has_broken(&self, connection: &mut PooledConnection) -> bool {
+        self.is_spent(connection)
+    }
+}
+
+/// Long enough that the pool never answers a waiter, short enough to be added to any clock.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -1,0 +1,88 @@
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::Notify;
+
+/// Why a connection was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The other side closed it.
+    Closed,
+    /// Three commands in a row had no reply in time.
+    Timeouts,
+    /// It was idle, and a `PING` had no reply in time.
+    Silent,
+    /// The server no longer accepts its login.
+    Unauthenticated,
+    /// It reached its age.
+    Aged,
+    /// Its generation was replaced.
+    Replaced,
+}
+
+/// Tells everyone who uses a connection that it is closed, and why. It fires once.
+#[derive(Debug, Default)]
+pub(crate) struct CloseSignal {
+    reason: AtomicU8,
+    fired: Notify,
+}
+
+impl CloseSignal {
+    /// Only the first reason counts.
+    pub(crate) fn fire(&self, reason: CloseReason) {
+        let first =
+            self.reason.compare_exchange(0, reason as u8 + 1, Ordering::AcqRel, Ordering::Acquire);
+        if first.is_ok() {
+            self.fired.notify_waiters();
+        }
+    }
+
+    pub(crate) fn reason(&self) -> Option<CloseReason> {
+        match self.reason.load(Ordering::Acquire) {
+            0 => None,
+            number => ALL.get(usize::from(number) - 1).copied(),
+        }
+    }
+
+    pub(crate) async fn fired(&self) -> CloseReason {
+        loop {
+            let fired = self.fired.notified();
+            if let Some(reason) = self.reason() {
+                return reason;
+            }
+            fired.await;
+        }
+    }
+}
+
+impl CloseReason {
+    /// Whether no reply is expected on the connection any more, so that it is given up before its successor is made.
+    pub(crate) fn is_sudden(self) -> bool {
+        match self {
+            Self::Closed | Self::Timeouts | Self::Silent | Self::Unauthenticated => true,
+            Self::Aged | Self::Replaced => false,
+        }
+    }
+}
+
+impl std::fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "closed",
+            Self::Timeouts => "timeouts",
+            Self::Silent => "silent",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Aged => "aged",
+            Self::Replaced => "replaced",
+        })
+    }
+}
+
+const ALL: [CloseReason; 6] = [
+    CloseReason::Closed,
+    CloseReason::Timeouts,
+    CloseReason::Silent,
+    CloseReason::Unauthenticated,
+    CloseReason::Aged,
+    CloseReason::Replaced,
+];

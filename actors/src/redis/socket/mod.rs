@@ -1,0 +1,15 @@
+//! Sockets: the bytes of a connection, with TLS where the address asks for it, and how many of them may be open.
+
+mod budget;
+mod close_reason;
+mod file;
+mod stream;
+mod tls;
+mod wire;
+
+pub(crate) use budget::{Budget, Load, OpenCount, Permit, Purpose};
+pub use close_reason::CloseReason;
+pub(crate) use close_reason::CloseSignal;
+pub(crate) use file::read as read_file;
+pub(crate) use stream::open as open_stream;
+pub(crate) use wire::{Pushed, Socket, Wire};

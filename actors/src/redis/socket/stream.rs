@@ -1,0 +1,87 @@
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ::redis::io::tcp::socket2::{SockRef, TcpKeepalive};
+use futures_util::future::select_ok;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::tls::encrypt;
+use crate::redis::address::Address;
+use crate::redis::config::Tls;
+use crate::redis::status::Cause;
+
+/// The bytes of a connection, in both directions.
+pub(crate) type Stream = Box<dyn Duplex>;
+
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// Connects, with TLS where the address says so. The name of a host is looked up each time.
+// redis R25
+pub(crate) async fn open(address: &Address, tls: &Tls) -> Result<Stream, Cause> {
+    match address {
+        Address::Tcp { host, port, is_tls, .. } => {
+            let stream = open_tcp(host, *port).await?;
+            if *is_tls {
+                Ok(Box::new(encrypt(stream, host, tls).await?))
+            } else {
+                Ok(Box::new(stream))
+            }
+        }
+        Address::Unix { path, .. } => {
+            Ok(Box::new(UnixStream::connect(path).await.map_err(|error| Cause::of_io(&error))?))
+        }
+        Address::Embedded => Err(Cause::Refused),
+    }
+}
+
+/// Tries all addresses of a name at once and takes the first that answers.
+async fn open_tcp(host: &str, port: u16) -> Result<TcpStream, Cause> {
+    let found = tokio::net::lookup_host((host, port)).await.map_err(|_| Cause::Dns)?;
+    let attempts: Vec<_> = found.map(|address| Box::pin(open_one(address))).collect();
+    if attempts.is_empty() {
+        return Err(Cause::Dns);
+    }
+    let (stream, _) = select_ok(attempts).await.map_err(|error| Cause::of_io(&error))?;
+    Ok(stream)
+}
+
+// redis R17
+async fn open_one(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(&stream);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(stream)
+}
+
+/// A silent peer is probed after 15 s and then each 5 s; data that is not acknowledged within 5 s ends the connection
+/// (tcp(7)).
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const USER_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // redis R17
+    #[tokio::test]
+    async fn what_is_written_to_a_socket_of_ours_is_sent_at_once() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stream = open_tcp("localhost", port).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+    }
+}

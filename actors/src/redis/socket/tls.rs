@@ -1,0 +1,88 @@
+#[cfg(feature = "tls")]
+pub(super) use rustls_side::encrypt;
+#[cfg(not(feature = "tls"))]
+use std::future::{Ready, ready};
+
+#[cfg(not(feature = "tls"))]
+use tokio::net::TcpStream;
+
+#[cfg(not(feature = "tls"))]
+use crate::redis::config::Tls;
+#[cfg(not(feature = "tls"))]
+use crate::redis::status::Cause;
+
+#[cfg(not(feature = "tls"))]
+pub(super) fn encrypt(_: TcpStream, _: &str, _: &Tls) -> Ready<Result<TcpStream, Cause>> {
+    ready(Err(Cause::Tls))
+}
+
+#[cfg(feature = "tls")]
+mod rustls_side {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use tokio::net::TcpStream;
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::client::TlsStream;
+    use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+    use tokio_rustls::rustls::pki_types::pem::PemObject;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+    use crate::redis::config::Tls;
+    use crate::redis::socket::file;
+    use crate::redis::status::Cause;
+
+    /// Shakes hands with `host` over `stream`, with the certificates that the files hold now.
+    pub(crate) async fn encrypt(
+        stream: TcpStream,
+        host: &str,
+        tls: &Tls,
+    ) -> Result<TlsStream<TcpStream>, Cause> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| Cause::Dns)?;
+        let connector = TlsConnector::from(Arc::new(client_config(tls).await?));
+        connector.connect(name, stream).await.map_err(|error| {
+            // `Cause::Tls` names several things to check; rustls says which, and nothing secret.
+            tracing::debug!(host, %error, "tls failed");
+            Cause::of_io(&error)
+        })
+    }
+
+    async fn client_config(tls: &Tls) -> Result<ClientConfig, Cause> {
+        let mut roots = RootCertStore::empty();
+        match &tls.ca_file {
+            Some(path) => {
+                for certificate in certificates(path).await.ok_or(Cause::CaFile)? {
+                    roots.add(certificate).map_err(|_| Cause::CaFile)?;
+                }
+            }
+            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        }
+        // The process's own choice comes first; ours is named, since a process in which two crates bring a provider
+        // has no default.
+        let provider = CryptoProvider::get_default().cloned();
+        let provider = provider.unwrap_or_else(|| Arc::new(ring::default_provider()));
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|_| Cause::Tls)?
+            .with_root_certificates(roots);
+        let (Some(cert), Some(key)) = (&tls.cert_file, &tls.key_file) else {
+            return Ok(config.with_no_client_auth());
+        };
+        let cert = certificates(cert).await.ok_or(Cause::CertFile)?;
+        let key = private_key(key).await.ok_or(Cause::KeyFile)?;
+        config.with_client_auth_cert(cert, key).map_err(|_| Cause::KeyFile)
+    }
+
+    async fn certificates(path: &Path) -> Option<Vec<CertificateDer<'static>>> {
+        let pem = file::read(path, LARGEST).await?;
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        found.ok().filter(|found| !found.is_empty())
+    }
+
+    async fn private_key(path: &Path) -> Option<PrivateKeyDer<'static>> {
+        PrivateKeyDer::from_pem_slice(&file::read(path, LARGEST).await?).ok()
+    }
+
+    const LARGEST: u64 = 1 << 20;
+}

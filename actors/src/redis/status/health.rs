@@ -1,0 +1,190 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::cause::Cause;
+use super::classify::Meaning;
+use super::error::{Error, RETRY_AFTER};
+use super::server_state::{RefusalCounts, ServerState};
+
+/// What the last look at an endpoint found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the last probe was answered.
+    pub healthy: bool,
+    /// Why not, where it was not.
+    pub cause: Option<Cause>,
+    /// The same for a reader.
+    pub message: Cow<'static, str>,
+    /// Whether commands are let through.
+    pub breaker: Breaker,
+    /// When the probe ended. A verdict grows old: see [`Health::is_healthy`] and [`Health::opened`].
+    pub as_of: Instant,
+    /// When health or breaker last changed.
+    pub since: Instant,
+    /// How long the probe's answer took, where one came.
+    pub latency: Option<Duration>,
+}
+
+/// Whether commands are let through to an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breaker {
+    /// They are. Leaves to `Open` when a probe and its repetition failed and nothing else succeeded since, unless only
+    /// new connections fail and a lane is still answered.
+    Closed,
+    /// They fail at once with this cause. Leaves to `Closed` when a probe is answered, or a lane.
+    Open {
+        /// What stands in the way.
+        cause: Cause,
+        /// Since when.
+        since: Instant,
+        /// How long a caller should wait before the next try.
+        retry_after: Duration,
+    },
+}
+
+/// The published health of one endpoint: written by the health monitor, read by everyone.
+#[derive(Debug)]
+pub struct Health {
+    verdict: ArcSwap<Verdict>,
+    changed: Notify,
+    max_age: Duration,
+    /// How many moments were marked.
+    marks: AtomicU64,
+    /// How many there were when anyone was last answered.
+    succeeded: AtomicU64,
+    refusals: RefusalCounts,
+    read_only: Notify,
+}
+
+/// A moment. Successes can be compared with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark(u64);
+
+impl Verdict {
+    /// Before the first probe: not healthy, and nothing is held back.
+    pub fn unknown() -> Self {
+        let now = Instant::now();
+        Self {
+            healthy: false,
+            cause: None,
+            message: Cow::Borrowed("no probe has ended yet"),
+            breaker: Breaker::Closed,
+            as_of: now,
+            since: now,
+            latency: None,
+        }
+    }
+}
+
+impl Health {
+    /// Nothing known yet; what is published counts for `max_age`.
+    pub fn new(max_age: Duration) -> Self {
+        Self {
+            verdict: ArcSwap::from_pointee(Verdict::unknown()),
+            changed: Notify::new(),
+            max_age,
+            marks: AtomicU64::new(0),
+            succeeded: AtomicU64::new(0),
+            refusals: RefusalCounts::default(),
+            read_only: Notify::new(),
+        }
+    }
+
+    /// Replaces the verdict and wakes everyone who waits for one. Answers from memory.
+    pub fn publish(&self, verdict: Verdict) {
+        self.verdict.store(Arc::new(verdict));
+        self.changed.notify_waiters();
+    }
+
+    /// The last verdict, however old. Answers from memory.
+    pub fn verdict(&self) -> Arc<Verdict> {
+        self.verdict.load_full()
+    }
+
+    /// The verdict, unless it is older than its maximum age. Answers from memory.
+    pub fn fresh(&self) -> Option<Arc<Verdict>> {
+        let verdict = self.verdict.load();
+        self.is_fresh(&verdict).then(|| Arc::clone(&verdict))
+    }
+
+    /// Whether the last probe was answered, and not too long ago. Answers from memory.
+    pub fn is_healthy(&self) -> bool {
+        let verdict = self.verdict.load();
+        verdict.healthy && self.is_fresh(&verdict)
+    }
+
+    /// Why commands are not let through, or `None` when they are. A breaker in an old verdict counts as closed:
+    /// the monitor that should have closed it is not running. Answers from memory.
+    pub fn opened(&self) -> Option<Error> {
+        let verdict = self.verdict.load();
+        match verdict.breaker {
+            Breaker::Open { cause, retry_after, .. } if self.is_fresh(&verdict) => {
+                Some(Error::Unavailable { cause, retry_after: retry_after.max(RETRY_AFTER) })
+            }
+            Breaker::Open { .. } | Breaker::Closed => None,
+        }
+    }
+
+    /// Ends when commands are not let through, and says why.
+    pub(crate) async fn wait_opened(&self) -> Error {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(error) = self.opened() {
+                return error;
+            }
+            changed.await;
+        }
+    }
+
+    /// Notes that the server has just answered someone. Called for each command, so it reads no clock, and writes only
+    /// what changed since the last mark. Answers from memory.
+    pub(crate) fn succeeded(&self) {
+        let marks = self.marks.load(Ordering::Acquire);
+        if self.succeeded.load(Ordering::Relaxed) < marks {
+            self.succeeded.fetch_max(marks, Ordering::AcqRel);
+        }
+    }
+
+    /// Notes what a reply says of the server.
+    pub(crate) fn replied(&self, meaning: Meaning) {
+        if let Some(state) = meaning.state {
+            self.refusals.refused_for(state);
+        }
+        match meaning.objection {
+            None => self.succeeded(),
+            Some(Cause::ReadOnly) => self.read_only.notify_one(),
+            Some(_) => {}
+        }
+    }
+
+    /// Ends when the server has answered that it is read-only since this was last waited for.
+    pub(crate) async fn read_only(&self) {
+        self.read_only.notified().await;
+    }
+
+    /// How often the server has refused something in this state. Answers from memory.
+    pub fn refusals(&self, state: ServerState) -> u64 {
+        self.refusals.refusals(state)
+    }
+
+    /// Marks this moment. Answers from memory.
+    pub fn mark(&self) -> Mark {
+        Mark(self.marks.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Whether the server has answered anyone since `mark`: such an answer vetoes opening the breaker for a probe that
+    /// was sent then. Answers from memory.
+    pub fn succeeded_since(&self, mark: Mark) -> bool {
+        self.succeeded.load(Ordering::Acquire) >= mark.0
+    }
+
+    fn is_fresh(&self, verdict: &Verdict) -> bool {
+        verdict.as_of.elapsed() <= self.max_age
+    }
+}

@@ -1,0 +1,21 @@
+//! What is known of a server: why something failed, which state it is in, whether it is healthy.
+
+mod cause;
+mod classify;
+mod code;
+mod error;
+mod health;
+mod server_state;
+
+#[cfg(test)]
+mod tests;
+
+pub use cause::Cause;
+pub(crate) use classify::{
+    Meaning, cause_of, cause_of_handshake, cause_of_login, is_answer, is_final, is_refusal,
+    is_unknown_script, knows_no_resp3, partial, refused_multi,
+};
+pub use error::Error;
+pub(crate) use error::RETRY_AFTER;
+pub use health::{Breaker, Health, Mark, Verdict};
+pub use server_state::ServerState;

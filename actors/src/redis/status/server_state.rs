@@ -1,0 +1,44 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Why a server that answers refuses commands all the same: a state that it is in, and no fault of the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerState {
+    /// Its memory is used up, and it may or can evict nothing.
+    #[error("redis is out of memory (OOM); check its maxmemory and maxmemory-policy")]
+    Full,
+    /// It is a replica.
+    #[error(
+        "redis is a replica that takes no writes (READONLY); check that the url names the primary, see ROLE"
+    )]
+    ReadOnly,
+    /// It cannot save its data, and takes no more until it can.
+    #[error("redis cannot save to its disk (MISCONF); check the disk and the server's log")]
+    Unsaved,
+    /// Fewer replicas follow it than it wants for a write.
+    #[error(
+        "redis has too few replicas for a write (NOREPLICAS); check them and min-replicas-to-write"
+    )]
+    FewReplicas,
+}
+
+impl ServerState {
+    /// Every one of them.
+    pub const ALL: [Self; 4] = [Self::Full, Self::ReadOnly, Self::Unsaved, Self::FewReplicas];
+}
+
+/// How often the server has refused in each state. Counted by requests, read by whoever watches the endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct RefusalCounts {
+    refused: [AtomicU64; ServerState::ALL.len()],
+}
+
+impl RefusalCounts {
+    pub(crate) fn refused_for(&self, state: ServerState) {
+        self.refused[state as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refusals(&self, state: ServerState) -> u64 {
+        self.refused[state as usize].load(Ordering::Relaxed)
+    }
+}

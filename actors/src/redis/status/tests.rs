@@ -1,0 +1,172 @@
+use std::time::Duration;
+
+use ::redis::{ErrorKind, RedisError, Value, parse_redis_value};
+use tokio::time::Instant;
+
+use super::{Breaker, Cause, Error, Health, Meaning, ServerState, Verdict};
+use crate::Outcome;
+use crate::redis::config::Config;
+
+mod errors {
+    use super::*;
+
+    fn all() -> Vec<Error> {
+        let wait = Duration::from_millis(7);
+        vec![
+            Error::Unavailable { cause: Cause::Dns, retry_after: wait },
+            Error::Exhausted { max_connections: 3, waited: wait },
+            Error::Deadline { waited: wait },
+            Error::OutcomeUnknown { cause: Cause::Timeout },
+            Error::Server { code: "WRONGTYPE".into() },
+            Error::Value,
+            Error::Refused { command: "MONITOR", instead: "use redis-cli" },
+            Error::Ttl { given: -5 },
+            Error::NotBuilt,
+            Error::Config(Config { max_connections: 0, ..Config::default() }.validate()),
+        ]
+    }
+
+    #[test]
+    fn our_errors_survive_the_way_through_the_redis_crate() {
+        for error in all() {
+            let there = RedisError::from(error.clone());
+            assert_eq!(Error::from(there.clone()), error);
+            assert_eq!(there.to_string(), error.to_string());
+        }
+    }
+
+    #[test]
+    fn a_deadline_looks_like_a_timeout_to_the_redis_crate() {
+        assert!(RedisError::from(Error::Deadline { waited: Duration::ZERO }).is_timeout());
+        assert!(!RedisError::from(Error::OutcomeUnknown { cause: Cause::Timeout }).is_timeout());
+    }
+
+    #[test]
+    fn each_outcome_says_whether_a_retry_is_safe() {
+        let outcomes: Vec<_> = all().iter().map(Error::outcome).collect();
+        assert_eq!(
+            outcomes,
+            [
+                Outcome::Unavailable { retry_after: Duration::from_millis(7) },
+                Outcome::Overloaded { retry_after: Duration::from_secs(1) },
+                Outcome::Deadline,
+                Outcome::OutcomeUnknown,
+                Outcome::Bug,
+                Outcome::Bug,
+                Outcome::Refused,
+                Outcome::Refused,
+                Outcome::Unavailable { retry_after: Duration::from_secs(1) },
+                Outcome::Bug,
+            ]
+        );
+    }
+
+    #[test]
+    fn an_objection_that_passes_may_be_tried_again() {
+        let answer = |code: &str| Error::from(::redis::make_extension_error(code.to_owned(), None));
+        let retry_after = Duration::from_secs(1);
+        assert_eq!(answer("BUSY").cause(), Some(Cause::Busy));
+        assert_eq!(answer("BUSY").outcome(), Outcome::Unavailable { retry_after });
+        assert_eq!(answer("OOM").outcome(), Outcome::Overloaded { retry_after });
+        assert_eq!(answer("MISCONF").outcome(), Outcome::Unavailable { retry_after });
+        assert_eq!(answer("NOREPLICAS").outcome(), Outcome::Unavailable { retry_after });
+        assert_eq!(answer("BUSYGROUP").outcome(), Outcome::Bug);
+    }
+
+    #[test]
+    fn exhaustion_says_whether_the_caller_waited() {
+        let said = |waited| Error::Exhausted { max_connections: 3, waited }.to_string();
+        assert!(said(Duration::from_millis(7)).starts_with("all 3 leases stayed in use for 7 ms;"));
+        assert!(said(Duration::ZERO).contains("too many callers wait"));
+    }
+
+    #[test]
+    fn a_servers_answer_keeps_its_code_and_loses_its_words() {
+        let answer = |code: &str| {
+            ::redis::make_extension_error(code.to_owned(), Some("of key s3cret".to_owned()))
+        };
+        assert_eq!(Error::from(answer("WRONGTYPE")), Error::Server { code: "WRONGTYPE".into() });
+        assert_eq!(Error::from(answer("my s3cret")), Error::Server { code: "ERR".into() });
+        assert_eq!(Error::from(answer("LOADING")).cause(), Some(Cause::Loading));
+        assert_eq!(Error::from(answer("NOPERM")).outcome(), Outcome::Refused);
+        assert!(!Error::from(answer("WRONGTYPE")).to_string().contains("s3cret"));
+    }
+
+    #[test]
+    fn a_foreign_io_error_leaves_the_outcome_unknown() {
+        let error = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert_eq!(Error::from(error), Error::OutcomeUnknown { cause: Cause::Closed });
+        let error = RedisError::from((ErrorKind::UnexpectedReturnType, "no"));
+        assert_eq!(Error::from(error), Error::Value);
+    }
+}
+
+mod meanings {
+    use super::*;
+
+    fn of(replies: &[&str]) -> Meaning {
+        let replies: Vec<Value> =
+            replies.iter().map(|reply| parse_redis_value(reply.as_bytes()).unwrap()).collect();
+        Meaning::of(replies.iter())
+    }
+
+    #[test]
+    fn a_reply_without_an_error_means_nothing() {
+        assert_eq!(of(&["+OK\r\n", "$1\r\nv\r\n", "-WRONGTYPE no\r\n"]), Meaning::default());
+    }
+
+    #[test]
+    fn the_first_objection_and_the_first_state_are_read_of_several_replies() {
+        let meaning = of(&["+OK\r\n", "-OOM no\r\n", "-READONLY no\r\n", "-BUSY no\r\n"]);
+        assert_eq!(meaning.objection, Some(Cause::ReadOnly));
+        assert_eq!(meaning.state, Some(ServerState::Full));
+    }
+
+    #[test]
+    fn a_discarded_transaction_means_what_it_was_discarded_for() {
+        let answer = "-EXECABORT Transaction discarded because of: READONLY You can't write.\r\n";
+        let found = of(&[answer]);
+        assert_eq!(found.objection, Some(Cause::ReadOnly));
+        assert_eq!(found.state, Some(ServerState::ReadOnly));
+    }
+}
+
+mod verdicts {
+    use super::*;
+
+    fn open(as_of: Instant) -> Verdict {
+        let breaker = Breaker::Open {
+            cause: Cause::Refused,
+            since: as_of,
+            retry_after: Duration::from_secs(2),
+        };
+        Verdict { breaker, as_of, ..Verdict::unknown() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verdict_counts_until_its_maximum_age() {
+        let health = Health::new(Duration::from_millis(1500));
+        assert!(!health.is_healthy() && health.opened().is_none());
+        health.publish(Verdict { healthy: true, ..Verdict::unknown() });
+        assert!(health.is_healthy());
+        tokio::time::advance(Duration::from_millis(1501)).await;
+        assert!(!health.is_healthy() && health.fresh().is_none());
+
+        health.publish(open(Instant::now()));
+        let error =
+            Error::Unavailable { cause: Cause::Refused, retry_after: Duration::from_secs(2) };
+        assert_eq!(health.opened(), Some(error));
+        tokio::time::advance(Duration::from_millis(1501)).await;
+        assert_eq!(health.opened(), None);
+    }
+
+    #[test]
+    fn a_success_counts_for_every_mark_before_it_and_none_after() {
+        let health = Health::new(Duration::from_secs(1));
+        let (first, second) = (health.mark(), health.mark());
+        assert!(!health.succeeded_since(first) && !health.succeeded_since(second));
+        health.succeeded();
+        assert!(health.succeeded_since(first) && health.succeeded_since(second));
+        assert!(!health.succeeded_since(health.mark()));
+    }
+}
