@@ -1,4 +1,4 @@
-//! What the machine remembers of each child.
+//! What the machine knows about each child.
 
 use tokio::time::Instant;
 
@@ -6,7 +6,7 @@ use super::event::Key;
 use crate::exit::Exit;
 use crate::policy::ChildPolicy;
 
-/// What a child is doing, with all that the machine must know of it.
+/// The state of a child, as the machine sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// Not running. Exits to `Starting`, `Ended`.
@@ -37,13 +37,13 @@ pub(super) struct Stopping {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StopReason {
-    /// A restart, a removal or a shutdown wants it gone: no fall.
+    /// A restart, a removal or a shutdown stops it. This is not a fall.
     Asked,
     /// It asked to end by itself.
     Finishing,
-    /// It has ended by itself, then, and not all of it is gone.
+    /// It ended by itself at this moment, and something of it is left.
     Fell(Instant),
-    /// Its `init` was not done in time.
+    /// Its `init` did not finish in time.
     StartTimedOut,
 }
 
@@ -56,11 +56,11 @@ pub(super) struct Child {
     pub(super) spawned_at: Option<Instant>,
     /// When its `init` began; `None` while something of an earlier one is left.
     pub(super) begun_at: Option<Instant>,
-    /// The group that it is brought up with.
+    /// The group that it is started with.
     pub(super) group: Option<u64>,
     /// Restarts since an incarnation was last stable.
     pub(super) attempt: u32,
-    /// Starts that failed since one last succeeded.
+    /// Failed starts since the last successful one.
     pub(super) failed_starts: u32,
     pub(super) restarts: u64,
     pub(super) removed: bool,
@@ -69,7 +69,7 @@ pub(super) struct Child {
     /// How the newest incarnation fell, while something of it is left.
     pub(super) fell_with: Option<Exit>,
     pub(super) last_exit: Option<Exit>,
-    /// Whether watchers must be told something new of it.
+    /// Whether its summary must be published again.
     pub(super) is_changed: bool,
 }
 
@@ -101,10 +101,10 @@ impl Child {
         matches!(self.state, State::Starting { .. } | State::Up { .. } | State::Stopping(_))
     }
 
-    /// When something must be done about it, if nothing happens before.
+    /// When it needs attention if nothing happens before.
     pub(super) fn limit(&self) -> Option<Instant> {
         match self.state {
-            // A limit past the end of time is none.
+            // A limit that the clock cannot hold is none.
             State::Starting { .. } => self.begun_at?.checked_add(self.policy.start_timeout?),
             State::Stopping(Stopping { leaked: false, kill_at, leaked_at, .. }) => {
                 leaked_at.or(kill_at)

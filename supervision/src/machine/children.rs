@@ -1,5 +1,5 @@
-//! All children of a supervisor, with what has changed and what is due. No step here takes longer
-//! because there are more of them, save by the logarithm of their number.
+//! All children of a supervisor, with those that have changed and those that are due. The cost of a step
+//! grows with the logarithm of their number at most.
 
 use std::collections::BTreeSet;
 use std::ops::Index;
@@ -14,7 +14,7 @@ pub(super) struct Children {
     list: Vec<Child>,
     /// The limit of each child that has one.
     limits: BTreeSet<(Instant, usize)>,
-    /// Those of whom watchers must be told something new, each once.
+    /// The children whose summary must be published again, each once.
     changed: Vec<usize>,
 }
 
@@ -36,7 +36,7 @@ impl Children {
         self.list.len()
     }
 
-    /// Changes a child: the only way to, so that its limit and its watchers are never forgotten.
+    /// Changes a child. This is the only way to, so that its limit and its summary stay up to date.
     pub(super) fn update<T>(&mut self, index: usize, change: impl FnOnce(&mut Child) -> T) -> T {
         let child = &mut self.list[index];
         let before = child.limit();
@@ -74,7 +74,7 @@ impl Children {
         self.limits.first().map(|&(at, _)| at)
     }
 
-    /// A child whose limit has come.
+    /// A child whose limit has passed.
     pub(super) fn first_due(&self, now: Instant) -> Option<usize> {
         self.limits.first().filter(|&&(at, _)| at <= now).map(|&(_, child)| child)
     }

@@ -1,4 +1,4 @@
-//! How a supervisor ends all of its children, in reverse order and by its deadlines.
+//! How a supervisor stops all of its children: in reverse order and by its deadlines.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use super::event::Effect;
 use super::stop;
 use crate::exit::Cause;
 
-/// A supervisor that ends all of its children.
+/// A supervisor that is stopping all of its children.
 #[derive(Debug)]
 pub(super) struct Ending {
-    /// `None` where no one has asked for the end: a supervisor that gives up takes its time.
+    /// `None` without a shutdown: a supervisor that gives up has no deadline.
     deadlines: Option<Deadlines>,
     next: LastMoment,
     /// So many children, counted from the first, may still be alive.
@@ -39,7 +39,7 @@ impl Ending {
         Self { deadlines, next: LastMoment::AskAll, left: children.len(), cause }
     }
 
-    /// Takes over deadlines that are nearer than those it knows. `false` if they are not.
+    /// Takes over earlier deadlines. Returns `false` if they are not earlier.
     pub(super) fn shorten(&mut self, deadlines: Deadlines) -> bool {
         let is_nearer = self.deadlines.is_none_or(|known| deadlines.give_up < known.give_up);
         if is_nearer {
@@ -57,7 +57,7 @@ impl Ending {
         }
     }
 
-    /// Does what the deadlines that have come demand.
+    /// Does what is due at the deadlines that have passed.
     pub(super) fn hurry(&mut self, now: Instant, children: &mut Children, out: &mut Vec<Effect>) {
         let Some(deadlines) = self.deadlines else { return };
         if matches!(self.next, LastMoment::AskAll) && now >= deadlines.ask_all {
@@ -70,7 +70,7 @@ impl Ending {
         }
     }
 
-    /// Asks the last living child to end. `true` when none is left that could.
+    /// Stops the last child that is alive. Returns `true` when none is left that can be stopped.
     pub(super) fn advance(
         &mut self,
         now: Instant,
@@ -80,8 +80,8 @@ impl Ending {
         while self.left > 0 {
             let child = self.left - 1;
             match children[child].state {
-                // What cannot be ended does not hold up the end of everything else; a restart,
-                // though, waits for it: two incarnations never overlap.
+                // A leaked child does not delay the end of the others. A restart does wait for it,
+                // because incarnations never overlap.
                 State::Idle | State::Ended | State::Stopping(Stopping { leaked: true, .. }) => {}
                 State::Stopping(_) => return false,
                 State::Starting { .. } | State::Up { .. } => {

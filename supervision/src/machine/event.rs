@@ -23,9 +23,9 @@ pub(crate) struct Key {
 pub(crate) enum Input {
     /// Start the children, in order.
     Boot,
-    /// This incarnation cannot begin to start before nothing is left of an earlier one.
+    /// This incarnation waits until nothing of an earlier one is left.
     Waits(Key),
-    /// This incarnation begins to start, after it had to wait.
+    /// This incarnation begins its `init` after that wait.
     Begins(Key),
     /// This incarnation is up: its `init` succeeded.
     Started(Key),
@@ -35,11 +35,11 @@ pub(crate) enum Input {
     Fell(Key, Exit),
     /// This incarnation has ended, and nothing of it is left.
     Exited(Key, Exit),
-    /// Restart this child, without counting it as a fall.
+    /// Restart this child by hand. This does not count as a fall.
     Restart(usize),
-    /// End this child for good.
+    /// Remove this child.
     Remove(usize),
-    /// End all children in reverse order, by these deadlines.
+    /// Stop all children in reverse order, by these deadlines.
     Shutdown(Deadlines),
     /// Time has passed.
     Tick,
@@ -50,16 +50,16 @@ pub(crate) enum Input {
 pub(crate) enum Effect {
     /// Start this incarnation.
     Spawn(Key),
-    /// Ask this incarnation to end as its [`Shutdown`] says; a supervisor also by these deadlines, if
-    /// the whole tree is ending.
+    /// Ask this incarnation to stop as its [`Shutdown`] says. The deadlines are for a supervisor, if the
+    /// whole tree is ending.
     Stop(Key, Option<Deadlines>),
     /// Cut this incarnation off.
     Kill(Key),
-    /// Tell whoever watches.
+    /// Publish this change as an event.
     Tell(Key, Change),
     /// Every child has been started once.
     Booted,
-    /// The supervisor is done; with a cause if it gave up.
+    /// The supervisor has ended, with a cause if it gave up.
     Halt(Option<Arc<Cause>>),
 }
 

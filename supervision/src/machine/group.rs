@@ -1,4 +1,4 @@
-//! Who is restarted together, and in which order.
+//! Which children are restarted together, and in which order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,17 +10,17 @@ use super::event::Effect;
 use super::stop::begin_stop;
 use crate::policy::{Restart, Strategy};
 
-/// Children that are brought up together: all of them at boot, later those that fell together. A
-/// child is in one group at most, and remembers which.
+/// Children that are started together: at boot all of them, later those that are restarted together. A
+/// child is in at most one group.
 #[derive(Debug)]
 struct Group {
     /// In start order. Some may have left.
     members: Vec<usize>,
-    /// When the first may start.
+    /// The earliest moment at which the first may start.
     until: Instant,
     phase: Phase,
     reason: Reason,
-    /// Whether the boot is done when this group is up.
+    /// Whether this group is, or includes, that of the boot.
     boots: bool,
 }
 
@@ -45,20 +45,21 @@ enum Phase {
 pub(super) struct Groups {
     by_id: BTreeMap<u64, Group>,
     newest: u64,
-    /// Groups of which no member is alive, and when they may start.
+    /// Groups that have stopped, and when they may start.
     waiting: BTreeSet<(Instant, u64)>,
     /// Groups that may be able to take a step.
     stirred: VecDeque<u64>,
 }
 
 impl Groups {
-    /// A group of everyone, for the boot.
+    /// Creates the group of all children, for the boot.
     pub(super) fn boot(&mut self, now: Instant, children: &mut Children) {
         let members = (0..children.len()).collect();
         self.add(children, members, now, Reason::Boot, true);
     }
 
-    /// Puts a fallen child, and whoever falls with it, into one group that starts at `until`.
+    /// Creates the group of a fallen child and of the siblings that are restarted with it. It starts at
+    /// `until`.
     pub(super) fn regroup(
         &mut self,
         strategy: Strategy,
@@ -79,8 +80,8 @@ impl Groups {
         members.retain(|&child| {
             children[child].state != State::Ended || comes_back_with_others(children, child)
         });
-        // A further fall joins a restart that is under way. What it must not do is to restart once
-        // more what is already back, or to touch the restart by hand of someone it spares.
+        // A further fall joins the current restart. It must not restart children that are already up
+        // again, nor affect the restart by hand of a child outside of its group.
         let joins = |group: &Group| {
             group.reason != Reason::ByHand || group.members.iter().any(|&member| falls_too(member))
         };
@@ -106,7 +107,7 @@ impl Groups {
         self.add(children, members, until, Reason::Fall, boots);
     }
 
-    /// A group of one, for a restart by hand.
+    /// Creates a group of one child, for a restart by hand.
     pub(super) fn restart(&mut self, now: Instant, child: usize, children: &mut Children) {
         self.add(children, vec![child], now, Reason::ByHand, false);
     }
@@ -130,7 +131,7 @@ impl Groups {
         self.stirred.push_back(id);
     }
 
-    /// Takes a child out of whatever it was to be started with.
+    /// Takes a child out of its group.
     pub(super) fn leave(&mut self, child: usize, children: &mut Children) {
         if let Some(id) = children[child].group {
             children.update(child, |child| child.group = None);
@@ -138,7 +139,7 @@ impl Groups {
         }
     }
 
-    /// Notes that something happened to a child: its group may go on, or has to wait for it again.
+    /// Notes that a child has changed: its group may be able to continue, or must wait for it again.
     pub(super) fn stir(&mut self, child: usize, children: &Children) {
         let Some(id) = children[child].group else { return };
         if let Some(Group { members, phase: Phase::Starting { done }, .. }) =
@@ -150,7 +151,7 @@ impl Groups {
         self.stirred.push_back(id);
     }
 
-    /// Lets a child that is about to be started anyway start without delay. `false` if it is not.
+    /// Lets a child that waits for its start begin without delay. Returns `false` if it does not wait.
     pub(super) fn hasten(&mut self, now: Instant, child: usize, children: &Children) -> bool {
         let comes_back = match children[child].state {
             State::Idle => true,
@@ -167,18 +168,18 @@ impl Groups {
         true
     }
 
-    /// Why a child is to be started, and when.
+    /// Why and when a child is to be started.
     pub(super) fn of(&self, child: usize, children: &Children) -> Option<(Reason, Instant)> {
         let group = self.by_id.get(&children[child].group?)?;
         Some((group.reason, group.until))
     }
 
-    /// When the next group may start whose members are all gone.
+    /// When the next of the stopped groups may start.
     pub(super) fn next_start(&self) -> Option<Instant> {
         self.waiting.first().map(|&(at, _)| at)
     }
 
-    /// Forgets every group: nobody is started any more.
+    /// Forgets all groups, so that no child is started any more.
     pub(super) fn clear(&mut self, children: &mut Children) {
         for (id, group) in std::mem::take(&mut self.by_id) {
             for member in group.members {
@@ -191,7 +192,7 @@ impl Groups {
         self.stirred.clear();
     }
 
-    /// Takes every step that is possible. `true` when the boot is done.
+    /// Takes every step that is possible. Returns `true` when the boot is done.
     pub(super) fn advance(
         &mut self,
         now: Instant,
@@ -224,7 +225,7 @@ impl Groups {
 }
 
 impl Group {
-    /// Asks the last living member to end. `true` when none is left.
+    /// Stops the last member that is alive. Returns `true` when none is left.
     fn is_stopped(
         &mut self,
         id: u64,
@@ -250,7 +251,7 @@ impl Group {
         true
     }
 
-    /// Starts the first member that is not up. `true` when all are up, or have ended.
+    /// Starts the first member that is not up. Returns `true` when all are up or have ended.
     fn is_started(
         &mut self,
         id: u64,
@@ -288,8 +289,7 @@ impl Group {
         true
     }
 
-    /// As in OTP, a restart of several children also starts the transient ones that had ended by
-    /// themselves.
+    /// Also starts the transient members that had ended by themselves, as in OTP.
     fn call_back_the_ended(&self, id: u64, children: &mut Children) {
         for &member in &self.members {
             let has_ended =
@@ -301,7 +301,7 @@ impl Group {
     }
 }
 
-/// Whether a child that has ended by itself is started again when its siblings are.
+/// Whether a child that has ended by itself is started again with its siblings.
 fn comes_back_with_others(children: &Children, child: usize) -> bool {
     !children[child].removed && children[child].policy.restart == Restart::Transient
 }

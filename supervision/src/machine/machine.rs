@@ -20,8 +20,8 @@ use crate::policy::{ChildPolicy, Restart, Strategy, SupervisorPolicy, Window};
 /// The decisions of one supervisor.
 ///
 /// The machine is told what happened ([`Input`]) and when, and answers with what to do ([`Effect`]).
-/// It reads no clock, draws no random number but from its own seed, and never waits; every event
-/// names the incarnation it speaks of, so that a late one is ignored by construction.
+/// It reads no clock, takes random numbers only from its seed, and never waits. Every event names its
+/// incarnation, so a late event is ignored.
 #[derive(Debug)]
 pub(crate) struct Machine {
     strategy: Strategy,
@@ -32,12 +32,12 @@ pub(crate) struct Machine {
     groups: Groups,
     phase: Phase,
     booted: bool,
-    /// Starts of all children that failed, of those that were not up since.
+    /// The failed starts of all children that have not been up since.
     failed_starts: u32,
     rng: fastrand::Rng,
 }
 
-/// What the supervisor as a whole is doing.
+/// The phase of the supervisor as a whole.
 #[derive(Debug)]
 enum Phase {
     /// Exits to `Running` by `Input::Boot`, to `Halted`.
@@ -46,12 +46,12 @@ enum Phase {
     Running,
     /// Exits to `Halted` when no child is left.
     Stopping(Ending),
-    /// The end.
+    /// Final.
     Halted,
 }
 
 impl Machine {
-    /// A machine for these children, in start order. `seed` decides the jitter.
+    /// A machine for `children` in start order. `seed` determines the jitter.
     pub(crate) fn new(policy: SupervisorPolicy, children: Vec<ChildPolicy>, seed: u64) -> Self {
         Self {
             strategy: policy.strategy,
@@ -67,8 +67,8 @@ impl Machine {
         }
     }
 
-    /// Takes over what an earlier machine said of `child`: its incarnations go on counting. Once
-    /// removed it stays so. For a supervisor that is itself restarted; before `Input::Boot`.
+    /// Takes over the counts of `child` from an earlier machine, and whether it was removed. For a
+    /// supervisor that is itself restarted; call it before `Input::Boot`.
     pub(crate) fn recall(&mut self, child: usize, earlier: &Summary, removed: bool) {
         self.children.update(child, |child| {
             child.incarnation = earlier.incarnation;
@@ -81,7 +81,7 @@ impl Machine {
         });
     }
 
-    /// Takes in what happened at `now` and appends what to do.
+    /// Takes in what happened at `now`, and appends what to do to `out`.
     pub(crate) fn on(&mut self, now: Instant, input: Input, out: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Halted) {
             return;
@@ -119,33 +119,33 @@ impl Machine {
         self.window.next_expiry().filter(|_| matches!(self.phase, Phase::Running))
     }
 
-    /// Whether everything is being ended: it was asked to, or has given up.
+    /// Whether it is ending all children, because of a shutdown or because it has given up.
     pub(crate) fn is_ending(&self) -> bool {
         matches!(self.phase, Phase::Stopping(_) | Phase::Halted)
     }
 
-    /// How many falls the supervisor still tolerates.
+    /// How many more falls the supervisor allows within its window.
     pub(crate) fn falls_left(&self) -> u32 {
         self.max.saturating_sub(self.window.count())
     }
 
-    /// One more of those of whom [`summary`](Self::summary) may say something new.
+    /// The next child of which [`summary`](Self::summary) may have changed.
     pub(crate) fn next_changed(&mut self) -> Option<usize> {
         self.children.next_changed()
     }
 
-    /// What is to be said of `child`.
+    /// The summary of `child` to publish.
     pub(crate) fn summary(&self, child: usize) -> Summary {
         let group = self.groups.of(child, &self.children);
         Summary::of(&self.children[child], group, self.is_ending())
     }
 
-    /// Whether `child` has ended for good, as opposed to having ended with its supervisor.
+    /// Whether `child` has ended for good, and not only with its supervisor.
     pub(crate) fn has_ended(&self, child: usize) -> bool {
         self.children[child].state == child::State::Ended
     }
 
-    /// Whether the newest incarnation of `child` did not end in time and was cut off.
+    /// Whether the newest incarnation of `child` did not stop in time and was cut off.
     pub(crate) fn was_killed(&self, child: usize) -> bool {
         self.children[child].killed
     }
@@ -165,7 +165,8 @@ impl Machine {
         self.children[key.child].incarnation == key.incarnation
     }
 
-    /// The time in which a child must come up does not run while it waits for what cannot be ended.
+    /// Sets the moment from which `start_timeout` counts: `None` while the child waits for what is left of an
+    /// earlier incarnation.
     fn begins(&mut self, key: Key, at: Option<Instant>) {
         if self.is_current(key) {
             self.children.update(key.child, |child| child.begun_at = at);
@@ -179,11 +180,11 @@ impl Machine {
         let child = &self.children[key.child];
         let (state, finishing) = match child.state {
             child::State::Starting { finishing } => (child::State::Up { since: now }, finishing),
-            // It has already fallen: the news that it had come up was overtaken.
+            // It has already fallen: its `Started` arrives late.
             child::State::Stopping(
                 stopping @ Stopping { reason: StopReason::Fell(_), up_since: None, .. },
             ) => (child::State::Stopping(Stopping { up_since: Some(now), ..stopping }), false),
-            // A start that was given up on is being killed: its late success changes nothing.
+            // Its start timed out and it is being killed: the late success changes nothing.
             child::State::Stopping(_)
             | child::State::Up { .. }
             | child::State::Idle
@@ -200,7 +201,7 @@ impl Machine {
     }
 
     fn finish(&mut self, now: Instant, key: Key, out: &mut Vec<Effect>) {
-        // Where everything is ending, its turn comes.
+        // If all children are ending, it is stopped in its turn.
         if !self.is_current(key) || !self.is_running() {
             return;
         }
@@ -259,9 +260,9 @@ impl Machine {
         if child.removed {
             self.children.set_state(key.child, child::State::Ended);
         } else if !self.is_running() {
-            // Everything is ending: `advance` goes on with the next.
+            // All children are ending: `advance` continues with the next.
         } else if reason == Some(StopReason::Asked) {
-            // A temporary child that fell with its siblings is not started again.
+            // A temporary child that was stopped with its siblings is not started again.
             let group = self.groups.of(key.child, &self.children);
             let fell_along = matches!(group, Some((Reason::Fall, _)));
             if child.policy.restart == Restart::Temporary && fell_along {
@@ -274,8 +275,8 @@ impl Machine {
         self.groups.stir(key.child, &self.children);
     }
 
-    /// Decides what becomes of a child that ended without being asked to. `uptime` is `None` if it
-    /// was never up.
+    /// Decides what follows the exit of a child that was not asked to stop. `uptime` is `None` if it was
+    /// never up.
     fn fell(
         &mut self,
         now: Instant,
@@ -309,8 +310,7 @@ impl Machine {
             self.children.update(key.child, |child| child.failed_starts += 1);
             self.failed_starts += 1;
         }
-        // A start may take longer than the window remembers: those that fail are counted however long
-        // they take.
+        // The window would forget starts that fail slowly, so failed starts also count without it.
         if self.failed_starts > self.max {
             let cause = Cause::TooManyFailedStarts { path, starts: self.failed_starts, exit };
             return self.escalate(key, cause, out);
@@ -342,7 +342,7 @@ impl Machine {
         }
         self.children.update(index, |child| match &mut child.state {
             state @ child::State::Ended => *state = child::State::Idle,
-            // What it asked for itself is no longer the last word.
+            // The restart replaces its own request to end.
             child::State::Stopping(Stopping { reason: reason @ StopReason::Finishing, .. }) => {
                 *reason = StopReason::Asked;
             }
@@ -384,7 +384,7 @@ impl Machine {
 
     fn begin_ending(&mut self, deadlines: Option<Deadlines>, cause: Option<Arc<Cause>>) {
         self.groups.clear(&mut self.children);
-        // Whoever was to be started is not.
+        // Children that were to be started are not.
         for index in 0..self.children.len() {
             if self.children[index].state == child::State::Idle {
                 self.children.mark_changed(index);
@@ -401,7 +401,7 @@ impl Machine {
             }
             Phase::Running => self.begin_ending(Some(deadlines), None),
             Phase::Stopping(ending) => {
-                // A second one may only shorten the first.
+                // A second shutdown can only shorten the first.
                 if !ending.shorten(deadlines) {
                     return;
                 }
@@ -417,7 +417,7 @@ impl Machine {
             && !self.booted
             && self.is_running()
         {
-            // It may never be gone, and whoever started the tree waits.
+            // It may never be gone, and the caller of `System::start` waits.
             let child = &self.children[index];
             let timed_out = || Exit::StartTimedOut(child.policy.start_timeout.unwrap_or_default());
             let exit = child.fell_with.clone().unwrap_or_else(timed_out);
@@ -426,7 +426,7 @@ impl Machine {
         }
     }
 
-    /// Takes every step that what has happened so far allows.
+    /// Takes every step that is possible now.
     fn advance(&mut self, now: Instant, out: &mut Vec<Effect>) {
         match &mut self.phase {
             Phase::New | Phase::Halted => {}

@@ -1,4 +1,4 @@
-//! How children are ended, and what happens to those who do not end.
+//! How children are stopped, and what happens to those that do not stop.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::clock::later;
 use crate::exit::Exit;
 use crate::policy::Shutdown;
 
-/// After a kill, how long a child may take to be gone before it is reported as leaked.
+/// How long after a kill or a fall a child may take to be gone. Then it is reported as leaked.
 const KILL_GRACE: Duration = Duration::from_secs(1);
-/// The least that it may take, however late it is.
+/// The shortest such time, however late it is.
 const LEAST_GRACE: Duration = Duration::from_millis(10);
-/// How long a child that asked to end may take where [`Shutdown::Kill`] names no time.
+/// How long a child that ends itself may take if its [`Shutdown::Kill`] sets no limit.
 const FINISH_LIMIT: Duration = Duration::from_secs(5);
 
-/// Asks a child to end, or cuts it off if that is its way to end. There are `deadlines` if everything is
+/// Asks a child to stop, or cuts it off if its policy says so. There are `deadlines` if the whole tree is
 /// ending.
 pub(super) fn begin_stop(
     now: Instant,
@@ -31,14 +31,14 @@ pub(super) fn begin_stop(
 ) {
     let child = &children[index];
     let limit = match child.policy.shutdown {
-        // It ends by its own wish: that is no reason to cut it off in the middle.
+        // It ends itself: do not cut it off in the middle of that.
         Shutdown::Kill if reason == StopReason::Finishing => Some(FINISH_LIMIT),
         Shutdown::Kill => Some(Duration::ZERO),
         Shutdown::Stop(limit) | Shutdown::Drain(limit) => Some(limit),
         Shutdown::Unlimited => None,
     };
-    // An actor in `init` does not read its mailbox: only a kill reaches it. A supervisor that is
-    // still starting its children does, and ends them in order.
+    // An actor in `init` does not read its mailbox, so only a kill reaches it. A supervisor that is
+    // still starting its children does, and stops them in order.
     let up_since = up_since(child);
     let in_init = up_since.is_none() && !child.policy.is_supervisor;
     let kills = in_init || limit == Some(Duration::ZERO);
@@ -46,7 +46,7 @@ pub(super) fn begin_stop(
     let stopping = Stopping {
         reason,
         up_since,
-        // A limit past the end of time is none.
+        // A limit that the clock cannot hold is none.
         kill_at: limit.and_then(|limit| now.checked_add(limit)),
         leaked_at: kills.then(|| later(now, KILL_GRACE)),
         leaked: false,
@@ -55,7 +55,7 @@ pub(super) fn begin_stop(
     out.push(if kills { Effect::Kill(key) } else { Effect::Stop(key, deadlines) });
 }
 
-/// Notes that a child has ended by itself. From here on it has a second to be gone.
+/// Notes that a child has ended without being asked. From now on it has a second to be gone.
 pub(super) fn note_fall(now: Instant, index: usize, exit: Exit, children: &mut Children) {
     children.update(index, |child| child.fell_with = Some(exit));
     if let State::Starting { .. } | State::Up { .. } = children[index].state {
@@ -70,7 +70,7 @@ pub(super) fn note_fall(now: Instant, index: usize, exit: Exit, children: &mut C
     }
 }
 
-/// Acts on every limit that has passed. Returns those who may never be gone and were never up.
+/// Acts on every limit that has passed. Returns the children that have leaked and were never up.
 pub(super) fn expire(now: Instant, children: &mut Children, out: &mut Vec<Effect>) -> Vec<usize> {
     let mut never_up = Vec::new();
     while let Some(index) = children.first_due(now) {
@@ -105,7 +105,7 @@ pub(super) fn expire(now: Instant, children: &mut Children, out: &mut Vec<Effect
     never_up
 }
 
-/// Asks everyone to end who was not asked yet, all at once: time is running out.
+/// Asks all children to stop at once that were not asked yet.
 pub(super) fn ask_all(
     now: Instant,
     deadlines: Deadlines,
@@ -119,7 +119,7 @@ pub(super) fn ask_all(
     }
 }
 
-/// Tells the supervisors that are already ending: they know of no deadline, or of a later one.
+/// Passes the deadlines to the supervisors that are already ending. They have none, or later ones.
 pub(super) fn tell_the_ending(deadlines: Deadlines, children: &Children, out: &mut Vec<Effect>) {
     for index in 0..children.len() {
         let child = &children[index];
@@ -129,7 +129,7 @@ pub(super) fn tell_the_ending(deadlines: Deadlines, children: &Children, out: &m
     }
 }
 
-/// Cuts off everyone who is left, all at once: the time is over.
+/// Cuts off all children that are left, at once.
 pub(super) fn kill_all(
     now: Instant,
     deadlines: Deadlines,
@@ -144,7 +144,7 @@ pub(super) fn kill_all(
             continue;
         }
         if child.policy.is_supervisor {
-            // It keeps the same deadlines itself, and says then who is left below it.
+            // It keeps the same deadlines itself, and reports what is left below it.
             let leaked_at = Some(later(give_up, KILL_GRACE));
             children.set_state(index, State::Stopping(Stopping { leaked_at, ..stopping }));
         } else if let Some(earlier) = stopping.leaked_at {

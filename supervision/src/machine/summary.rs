@@ -1,4 +1,4 @@
-//! What a supervisor says of its children to those who look.
+//! What a supervisor publishes about its children.
 
 use tokio::time::Instant;
 
@@ -7,15 +7,15 @@ use super::event::State;
 use super::group::Reason;
 use crate::exit::Exit;
 
-/// What a supervisor says of one of its children.
+/// What a supervisor publishes about one child.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
     pub(crate) state: State,
     /// When it came up, if it is up.
     pub(crate) up_since: Option<Instant>,
-    /// When it will be started again, where that is known.
+    /// When it will be restarted, if that is known.
     pub(crate) starts_at: Option<Instant>,
-    /// The newest; 0 before the first.
+    /// The newest incarnation; 0 before the first.
     pub(crate) incarnation: u64,
     /// How often it fell and was restarted.
     pub(crate) restarts: u64,
@@ -48,7 +48,7 @@ impl Summary {
             child::State::Stopping(Stopping { reason: StopReason::Fell(at), .. }) => {
                 (State::Backoff, None, Some(at))
             }
-            // As long as it cannot be cut off nobody knows whether it comes back.
+            // While it cannot be cut off, it is not known whether it comes back.
             child::State::Stopping(Stopping { leaked: true, .. }) => (State::Stopping, None, None),
             child::State::Stopping(_) => (State::Stopping, None, group.map(|(_, until)| until)),
             child::State::Ended => (State::Down, None, None),

@@ -1,4 +1,4 @@
-//! The ractor actor around each [`Machine`]: it carries out what the machine decides.
+//! The ractor actor around a [`Machine`]. It carries out the machine's decisions.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,13 +23,13 @@ pub(crate) struct Driver {
     plan: Arc<Plan>,
     hub: Arc<Hub>,
     parent: Parent,
-    /// Whether it has come to its end, and said so.
+    /// Whether it has ended and reported that.
     has_ended: AtomicBool,
 }
 
-/// Who is told how the supervisor does.
+/// Who learns that the supervisor is up or has ended.
 enum Parent {
-    /// It is the root; whoever starts the tree is told once that everything is up.
+    /// It is the root. The caller of `System::start` learns once that everything is up.
     Nobody(Mutex<Option<oneshot::Sender<()>>>),
     /// The supervisor above.
     Supervisor(Report),
@@ -40,12 +40,12 @@ pub(crate) struct State {
     /// The running incarnation of each child.
     cells: Vec<Option<ActorCell>>,
     keys: HashMap<ActorId, Key>,
-    /// What waits for the last part of an incarnation to be gone.
+    /// Tasks that wait until nothing of an ended incarnation is left.
     leavers: JoinSet<()>,
     timer: Option<Timer>,
 }
 
-/// The one armed timer of a supervisor.
+/// The timer of a supervisor. There is at most one.
 struct Timer {
     at: Instant,
     task: AbortHandle,
@@ -82,7 +82,7 @@ impl Driver {
         }
     }
 
-    /// Feeds the machine, and carries out what it answers.
+    /// Feeds an input to the machine and carries out its effects.
     async fn feed(
         &self,
         myself: &ActorRef<Command>,
@@ -127,7 +127,7 @@ impl Driver {
             }
             next = failed.pop();
         }
-        // Whoever hears of an event finds it in the tree.
+        // Publish before sending the events, so that a reader of an event finds it in the tree.
         self.publish(state);
         for (key, change) in news {
             self.hub.tell(self.child(key).node(), key.incarnation, change);
@@ -173,14 +173,14 @@ impl Driver {
             Parent::Nobody(booted) => {
                 let booted = booted.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(booted) = booted {
-                    // Before anyone can know: the root may give up at any time from now on.
+                    // First, because the root may give up at any time after this.
                     self.plan.node.set_summary(Summary {
                         state: machine::State::Up,
                         up_since: Some(Instant::now()),
                         incarnation: 1,
                         ..Summary::default()
                     });
-                    // Whoever started the tree may have lost interest.
+                    // It fails if the caller has dropped the future of `System::start`.
                     booted.send(()).ok();
                 }
             }
@@ -213,7 +213,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Who below this supervisor did not end in time, in reverse start order.
+    /// The report of this supervisor and of those below it.
     fn report(&self, state: &State) -> ShutdownReport {
         let mut report = ShutdownReport::default();
         for (index, child) in self.plan.children.iter().enumerate().rev() {
@@ -231,15 +231,15 @@ impl Driver {
         report
     }
 
-    /// Shows what the machine has to say that is new.
+    /// Publishes what has changed in the machine.
     fn publish(&self, state: &mut State) {
         while let Some(index) = state.machine.next_changed() {
             let child = &self.plan.children[index];
             let mut summary = state.machine.summary(index);
             if summary.state == machine::State::Down {
                 if self.is_below() && !state.machine.has_ended(index) {
-                    // It comes back with this supervisor. If that does not come back, the one above
-                    // knows, and says so below.
+                    // It comes back with this supervisor. If this one does not come back, the supervisor
+                    // above publishes that.
                     summary.state = machine::State::Idle;
                 } else if let Some(plan) = child.plan() {
                     plan.all_down();
@@ -252,7 +252,7 @@ impl Driver {
         self.hub.touch();
     }
 
-    /// An incarnation has ended; reports it once nothing of it is left.
+    /// Takes in that an incarnation has ended, and reports it again when nothing of it is left.
     #[expect(clippy::disallowed_methods, reason = "owned by this supervisor, cut off with it")]
     fn leave(
         &self,
@@ -262,21 +262,21 @@ impl Driver {
         exit: Exit,
         left: Option<BoxedState>,
     ) -> Option<Input> {
-        // Only children that this incarnation spawned are linked to it.
+        // Only the children that this incarnation spawned are linked to it.
         let key = state.keys.remove(&cell.get_id())?;
         let child = Arc::clone(&self.plan.children[key.child]);
         child.close();
         child.node().clear_load();
         state.cells[key.child] = None;
-        // One that ended well has dropped all that it owned, and nothing is left to wait for.
+        // One that ended in order has dropped all that it owned: there is nothing to wait for.
         if matches!(exit, Exit::Stopped) && !child.node().is_occupied() {
             return Some(Input::Exited(key, exit));
         }
         let (myself, fell_with) = (myself.clone(), exit.clone());
         while state.leavers.try_join_next().is_some() {}
         state.leavers.spawn(async move {
-            // What a killed actor owned comes this way. Its drop is the actor's own code: it must
-            // neither hold up nor fell the supervisor.
+            // This is what a killed actor owned. Its drop is the actor's own code, which must neither
+            // delay the supervisor nor panic in it.
             drop_quietly(left);
             drop(child.node().occupy().await);
             myself.send_message(Command::Gone(key, fell_with)).ok();
@@ -286,9 +286,8 @@ impl Driver {
 }
 
 impl State {
-    /// Makes sure that the machine is asked again when its next limit has come. A timer that was set
-    /// for an earlier one stays: it wakes the machine in vain once, which costs less than to set
-    /// another one at every step.
+    /// Makes sure that the machine gets a tick at its next deadline. A timer for an earlier moment stays:
+    /// one useless tick costs less than setting a timer at every step.
     #[expect(clippy::disallowed_methods, reason = "cut off when the supervisor drops its timer")]
     fn arm(&mut self, myself: &ActorRef<Command>) {
         let deadlines = [self.machine.next_deadline(), self.machine.next_forgiven()];
@@ -308,11 +307,11 @@ impl State {
     }
 }
 
-/// What ractor's way of saying it means.
+/// The exit that an error from ractor stands for.
 fn exit_of_failure(error: ActorProcessingErr) -> Exit {
     match error.downcast::<Fall>() {
         Ok(fall) => fall.0,
-        // Everything of ours is a `Fall`: this is ractor speaking.
+        // All errors of this crate are a `Fall`, so this one comes from ractor.
         Err(other) => Exit::Panicked(Arc::from(other.to_string())),
     }
 }
@@ -371,7 +370,7 @@ impl ractor::Actor for Driver {
             Command::Finish(key) => Input::Finish(key),
             Command::Gone(key, exit) => Input::Exited(key, exit),
             Command::Tick => {
-                // It has done its work, even if its task is not quite over.
+                // It has fired, even if its task has not quite ended.
                 state.timer = None;
                 Input::Tick
             }
@@ -396,7 +395,7 @@ impl ractor::Actor for Driver {
             SupervisionEvent::ActorFailed(cell, error) => {
                 self.leave(&myself, state, &cell, exit_of_failure(error), None)
             }
-            // An actor is up when its `init` is done, which it reports itself.
+            // An actor is up when its `init` has succeeded, which it reports itself.
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => None,
         };
         match input {
@@ -407,8 +406,8 @@ impl ractor::Actor for Driver {
 }
 
 impl Drop for Driver {
-    /// One that is dropped without having ended was lost, to the end of its runtime or to a fault of
-    /// ours. What is below it is gone, and nobody may wait for it.
+    /// A driver that is dropped before it has ended was lost with its runtime, or by a bug in this crate.
+    /// Everything below it is gone: publish that, so that nobody waits for it.
     fn drop(&mut self) {
         if self.has_ended.load(Ordering::Relaxed) {
             return;
