@@ -4,10 +4,10 @@ use std::time::Duration;
 use mainstay_actors::supervision::{Notice, Recipient as Inner, Request};
 use mainstay_actors::{AskError, deadline};
 
-/// Whoever takes messages of type `M`. Cheap to clone; survives the actor's restarts.
+/// The address of the actor that accepts messages of type `M`. Survives its restarts; cheap to clone.
 ///
-/// In a handler it is an extractor: `async fn logout(revoke: Recipient<Revoke>) -> ..`. A request
-/// for a type that no actor takes is answered 500, and the log names the type.
+/// In a handler it is an extractor: `async fn logout(revoke: Recipient<Revoke>) -> ..`. If no actor
+/// accepts the type, the request is answered 500, and the log names the type.
 pub struct Recipient<M> {
     inner: Inner<M>,
     ask_timeout: Duration,
@@ -24,15 +24,17 @@ impl<R: Request> Recipient<R> {
     /// a request for `supervision.ask_timeout` (default 5 s). Asks the actor.
     ///
     /// # Errors
-    /// [`AskError`]; its [`outcome`](AskError::outcome) says whether asking again is safe. *Cancel
-    /// safety*: when dropped, the actor may have acted or not.
+    /// [`AskError`]; its [`outcome`](AskError::outcome) says whether asking again is safe.
+    ///
+    /// *Cancel safety*: if the future is dropped before the actor begins to handle the message, the message
+    /// is skipped. Otherwise the handling continues.
     pub async fn ask(&self, request: R) -> Result<R::Reply, AskError> {
         Ok(self.inner.ask_by(deadline::or_after(self.ask_timeout), request).await?)
     }
 }
 
 impl<N: Notice> Recipient<N> {
-    /// Tells, and waits for nothing.
+    /// Sends `notice` to the actor, and does not wait.
     ///
     /// # Errors
     /// [`AskError`]: the notice was not accepted.

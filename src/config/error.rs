@@ -24,7 +24,7 @@ impl fmt::Display for Error {
         let count = self.faults.len();
         write!(f, "the configuration has {count} fault{}", if count == 1 { "" } else { "s" })?;
         self.faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))?;
-        // Whoever edits a file that is not read finds out here.
+        // Shows which file is read to someone who edits another.
         if self.files.is_empty() { Ok(()) } else { write!(f, "\n  {}", self.files) }
     }
 }

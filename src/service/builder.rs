@@ -171,8 +171,8 @@ impl<S: Clone + Send + Sync + 'static> ServiceBuilder<S> {
         self
     }
 
-    /// Listens on a socket that is bound already, by the test or by whoever started the process. The
-    /// configured address is not used.
+    /// Listens on a socket that is already bound: by a test, or by the program that started the process.
+    /// The configured address is not used.
     #[must_use]
     pub fn with_listener(mut self, listener: impl Into<Listener>) -> Self {
         self.plan.listener = Some(listener.into());

@@ -21,9 +21,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
-/// How long a client may take over the head of a request, and so how long a connection may be idle.
-/// Longer than the 60 s for which load balancers commonly keep one: whoever sends the requests
-/// should be the one to close it.
+/// How long a client may take to send the head of a request, and so how long a connection may be idle.
+/// Longer than the 60 s for which load balancers commonly keep one, because the side that sends the
+/// requests should close it.
 const IDLE_LIMIT: Duration = Duration::from_secs(75);
 
 /// How long accepting pauses when the process or the machine has no room for another connection.
