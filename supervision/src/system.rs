@@ -72,8 +72,9 @@ pub enum StartError {
     /// The backoff of an actor, together with its [`stall_after`](crate::Actor::stall_after), is so long that
     /// its supervisor would never give up on it.
     #[error(
-        "{id:?} waits so long between its restarts that {max} of them never fall within {within:?}: \
-         shorten its backoff (or its `stall_after`), or widen the window of its supervisor"
+        "{id:?} waits so long between its restarts that its supervisor, which tolerates {max} within \
+         {within:?}, would never give up on it: shorten its backoff or its `stall_after`, or widen \
+         the window of the supervisor"
     )]
     UnreachableIntensity {
         /// The id of the actor.

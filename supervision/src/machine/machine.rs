@@ -126,7 +126,7 @@ impl Machine {
 
     /// How many more falls the supervisor allows within its window.
     pub(crate) fn falls_left(&self) -> u32 {
-        self.max.saturating_sub(self.window.count())
+        self.max.saturating_sub(self.window.count().max(self.failed_starts))
     }
 
     /// The next child of which [`summary`](Self::summary) may have changed.
@@ -384,10 +384,10 @@ impl Machine {
 
     fn begin_ending(&mut self, deadlines: Option<Deadlines>, cause: Option<Arc<Cause>>) {
         self.groups.clear(&mut self.children);
-        // Children that were to be started are not.
+        // Those that were to be started are not, and the report is about those who are there now.
         for index in 0..self.children.len() {
-            if self.children[index].state == child::State::Idle {
-                self.children.mark_changed(index);
+            if !self.children[index].is_alive() {
+                self.children.update(index, |child| child.killed = false);
             }
         }
         self.phase = Phase::Stopping(Ending::new(&self.children, deadlines, cause));

@@ -6,6 +6,7 @@ use super::child::{self, Child, StopReason, Stopping};
 use super::event::State;
 use super::group::Reason;
 use crate::exit::Exit;
+use crate::policy::Restart;
 
 /// What a supervisor publishes about one child.
 #[derive(Debug, Clone)]
@@ -48,9 +49,11 @@ impl Summary {
             child::State::Stopping(Stopping { reason: StopReason::Fell(at), .. }) => {
                 (State::Backoff, None, Some(at))
             }
-            // While it cannot be cut off, it is not known whether it comes back.
-            child::State::Stopping(Stopping { leaked: true, .. }) => (State::Stopping, None, None),
-            child::State::Stopping(_) => (State::Stopping, None, group.map(|(_, until)| until)),
+            child::State::Stopping(stopping) => {
+                let comes_back = comes_back(child, stopping, group.is_some(), is_ending);
+                let starts_at = group.map(|(_, until)| until).or(child.spawned_at);
+                (State::Stopping, None, starts_at.filter(|_| comes_back))
+            }
             child::State::Ended => (State::Down, None, None),
         };
         Summary {
@@ -61,5 +64,24 @@ impl Summary {
             restarts: child.restarts,
             last_exit: child.last_exit.clone(),
         }
+    }
+}
+
+/// Whether a child that is stopping is going to be started again, as far as its supervisor knows.
+fn comes_back(child: &Child, stopping: Stopping, is_in_group: bool, is_ending: bool) -> bool {
+    // While it cannot be cut off, nothing is known.
+    if stopping.leaked || child.removed {
+        return false;
+    }
+    // It is started again with its supervisor, if that is.
+    if is_ending || is_in_group {
+        return true;
+    }
+    match stopping.reason {
+        StopReason::Finishing => child.policy.restart == Restart::Permanent,
+        StopReason::StartTimedOut | StopReason::Fell(_) => {
+            child.policy.restart != Restart::Temporary
+        }
+        StopReason::Asked => false,
     }
 }

@@ -39,7 +39,7 @@ impl Event {
             Change::StopTimedOut => line!(warn, "did not stop in time and is cut off"),
             Change::Leaked => line!(error, "cannot be cut off: it blocks its thread"),
             Change::Escalated { cause } => line!(error, %cause, "the supervisor gives up"),
-            Change::Overloaded { depth } => line!(warn, depth, "mailbox full: refusing messages"),
+            Change::Overloaded { depth } => line!(warn, depth, "overloaded: refusing messages"),
         }
     }
 }

@@ -41,8 +41,8 @@ pub struct TreeSnapshot {
     /// Which of its children are restarted together; only for a supervisor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<&'static str>,
-    /// How many more falls it allows within its window; only for a supervisor. Starts that keep failing
-    /// may exceed its maximum, and make it give up, while falls are left here.
+    /// How many more falls it allows within its window; only for a supervisor. Starts that failed count
+    /// until the actor is up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub falls_left: Option<u32>,
     /// The facts that the actor has published. They are kept when it is restarted.

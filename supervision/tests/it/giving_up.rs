@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::support::{
     DEADLINE, How, Journal, Message, Probe, count, exactly, hangs, in_state, ms, panics, ping,
-    secs, up,
+    secs, until, up,
 };
 
 /// Beyond this a supervisor has not given up.
@@ -224,4 +224,24 @@ async fn while_an_actor_hangs_in_each_start_its_siblings_go_on_and_the_tree_says
     }
     in_state(&system, "b", State::Down).await;
     assert_eq!(count(&journal, "b#1 terminate"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tree_counts_failed_starts_among_the_falls_until_the_actor_is_up() {
+    let journal = Journal::default();
+    let hook = |incarnation| if (2..=4).contains(&incarnation) { How::Hang } else { How::Well };
+    let a = Probe::new("a", &journal).init(hook).actor().start_timeout(secs(20));
+    let mut root = Supervisor::new("root");
+    let a = root.actor(a);
+    let system = System::start(root).await.unwrap();
+    a.tell(panics()).unwrap();
+    until(&system, |tree| tree.find("a").unwrap().incarnation == 4).await;
+    assert_eq!(
+        system.tree().falls_left,
+        Some(3),
+        "the fall itself is forgotten, two starts are not"
+    );
+    up(&system, "a", 5).await;
+    tokio::time::sleep(secs(31)).await;
+    assert_eq!(system.tree().falls_left, Some(5));
 }

@@ -154,3 +154,35 @@ async fn while_a_fallen_actor_still_blocks_a_thread_nobody_is_told_to_come_again
     assert!(pause.is_some_and(|pause| !pause.is_zero()), "{pause:?}");
     really(|| is_up(&system, "a", 2)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_an_actor_that_comes_back_still_says_goodbye_its_callers_are_told_to_come_again() {
+    type Ends = fn(&System, &Handle<Message>);
+    let ways: [(&str, Ends); 3] = [
+        ("it asked to end", |_, a| {
+            a.tell(act(|cx, _| {
+                cx.stop();
+                Box::pin(async { Ok(()) })
+            }))
+            .unwrap();
+        }),
+        ("restarted by hand", |system, _| system.restart("a").unwrap()),
+        ("restarted with its supervisor", |system, _| system.restart("below").unwrap()),
+    ];
+    for (way, ends) in ways {
+        let journal = Journal::default();
+        let mut root = Supervisor::new("root");
+        let mut below = Supervisor::new("below");
+        let a = Probe::new("a", &journal).terminate(|_| How::Slow(secs(2))).add_to(&mut below);
+        root.supervisor(below);
+        let system = System::start(root).await.unwrap();
+        ends(&system, &a);
+        in_state(&system, "a", State::Stopping).await;
+        assert!(retry_after(&a).is_some_and(|pause| pause >= ms(10)), "{way}");
+        assert!(tries(&a).await > 1, "{way}");
+
+        system.remove("a").unwrap();
+        in_state(&system, "a", State::Stopping).await;
+        assert_eq!(retry_after(&a), None, "removed after {way}");
+    }
+}

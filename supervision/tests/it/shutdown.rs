@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::support::{
     DEADLINE, Elsewhere, How, Journal, Message, Probe, Wall, act, alone, event, eventually,
-    exactly, hangs, in_state, panics, ping, secs, sorted,
+    exactly, hangs, in_state, ms, panics, ping, secs, sorted, up,
 };
 
 const BUDGET: Duration = Duration::from_millis(100);
@@ -318,4 +318,23 @@ async fn many_whose_states_block_threads_when_they_are_dropped_do_not_overrun_th
     let took = begun.elapsed();
     assert_eq!(sorted(report.leaked), paths(0, 20));
     assert!(took < A_SECOND_AFTER, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_does_not_name_who_was_cut_off_and_gone_before_the_end() {
+    let journal = Journal::default();
+    let mut root = Supervisor::new("root");
+    for id in ["removed", "restarted"] {
+        let deaf = Probe::new(id, &journal).terminate(|incarnation| match incarnation {
+            1 => How::Hang,
+            _ => How::Well,
+        });
+        root.actor(deaf.actor().shutdown(Shutdown::Stop(ms(20))));
+    }
+    let system = System::start(root).await.unwrap();
+    system.remove("removed").unwrap();
+    in_state(&system, "removed", State::Down).await;
+    system.restart("restarted").unwrap();
+    up(&system, "restarted", 2).await;
+    assert!(system.shutdown(secs(5)).await.is_clean());
 }
