@@ -133,7 +133,7 @@ impl Server for Manager {
             }
             Message::LaneMade { slot, reason } => {
                 if let Some(reason) = reason {
-                    tracing::debug!(endpoint = self.args.endpoint.name(), slot, %reason, "lane replaced");
+                    tracing::debug!(endpoint = self.args.endpoint.name(), place = slot, loss = %reason, "lane replaced");
                     cx.publish("lanes_replaced", state.lane_replaced());
                     cx.publish("last_lane_loss", reason.to_string());
                 }
