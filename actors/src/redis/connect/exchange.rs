@@ -3,13 +3,13 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use ::redis::{ErrorKind, RedisError, RedisResult};
+use ::redis::{RedisError, RedisResult};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::lifecycle::Lifecycle;
 use crate::redis::command::{Reply, Request};
 use crate::redis::socket::Wire;
-use crate::redis::status::{Cause, Error, Meaning, cause_of, is_answer};
+use crate::redis::status::{Cause, Error, Meaning, cause_of, is_answer, is_unsent};
 
 /// What became of a request.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl<T: Reply> Exchanged<T> {
                 let meaning = Meaning::of_error(&error);
                 Self::Refused(error, meaning)
             }
-            Err(error) if error.kind() == ErrorKind::Client => Self::NotSent(error),
+            Err(error) if is_unsent(&error) => Self::NotSent(error),
             Err(error) => Self::Lost(error),
         }
     }

@@ -52,6 +52,11 @@ pub(crate) fn is_answer(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
+/// Whether the redis crate declined to send the request.
+pub(crate) fn is_unsent(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Client
+}
+
 /// The cause of an error met while connecting or waiting for a reply.
 pub(crate) fn cause_of(error: &RedisError) -> Cause {
     if let Some(cause) = typed(error).and_then(Error::cause) {
