@@ -184,7 +184,7 @@ async fn asked_both(endpoint: &Endpoint, connection: Connection) -> Asked {
         let (new, found) = connected(endpoint).await;
         return (new.or(Some(connection)), found);
     }
-    if connection.born.elapsed() >= endpoint.config().recycle_timeout {
+    if connection.created.elapsed() >= endpoint.config().recycle_timeout {
         drop(connection);
         return connected(endpoint).await;
     }
@@ -193,7 +193,7 @@ async fn asked_both(endpoint: &Endpoint, connection: Connection) -> Asked {
 
 async fn connected(endpoint: &Endpoint) -> Asked {
     match endpoint.probe_connection().await {
-        Ok(probe) => pinged(Connection { probe, born: Instant::now() }).await,
+        Ok(probe) => pinged(Connection { probe, created: Instant::now() }).await,
         Err(cause) => (None, Err(Miss::Unconnected(cause))),
     }
 }

@@ -91,5 +91,5 @@ impl Miss {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) probe: Probe,
-    pub(crate) born: Instant,
+    pub(crate) created: Instant,
 }

@@ -81,7 +81,7 @@ struct Member {
 #[derive(Debug, Default)]
 struct Topic {
     holders: Vec<u64>,
-    wire: Wire,
+    stage: Stage,
     /// The server refused a command with this name in it, so it is told this one alone.
     is_alone: bool,
     /// Whether it was last refused, alone.
@@ -90,7 +90,7 @@ struct Topic {
 
 /// What the server knows of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Wire {
+enum Stage {
     /// Nothing. Leaves to `Asked`.
     #[default]
     Absent,
@@ -128,11 +128,11 @@ impl State {
         for name in &names {
             let topic = self.topics_mut(name.0).entry(Arc::clone(&name.1)).or_default();
             topic.holders.push(id);
-            missing += usize::from(topic.wire != Wire::Present);
-            if topic.wire == Wire::Denied {
-                topic.wire = Wire::Absent;
+            missing += usize::from(topic.stage != Stage::Present);
+            if topic.stage == Stage::Denied {
+                topic.stage = Stage::Absent;
             }
-            if topic.wire == Wire::Absent {
+            if topic.stage == Stage::Absent {
                 self.touch(name);
             }
         }
@@ -152,10 +152,10 @@ impl State {
             let Some(topic) = self.topics_mut(name.0).get_mut(&name.1) else { continue };
             topic.holders.retain(|holder| *holder != id);
             if topic.holders.is_empty() {
-                match topic.wire {
-                    Wire::Absent | Wire::Denied => self.forget(name),
-                    Wire::Present => self.touch(name),
-                    Wire::Asked | Wire::Leaving => {}
+                match topic.stage {
+                    Stage::Absent | Stage::Denied => self.forget(name),
+                    Stage::Present => self.touch(name),
+                    Stage::Asked | Stage::Leaving => {}
                 }
             }
         }
@@ -197,7 +197,7 @@ impl State {
         for topics in [&mut self.channels, &mut self.patterns] {
             topics.retain(|_, topic| !topic.holders.is_empty());
             for topic in topics.values_mut() {
-                (topic.wire, topic.is_alone) = (Wire::Absent, false);
+                (topic.stage, topic.is_alone) = (Stage::Absent, false);
             }
         }
         for member in self.members.values_mut() {
@@ -214,13 +214,13 @@ impl State {
         let mut steps = Vec::new();
         for (kind, name) in std::mem::take(&mut self.due) {
             let Some(topic) = self.topics_mut(kind).get_mut(&name) else { continue };
-            let verb = match (topic.wire, topic.holders.is_empty()) {
-                (Wire::Absent, false) => {
-                    topic.wire = Wire::Asked;
+            let verb = match (topic.stage, topic.holders.is_empty()) {
+                (Stage::Absent, false) => {
+                    topic.stage = Stage::Asked;
                     Verb::Subscribe
                 }
-                (Wire::Present, true) => {
-                    topic.wire = Wire::Leaving;
+                (Stage::Present, true) => {
+                    topic.stage = Stage::Leaving;
                     Verb::Unsubscribe
                 }
                 _ => continue,
@@ -271,7 +271,7 @@ impl State {
     /// Tries once more what was refused.
     pub(super) fn retry_denied(&mut self) {
         let denied = |(name, topic): (&Arc<str>, &Topic)| {
-            (topic.wire == Wire::Denied).then(|| Arc::clone(name))
+            (topic.stage == Stage::Denied).then(|| Arc::clone(name))
         };
         let named = |kind| move |name| (kind, name);
         let channels = self.channels.iter().filter_map(denied).map(named(TopicKind::Channel));
@@ -328,10 +328,10 @@ impl State {
     }
 
     fn confirmed(&mut self, name: &Name) {
-        let Some(topic) = self.topic_mut(name).filter(|topic| topic.wire == Wire::Asked) else {
+        let Some(topic) = self.topic_mut(name).filter(|topic| topic.stage == Stage::Asked) else {
             return;
         };
-        (topic.wire, topic.is_alone, topic.is_denied) = (Wire::Present, false, false);
+        (topic.stage, topic.is_alone, topic.is_denied) = (Stage::Present, false, false);
         let holders = topic.holders.clone();
         if holders.is_empty() {
             self.touch(name);
@@ -347,19 +347,19 @@ impl State {
 
     fn left(&mut self, name: &Name) {
         let Some(topic) = self.topic_mut(name) else { return };
-        topic.wire = Wire::Absent;
+        topic.stage = Stage::Absent;
         self.settle(name);
     }
 
     fn split(&mut self, name: &Name) {
         let Some(topic) = self.topic_mut(name) else { return };
-        (topic.wire, topic.is_alone) = (Wire::Absent, true);
+        (topic.stage, topic.is_alone) = (Stage::Absent, true);
         self.settle(name);
     }
 
     fn denied(&mut self, name: &Name, error: &redis::Error) -> bool {
         let Some(topic) = self.topic_mut(name) else { return false };
-        (topic.wire, topic.is_alone) = (Wire::Denied, true);
+        (topic.stage, topic.is_alone) = (Stage::Denied, true);
         let is_new = !std::mem::replace(&mut topic.is_denied, true);
         let holders = topic.holders.clone();
         if holders.is_empty() {

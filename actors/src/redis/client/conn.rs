@@ -9,7 +9,7 @@ use ::redis::{
 use futures_util::future::BoxFuture;
 
 use super::session::Session;
-use super::transaction::{ATTEMPTS, Transaction, part};
+use super::transaction::{ATTEMPTS, Transaction, pause_after};
 use super::ttl::Ttl;
 use crate::redis::command::Plan;
 use crate::redis::status::Error;
@@ -177,7 +177,7 @@ impl CacheConn {
                 transaction.end().await;
                 return result;
             }
-            part(number).await;
+            pause_after(number).await;
         }
         Err(Error::Conflict { attempts: ATTEMPTS }.into())
     }

@@ -19,12 +19,12 @@ pub(super) struct DedicatedConnection {
     has_written: bool,
     /// A command that sets the connection's state was sent and its reply never came. Its state is unknown, such as its
     /// database, and so is the meaning of whatever would follow.
-    is_lost: bool,
+    is_state_unknown: bool,
 }
 
 impl DedicatedConnection {
     pub(super) fn new(lease: Lease) -> Self {
-        Self { lease, is_bound: false, has_written: false, is_lost: false }
+        Self { lease, is_bound: false, has_written: false, is_state_unknown: false }
     }
 
     // redis R1, R9
@@ -49,7 +49,7 @@ impl DedicatedConnection {
                 Err(error)
             }
             Exchanged::NotSent(error) => {
-                self.is_lost = false;
+                self.is_state_unknown = false;
                 self.lease.pooled_mut().is_doubtful = self.is_bound;
                 Err(error)
             }
@@ -97,7 +97,7 @@ impl DedicatedConnection {
         if let Some(error) = health.opened() {
             return Err(error);
         }
-        if self.is_lost {
+        if self.is_state_unknown {
             return Err(Error::unavailable(Cause::InDoubt));
         }
         if self.pooled().connection.is_closed() {
@@ -118,7 +118,7 @@ impl DedicatedConnection {
         }
         self.is_bound |= plan.binds;
         self.has_written |= plan.writes;
-        self.is_lost = plan.binds;
+        self.is_state_unknown = plan.binds;
         self.lease.pooled_mut().is_doubtful = true;
         Ok(until)
     }
@@ -126,7 +126,7 @@ impl DedicatedConnection {
     /// The connection is trusted again: its reply has arrived.
     fn answered(&mut self, connector: &Connector, health: &Health, meaning: Meaning) {
         let is_logged_out = meaning.objection == Some(Cause::Auth);
-        self.is_lost = false;
+        self.is_state_unknown = false;
         health.replied(meaning);
         let pooled = self.lease.pooled_mut();
         pooled.replied();

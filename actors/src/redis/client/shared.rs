@@ -18,12 +18,12 @@ pub(super) struct SharedConnection {
     lane: Arc<Lane>,
     load: Load,
     /// A write was sent and nothing that was sent later has had a reply: it may still be executed.
-    in_doubt: bool,
+    is_in_doubt: bool,
 }
 
 impl SharedConnection {
     pub(super) fn new(lane: Arc<Lane>, load: Load) -> Self {
-        Self { lane, load, in_doubt: false }
+        Self { lane, load, is_in_doubt: false }
     }
 
     pub(super) fn load(&self) -> Load {
@@ -58,9 +58,9 @@ impl SharedConnection {
         if wire.in_flight() >= MOST_IN_FLIGHT {
             return Err(Error::Crowded { in_flight: MOST_IN_FLIGHT }.into());
         }
-        let was_in_doubt = self.in_doubt;
+        let was_in_doubt = self.is_in_doubt;
         // Stays so if this future is dropped under way.
-        self.in_doubt |= plan.writes;
+        self.is_in_doubt |= plan.writes;
         match exchange(&mut wire, request, Limit::until(until)).await {
             Exchanged::Replied(reply, meaning) => {
                 self.answered(lanes.health, meaning);
@@ -76,7 +76,7 @@ impl SharedConnection {
                 Err(error)
             }
             Exchanged::NotSent(error) => {
-                self.in_doubt = was_in_doubt;
+                self.is_in_doubt = was_in_doubt;
                 Err(error)
             }
             Exchanged::Lost(error) => Err(self.lost(plan, cause_of(&error))),
@@ -94,7 +94,7 @@ impl SharedConnection {
     /// order.
     // redis R10
     pub(super) async fn settle(&mut self, limit: Duration) -> Result<(), Error> {
-        if !self.in_doubt {
+        if !self.is_in_doubt {
             return Ok(());
         }
         let unknown = |cause| Error::OutcomeUnknown { cause };
@@ -104,7 +104,7 @@ impl SharedConnection {
             Ok(Err(cause)) if cause.will_pass() => {}
             Ok(Err(_)) | Err(_) => return Err(unknown(Cause::InDoubt)),
         }
-        self.in_doubt = false;
+        self.is_in_doubt = false;
         Ok(())
     }
 
@@ -121,7 +121,7 @@ impl SharedConnection {
     }
 
     fn answered(&mut self, health: &Health, meaning: Meaning) {
-        self.in_doubt = false;
+        self.is_in_doubt = false;
         self.lane.replied(meaning.objection);
         health.replied(meaning);
         if meaning.objection == Some(Cause::Auth) {

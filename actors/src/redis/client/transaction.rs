@@ -149,8 +149,8 @@ fn empty() -> Pipeline {
 }
 
 /// Waits before the attempt after `attempt`, a random time, so that callers who conflicted do not do so again.
-pub(crate) async fn part(attempt: u32) {
-    let longest = PART_MIN.saturating_mul(1 << attempt.min(10)).min(PART_MAX);
+pub(crate) async fn pause_after(attempt: u32) {
+    let longest = PAUSE_MIN.saturating_mul(1 << attempt.min(10)).min(PAUSE_MAX);
     sleep(longest.mul_f64(fastrand::f64())).await;
 }
 
@@ -158,5 +158,5 @@ pub(crate) async fn part(attempt: u32) {
 const ALONE: Plan = Plan { pins: true, ..Plan::READ };
 /// A caller that conflicts so often is told rather than tried again.
 pub(crate) const ATTEMPTS: u32 = 32;
-const PART_MIN: Duration = Duration::from_micros(500);
-const PART_MAX: Duration = Duration::from_millis(50);
+const PAUSE_MIN: Duration = Duration::from_micros(500);
+const PAUSE_MAX: Duration = Duration::from_millis(50);

@@ -82,7 +82,7 @@ impl Plan {
     /// [`Error::Refused`] for the first one that would harm the connection.
     pub(crate) fn of<'a>(
         commands: impl IntoIterator<Item = &'a Cmd>,
-        capability: &LearnedCommands,
+        learned: &LearnedCommands,
     ) -> Result<Reading, Error> {
         let mut plan = Self::READ;
         let mut names = Unlearned::default();
@@ -97,8 +97,8 @@ impl Plan {
             let next = match table::find(name) {
                 Some((_, Behaviour::Reads)) => Self::READ,
                 Some((_, Behaviour::Writes)) => Self::WRITE,
-                Some((name, kind)) => Self::of_known(name, *kind, arguments)?,
-                None => Self::of_strange(name, capability, &mut names),
+                Some((name, behaviour)) => Self::of_known(name, *behaviour, arguments)?,
+                None => Self::of_strange(name, learned, &mut names),
             };
             plan = plan.and(next);
         }
@@ -109,9 +109,9 @@ impl Plan {
         })
     }
 
-    fn of_strange(name: &[u8], capability: &LearnedCommands, names: &mut Unlearned) -> Self {
+    fn of_strange(name: &[u8], learned: &LearnedCommands, names: &mut Unlearned) -> Self {
         let Some(name) = Name::new(name) else { return Self::UNKNOWN };
-        capability.class(&name).map_or_else(
+        learned.class(&name).map_or_else(
             || {
                 names.push(name);
                 Self::UNKNOWN
@@ -122,10 +122,10 @@ impl Plan {
 
     fn of_known<'a>(
         command: &'static str,
-        kind: Behaviour,
+        behaviour: Behaviour,
         mut arguments: impl Iterator<Item = &'a [u8]>,
     ) -> Result<Self, Error> {
-        Ok(match kind {
+        Ok(match behaviour {
             Behaviour::Reads => Self::READ,
             Behaviour::Writes => Self::WRITE,
             Behaviour::Binds => Self::BIND,

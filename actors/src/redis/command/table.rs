@@ -49,17 +49,17 @@ static TABLE: [Option<(&str, Behaviour)>; SLOTS] = {
     let mut table = [const { None }; SLOTS];
     let mut list = 0;
     while list < COMMANDS.len() {
-        let (kind, names) = COMMANDS[list];
-        let mut place = 0;
-        while place < names.len() {
-            let name = names[place];
+        let (behaviour, names) = COMMANDS[list];
+        let mut index = 0;
+        while index < names.len() {
+            let name = names[index];
             assert!(name.len() <= LEN_BYTES_MAX);
             let mut slot = slot_of(name.as_bytes());
             while table[slot].is_some() {
                 slot = (slot + 1) % SLOTS;
             }
-            table[slot] = Some((name, kind));
-            place += 1;
+            table[slot] = Some((name, behaviour));
+            index += 1;
         }
         list += 1;
     }
@@ -69,10 +69,10 @@ static TABLE: [Option<(&str, Behaviour)>; SLOTS] = {
 /// FNV-1a of the bytes without the bit that tells a small letter from a capital.
 const fn slot_of(name: &[u8]) -> usize {
     let mut hash = 0x811c_9dc5_u32;
-    let mut place = 0;
-    while place < name.len() {
-        hash = (hash ^ (name[place] & !0x20) as u32).wrapping_mul(0x0100_0193);
-        place += 1;
+    let mut index = 0;
+    while index < name.len() {
+        hash = (hash ^ (name[index] & !0x20) as u32).wrapping_mul(0x0100_0193);
+        index += 1;
     }
     (hash ^ (hash >> 16)) as usize % SLOTS
 }

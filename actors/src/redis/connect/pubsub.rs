@@ -148,7 +148,7 @@ impl PubSub {
         answer: impl Future<Output = Result<(), RedisError>>,
     ) -> Result<(), Failed> {
         let mut answer = std::pin::pin!(answer);
-        for _ in 0..PATIENCE {
+        for _ in 0..LATE_ANSWERS {
             let heard = self.heard.load(Ordering::Relaxed);
             let Ok(answered) = timeout(self.limit, &mut answer).await else {
                 if self.heard.load(Ordering::Relaxed) == heard {
@@ -259,4 +259,4 @@ impl fmt::Debug for Incoming {
 }
 
 /// How many times in a row a late answer is waited for while something arrives.
-const PATIENCE: u32 = 10;
+const LATE_ANSWERS: u32 = 10;

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::lane::Lane;
 use super::lane_set::LaneSet;
-use super::state::{Farewell, PATIENCE, Succession, Wait};
+use super::state::{OldLane, PATIENCE, Succession, Wait};
 use crate::deadline;
 use crate::redis::connect::{Connector, Failure, jittered, ping};
 use crate::redis::leases::{CurrentGeneration, Waiting, most_waiting};
@@ -98,7 +98,7 @@ impl Lanes<'_> {
             lane.retire(reason);
         };
         let reason = lane.watch(limit, self.health).await;
-        if succession.ends(reason) == Farewell::GiveUp {
+        if succession.ends(reason) == OldLane::GiveUp {
             give_up(reason);
             self.connector.wait_turn(load).await;
             return self.connect(load).await;
@@ -109,7 +109,7 @@ impl Lanes<'_> {
             biased;
             new = &mut connecting => new,
             reason = lane.fails(limit, self.health) => {
-                if succession.ends(reason) == Farewell::GiveUp {
+                if succession.ends(reason) == OldLane::GiveUp {
                     give_up(reason);
                 }
                 connecting.await

@@ -54,7 +54,7 @@ pub(super) enum Succession {
 
 /// What is to be done with a lane that ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Farewell {
+pub(super) enum OldLane {
     /// It stays in use, and its successor is made at once.
     Keep,
     /// It is taken out of use, and its successor waits for its turn: many may be lost at once.
@@ -108,14 +108,14 @@ impl Succession {
     }
 
     /// The lane ends, or fails while it waits for its successor.
-    pub(super) fn ends(&mut self, reason: CloseReason) -> Farewell {
+    pub(super) fn ends(&mut self, reason: CloseReason) -> OldLane {
         let is_lost = reason.is_sudden() || matches!(self, Self::Leaving(_));
         if is_lost {
             *self = Self::Lost(reason);
-            return Farewell::GiveUp;
+            return OldLane::GiveUp;
         }
         *self = Self::Leaving(reason);
-        Farewell::Keep
+        OldLane::Keep
     }
 
     /// Why the lane was replaced; `None` where there was none.

@@ -136,7 +136,7 @@ mod meanings {
             let answer =
                 format!("-EXECABORT Transaction discarded because of: {code} no writes.\r\n");
             let reply = parse_redis_value(answer.as_bytes()).unwrap();
-            let error = RedisError::from(reply.clone().extract_error().unwrap_err());
+            let error = reply.clone().extract_error().unwrap_err();
             let meaning = Meaning::of_error(&error);
             assert!(meaning.state.is_some(), "{code}");
             assert_eq!(meaning, Meaning::of([&reply].into_iter()), "{code}");
