@@ -13,27 +13,27 @@ use crate::redis::{self, Cause, Deliver, Endpoint, Failed, PubSub, pause};
 
 /// The time from one look at the connection to the next.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// A connection that nobody needs is kept for so many heartbeats: the next one who subscribes may be near.
+/// A connection without subscriptions is kept for so many heartbeats, since another subscription may begin soon.
 const IDLE_BEATS: u32 = 2;
-/// One failed attempt may be bad luck.
+/// One failed attempt may be an accident.
 const STANDING: u32 = 2;
 
-/// Keeps the one connection on which everything of an endpoint is subscribed to.
+/// Keeps the one connection that all subscriptions of an endpoint share.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     endpoint: Arc<Endpoint>,
     registry: Arc<Registry>,
 }
 
-/// What changes from message to message.
+/// The mutable state of the actor: its connection, and the attempts to make one.
 #[derive(Debug, Default)]
 pub(crate) struct Upkeep {
     connection: Option<Connection>,
     is_connecting: bool,
     is_pinging: bool,
-    /// Attempts and connections that came to nothing since the server last answered.
+    /// Failed attempts and lost connections since the server last answered.
     failures: u32,
-    /// Why the next attempt is not to be made at once.
+    /// Why connecting fails; the next attempt then waits for a pause.
     connect_failure: Option<Cause>,
     idle_beats: u32,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Upkeep {
 struct Connection {
     pubsub: PubSub,
     epoch: u64,
-    /// The generation in use when it was made; a later one may be another server's.
+    /// The generation in use when the connection was made. A later one may belong to another server.
     generation: Option<u64>,
 }
 
@@ -53,13 +53,13 @@ impl Upkeep {
 }
 
 impl Keeper {
-    /// Follows what was and will be subscribed to there.
+    /// An actor that serves these subscriptions.
     pub(crate) fn new(subscriptions: &Subscriptions) -> Self {
         let Subscriptions { endpoint, registry } = subscriptions;
         Self { endpoint: Arc::clone(endpoint), registry: Arc::clone(registry) }
     }
 
-    /// Sees to it that the server knows what is wanted.
+    /// Sends what the server has to be told, or connects if a subscription wants that.
     fn work(&self, cx: &Cx<Mail>, upkeep: &mut Upkeep) {
         match &upkeep.connection {
             Some(connection) => self.tell(cx, connection),
@@ -95,7 +95,7 @@ impl Keeper {
         let endpoint = Arc::clone(&self.endpoint);
         let connect = async move {
             sleep(pause).await;
-            // What replaces this one while it connects may be there because of another server.
+            // Read before connecting: a generation that is published meanwhile may belong to another server.
             let generation = endpoint.generation().map(|generation| generation.number());
             (generation, endpoint.pubsub_connection(deliver).await)
         };
@@ -106,7 +106,7 @@ impl Keeper {
         });
     }
 
-    /// Begins again with a new connection, at once where the one before it has worked.
+    /// Drops the connection and makes a new one, at once if the old one has worked.
     fn lose(&self, cx: &Cx<Mail>, upkeep: &mut Upkeep, cause: Cause) {
         tracing::debug!(endpoint = self.endpoint.name(), %cause, "subscriptions lost their connection");
         self.registry.with(State::lost);
@@ -187,7 +187,7 @@ impl Server for Keeper {
     type State = Upkeep;
 
     async fn init(&self, cx: &Cx<Mail>) -> Result<Upkeep, BoxError> {
-        // What one before this had confirmed went with its connection.
+        // What an earlier incarnation had confirmed ended with its connection.
         self.registry.with(State::lost);
         let mut upkeep = Upkeep::default();
         cx.every(HEARTBEAT, || Mail::Tick);
@@ -240,7 +240,7 @@ impl Server for Keeper {
                     Ok(()) | Err(Failed::Refused(_)) => upkeep.failures = 0,
                 }
             }
-            // Of a connection that is gone.
+            // From a connection that was replaced.
             Mail::Closed { .. } | Mail::Answered { .. } | Mail::Ponged { .. } => {}
         }
         self.publish(cx);
@@ -248,7 +248,7 @@ impl Server for Keeper {
     }
 
     async fn terminate(&self, _cx: &Cx<Mail>, _upkeep: &mut Upkeep) {
-        // It may be about to begin again.
+        // Ends the subscriptions only if the service ends, since the actor may be about to restart.
         self.registry.with(State::end);
     }
 }
