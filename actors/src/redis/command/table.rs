@@ -1,19 +1,19 @@
-//! What every command does, by its name.
+//! The table of known commands, and what each does to its connection.
 
-/// What to read of a command to know what it does.
+/// What a command does, or which of its arguments say so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Behaviour {
     Reads,
     Writes,
     /// It leaves state behind on its connection.
     Binds,
-    /// Carries out what was queued on its connection.
+    /// It executes what was queued on its connection.
     Executes,
     /// It blocks, and its first argument says for how many seconds.
     BlocksByFirst,
     /// It blocks, and its last argument says for how many seconds.
     BlocksByLast,
-    /// It waits for earlier writes of its own connection to spread.
+    /// It waits until replicas or the disk have the earlier writes of its connection.
     Waits,
     StreamRead,
     StreamReadOfGroup,
@@ -21,13 +21,13 @@ pub(super) enum Behaviour {
     Config,
     Function,
     Script,
-    /// It would harm its connection: what to do instead.
+    /// It would harm its connection. The text says what to do instead.
     Refused(&'static str),
 }
 
-/// Finds a command that we know, in whatever case it is written, and its name as we write it.
+/// Finds a command by its name in any case, and returns the name in capitals.
 pub(super) fn find(name: &[u8]) -> Option<&'static (&'static str, Behaviour)> {
-    // So that the hash of a long word costs nothing.
+    // Spares the hash of a long word.
     if name.len() > LEN_BYTES_MAX {
         return None;
     }

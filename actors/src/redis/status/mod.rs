@@ -1,4 +1,4 @@
-//! What is known of a server: why something failed, which state it is in, whether it is healthy.
+//! The status of a server: causes of failures, its health and state, and what its replies mean.
 
 mod cause;
 mod classify;
