@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-/// What a failure means to the caller: whether the call may be made again, and whether it may have taken effect already.
+/// What a failure means to the caller: whether the call may be made again, and whether it may have taken effect
+/// already.
 ///
 /// Every room's error has one, so that an HTTP layer, a queue consumer or a test needs one `match` for all of them. The
 /// list is closed on purpose.
@@ -11,8 +12,8 @@ pub enum Outcome {
         /// How long to wait before the next try.
         retry_after: Duration,
     },
-    /// Something that the call needs is full. Nothing happened; the same call may be made again after `retry_after`, and
-    /// fewer calls at a time would help.
+    /// Something that the call needs is full. Nothing happened; the same call may be made again after `retry_after`,
+    /// and fewer calls at a time would help.
     Overloaded {
         /// How long to wait before the next try.
         retry_after: Duration,

@@ -11,8 +11,9 @@
 //! └── application         one_for_one: the service's own actors
 //! ```
 //!
-//! Order is not dependency: what actors share lives in values that the tree owns (an [endpoint](crate::redis::Endpoint)),
-//! so no actor's restart needs that of a sibling. Actors are started here and nowhere else.
+//! Order is not dependency: what actors share lives in values that the tree owns (an
+//! [endpoint](crate::redis::Endpoint)), so no actor's restart needs that of a sibling. Actors are started here and
+//! nowhere else.
 
 #[cfg(feature = "cache")]
 use std::collections::BTreeMap;
@@ -359,8 +360,8 @@ async fn add_redis(root: &mut Supervisor, setup: &Setup) -> Result<Ways, StartEr
     Ok(Ways { redis, endpoints: Arc::new(endpoints) })
 }
 
-/// Adds the actors of one endpoint: the default one if `name` is `None`. Only the default endpoint's actors take messages
-/// by their type, because a type has one taker.
+/// Adds the actors of one endpoint: the default one if `name` is `None`. Only the default endpoint's actors take
+/// messages by their type, because a type has one taker.
 #[cfg(feature = "cache")]
 async fn add_endpoint(
     root: &mut Supervisor,

@@ -31,8 +31,8 @@ impl Cache {
     /// there is no connection at all.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] with the cause as soon as Redis is known to be away; [`Error::Deadline`] when the request's
-    /// deadline has passed. Cancel safe.
+    /// [`Error::Unavailable`] with the cause as soon as Redis is known to be away; [`Error::Deadline`] when the
+    /// request's deadline has passed. Cancel safe.
     pub async fn get(&self) -> Result<CacheConn, Error> {
         self.endpoint.connection().await
     }

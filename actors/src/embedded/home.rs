@@ -17,8 +17,8 @@ pub struct Home {
 }
 
 impl Home {
-    /// Creates a directory under `temp` that only this user may enter, and removes those of processes that have ended. If
-    /// `temp` is too long a name for a socket, `/tmp` takes its place. Does a little file IO.
+    /// Creates a directory under `temp` that only this user may enter, and removes those of processes that have ended.
+    /// If `temp` is too long a name for a socket, `/tmp` takes its place. Does a little file IO.
     ///
     /// # Errors
     /// [`Error::Home`], [`Error::PathTooLong`].
@@ -29,7 +29,8 @@ impl Home {
         if !fits(temp) {
             return Err(Error::PathTooLong { path: path.join(SOCKET), most_bytes: MOST_BYTES });
         }
-        // Other processes remove a directory whose lock is free, so this one gets its visible name only with the lock held.
+        // Other processes remove a directory whose lock is free, so this one gets its visible name only with the lock
+        // held.
         let hidden = temp.join(format!(".{name}"));
         let lock = made(&hidden, &path).map_err(|source| {
             fs::remove_dir_all(&hidden).ok(); // It may not exist; the first error is the one to report.
@@ -55,7 +56,8 @@ impl Home {
         self.path.join("server.log")
     }
 
-    /// Removes the directories of processes that have ended. A failure does not matter to this process, so it is ignored.
+    /// Removes the directories of processes that have ended. A failure does not matter to this process, so it is
+    /// ignored.
     fn reclaim_siblings(&self, temp: &Path) {
         let Ok(ours) = fs::symlink_metadata(&self.path) else { return };
         for entry in fs::read_dir(temp).into_iter().flatten().flatten() {
@@ -99,8 +101,8 @@ fn reclaim(path: &Path) -> io::Result<()> {
     fs::remove_dir_all(path)
 }
 
-/// Whether the process that created a hidden directory has ended. A live process hides it for less than a millisecond, but
-/// may not hold the lock yet, so only the age tells.
+/// Whether the process that created a hidden directory has ended. A live process hides it for less than a millisecond,
+/// but may not hold the lock yet, so only the age tells.
 fn is_old(modified: SystemTime) -> bool {
     modified.elapsed().is_ok_and(|age| age >= HIDDEN_AT_MOST)
 }

@@ -18,19 +18,19 @@ use super::{Error, Home};
 pub struct Server {
     pid: u32,
     guard: Child,
-    /// The guard ends the server when this pipe is closed: by us, or by the system when our process ends. Nothing is ever
-    /// written to it.
+    /// The guard ends the server when this pipe is closed: by us, or by the system when our process ends. Nothing is
+    /// ever written to it.
     leash: Option<ChildStdin>,
 }
 
 /// The shell between us and the server. Its arguments are the log's path and the server's command line.
 ///
-/// A watcher starts before the server and waits until our pipe is closed. Then it has the guard kill the server, so that
-/// the guard reaps it; if the guard has ended, the watcher kills the process group that all of them share. The last signal
-/// is for the `sleep` of a watcher that was killed while it slept.
+/// A watcher starts before the server and waits until our pipe is closed. Then it has the guard kill the server, so
+/// that the guard reaps it; if the guard has ended, the watcher kills the process group that all of them share. The
+/// last signal is for the `sleep` of a watcher that was killed while it slept.
 ///
-/// The system sends SIGHUP to a group that has lost its parent and holds a stopped process (POSIX, `_exit`). That must not
-/// end the guard or the watcher.
+/// The system sends SIGHUP to a group that has lost its parent and holds a stopped process (POSIX, `_exit`). That must
+/// not end the guard or the watcher.
 const GUARD: &str = r#"
 trap '' HUP
 log=$1; shift

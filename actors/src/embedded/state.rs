@@ -14,8 +14,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Notes that a server ended after `lived`, or did not start (`None`). Returns the pause before the next start: none
-    /// after a server that had run well, since its users wait.
+    /// Notes that a server ended after `lived`, or did not start (`None`). Returns the pause before the next start:
+    /// none after a server that had run well, since its users wait.
     pub(crate) fn ended(&mut self, lived: Option<Duration>) -> Duration {
         if lived.is_some_and(|lived| lived >= STABLE_AFTER) {
             self.failures = 0;

@@ -158,8 +158,8 @@ impl Server for Monitor {
 }
 
 /// Sends one `PING`, or two. The present connection is probed first, because its silence shows within the probe's
-/// timeout. Its answer says nothing of new connections: while connecting fails, and when it has reached the age at which
-/// connections are replaced, a new one is made and probed as well.
+/// timeout. Its answer says nothing of new connections: while connecting fails, and when it has reached the age at
+/// which connections are replaced, a new one is made and probed as well.
 async fn probe(endpoint: Arc<Endpoint>, connection: Option<Connection>) -> Probed {
     let asked = match connection.filter(|connection| !connection.probe.is_dead()) {
         Some(connection) => asked_both(&endpoint, connection).await,

@@ -106,9 +106,9 @@ impl State {
         is_due
     }
 
-    /// Decides what a tick does. It sends a probe, unless one is still under way. Then a known outage goes on: the verdict
-    /// is renewed, so that it does not grow old while connecting takes long, and a repeated probe that takes longer than
-    /// `probe_timeout` already counts as failed for the breaker.
+    /// Decides what a tick does. It sends a probe, unless one is still under way. Then a known outage goes on: the
+    /// verdict is renewed, so that it does not grow old while connecting takes long, and a repeated probe that takes
+    /// longer than `probe_timeout` already counts as failed for the breaker.
     pub(crate) fn tick(&mut self, now: Instant, signs: Signs) -> Beat {
         let vetoed = self.vetoed(signs);
         let Some(sent) = self.probing_since else {

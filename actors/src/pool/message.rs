@@ -13,8 +13,8 @@ impl Request for GetPoolStatus {
 
 /// Replaces every connection of the default endpoint: a new generation is published, and the old one drains.
 ///
-/// The reply is the number of the new generation. While an older generation still drains the reply waits for that, for at
-/// most `drain_timeout`.
+/// The reply is the number of the new generation. While an older generation still drains the reply waits for that, for
+/// at most `drain_timeout`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RebuildPool;
 

@@ -5,8 +5,8 @@ use tokio::time::Instant;
 
 use crate::redis::Reason;
 
-/// A replica answers every write with READONLY. The pause between two new generations for that doubles with each one that
-/// changed nothing.
+/// A replica answers every write with READONLY. The pause between two new generations for that doubles with each one
+/// that changed nothing.
 const READ_ONLY_PAUSE_MIN: Duration = Duration::from_secs(1);
 const READ_ONLY_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// After this long without a READONLY the next one starts again with the shortest pause.

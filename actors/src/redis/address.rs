@@ -206,8 +206,8 @@ impl fmt::Debug for Login {
     }
 }
 
-/// The parts of a text that may be shown before it is known to be a URL: scheme, host and port. Whatever precedes the last
-/// `@` or follows the host could be a secret, and so could a text without a scheme, or a host that is not valid.
+/// The parts of a text that may be shown before it is known to be a URL: scheme, host and port. Whatever precedes the
+/// last `@` or follows the host could be a secret, and so could a text without a scheme, or a host that is not valid.
 fn shown(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return if url.is_empty() {

@@ -15,19 +15,19 @@ pub struct Config {
     /// Where Redis is: `redis://`, `valkey://`, with TLS `rediss://`, `valkeys://`, or `unix://` or `embedded`. May
     /// hold a user and a password. Default `redis://localhost:6379`.
     pub url: String,
-    /// The most leases that are out at once, and so the most dedicated connections that callers use. Default 50, at most
-    /// 10 000 (the default of the server's `maxclients`).
+    /// The most leases that are out at once, and so the most dedicated connections that callers use. Default 50, at
+    /// most 10 000 (the default of the server's `maxclients`).
     pub max_connections: u32,
     /// How many connections callers share for commands that need no dedicated one. Default the number of processors, at
     /// most 4. One more connection carries large values.
     pub lanes: Option<u32>,
-    /// The longest wait for a lease; a request's deadline may end it sooner, and so does `connect_timeout` while connecting
-    /// fails. Default 30 s. At most 16 callers for each lease (at least 1 024) wait at once.
+    /// The longest wait for a lease; a request's deadline may end it sooner, and so does `connect_timeout` while
+    /// connecting fails. Default 30 s. At most 16 callers for each lease (at least 1 024) wait at once.
     pub connection_timeout: Duration,
     /// The longest time for one attempt to connect, with name lookup, handshakes and login. Default 1 s.
     pub connect_timeout: Duration,
-    /// The longest time for one command or pipeline; a request's deadline may end it sooner, and a blocking command gets
-    /// the time for which it may block on top. Default 500 ms.
+    /// The longest time for one command or pipeline; a request's deadline may end it sooner, and a blocking command
+    /// gets the time for which it may block on top. Default 500 ms.
     pub command_timeout: Duration,
     /// A regular file of at most 4 096 bytes that holds the password. It is read at each attempt to connect and takes
     /// precedence over a password in `url`; an empty file is an error. Default none.
@@ -49,17 +49,18 @@ pub struct Config {
     pub client_name: String,
 }
 
-/// The files for TLS, each a regular file in PEM of at most 1 MiB. The URL alone says whether TLS is used: `rediss://` or
-/// `valkeys://`.
+/// The files for TLS, each a regular file in PEM of at most 1 MiB. The URL alone says whether TLS is used: `rediss://`
+/// or `valkeys://`.
 ///
-/// The server's certificate is always verified, and must name the host of the URL. The files are read at each attempt to
-/// connect, so new files take effect with the next connection, without a restart.
+/// The server's certificate is always verified, and must name the host of the URL. The files are read at each attempt
+/// to connect, so new files take effect with the next connection, without a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tls {
-    /// The certificates of the only authorities that the server's certificate may come from. Default none, which means the
-    /// public authorities (Mozilla's list at the time of this build).
+    /// The certificates of the only authorities that the server's certificate may come from. Default none, which means
+    /// the public authorities (Mozilla's list at the time of this build).
     pub ca_file: Option<PathBuf>,
-    /// Our certificate, followed by the intermediate ones, for a server that asks for a client certificate. Default none.
+    /// Our certificate, followed by the intermediate ones, for a server that asks for a client certificate. Default
+    /// none.
     pub cert_file: Option<PathBuf>,
     /// The private key of `cert_file`, not encrypted. Default none.
     pub key_file: Option<PathBuf>,
@@ -216,8 +217,8 @@ impl Tls {
 
 /// What is wrong with `name` as the name of an endpoint beside the default one, or `None`. Answers from memory.
 ///
-/// A name consists of words of lower case letters and digits, joined by one `-` each, at most 32 bytes in all. A variable
-/// writes the `-` as `_`: `rate-limits` and `RATE_LIMITS` are the same name, and no other name is written so.
+/// A name consists of words of lower case letters and digits, joined by one `-` each, at most 32 bytes in all. A
+/// variable writes the `-` as `_`: `rate-limits` and `RATE_LIMITS` are the same name, and no other name is written so.
 pub fn fault_of_name(name: &str) -> Option<Fault> {
     let is_word = |word: &str| {
         !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())

@@ -50,8 +50,8 @@ impl Endpoint {
     /// An endpoint at the address of `config.url`. Does no IO.
     ///
     /// # Errors
-    /// [`Error::Config`] with every fault; [`Error::NotBuilt`] for `embedded`, which has no address before its server does,
-    /// see [`Endpoint::at`].
+    /// [`Error::Config`] with every fault; [`Error::NotBuilt`] for `embedded`, which has no address before its server
+    /// does, see [`Endpoint::at`].
     pub fn new(name: &str, config: Config, pace: Arc<Pace>) -> Result<Self, Error> {
         let faults = config.validate();
         if !faults.is_empty() {
@@ -64,8 +64,8 @@ impl Endpoint {
     /// An endpoint at `address`, whatever `config.url` says. Does no IO.
     ///
     /// # Errors
-    /// [`Error::Config`] with every fault except those of the URL; [`Error::NotBuilt`] for [`Address::Embedded`], which is
-    /// not an address yet.
+    /// [`Error::Config`] with every fault except those of the URL; [`Error::NotBuilt`] for [`Address::Embedded`], which
+    /// is not an address yet.
     pub fn at(
         name: &str,
         config: Config,
@@ -82,7 +82,8 @@ impl Endpoint {
         }
         let config = Arc::new(config);
         Ok(Self {
-            // A verdict is out of date when three probes in a row have not renewed it; the last may take `probe_timeout`.
+            // A verdict is out of date when three probes in a row have not renewed it; the last may take
+            // `probe_timeout`.
             health: Health::new(
                 config.probe_interval.saturating_mul(3).saturating_add(config.probe_timeout),
             ),
@@ -93,8 +94,8 @@ impl Endpoint {
         })
     }
 
-    /// Its name in `/ready`, in the log and in `CLIENT LIST`: `redis` for the default endpoint, `redis.limits` for the one
-    /// of the section `[redis.endpoints.limits]`.
+    /// Its name in `/ready`, in the log and in `CLIENT LIST`: `redis` for the default endpoint, `redis.limits` for the
+    /// one of the section `[redis.endpoints.limits]`.
     pub fn name(&self) -> &str {
         self.connector.endpoint()
     }
@@ -133,8 +134,8 @@ impl Endpoint {
         self.current.build(reason, &self.connector)
     }
 
-    /// Puts `generation` into use, and closes and returns the old one, so that the caller can drain and then cut it. Answers
-    /// from memory.
+    /// Puts `generation` into use, and closes and returns the old one, so that the caller can drain and then cut it.
+    /// Answers from memory.
     pub fn publish(&self, generation: Generation) -> Option<Arc<Generation>> {
         self.current.publish(generation)
     }
@@ -148,8 +149,8 @@ impl Endpoint {
 
     /// Connects for the health monitor. Goes to Redis. Cancel safe.
     ///
-    /// While attempts fail it keeps the common pace of ten a second. For 2 s after a failed login it answers from memory
-    /// with that failure.
+    /// While attempts fail it keeps the common pace of ten a second. For 2 s after a failed login it answers from
+    /// memory with that failure.
     ///
     /// # Errors
     /// The cause, at most `connect_timeout` after its turn, which comes within 100 ms for each attempt before it; up to
@@ -158,8 +159,8 @@ impl Endpoint {
         Probe::connect(&self.connector).await
     }
 
-    /// Connects for subscriptions, at the pace of [`Endpoint::probe_connection`]. Messages go to `deliver`; on RESP2 only
-    /// while [`Incoming::follow`] runs. Goes to Redis. Cancel safe.
+    /// Connects for subscriptions, at the pace of [`Endpoint::probe_connection`]. Messages go to `deliver`; on RESP2
+    /// only while [`Incoming::follow`] runs. Goes to Redis. Cancel safe.
     pub(crate) async fn pubsub_connection(
         &self,
         deliver: Deliver,
@@ -172,9 +173,9 @@ impl Endpoint {
         self.lanes.count()
     }
 
-    /// Watches the lane in `slot`, a number below [`lane_slots`](Self::lane_slots), until it has been replaced, and returns
-    /// why; `None` if the slot was empty. A lane that failed is taken out of use at once, any other when its successor is
-    /// ready. Goes to Redis. Cancel safe: the lane stays in use, unwatched.
+    /// Watches the lane in `slot`, a number below [`lane_slots`](Self::lane_slots), until it has been replaced, and
+    /// returns why; `None` if the slot was empty. A lane that failed is taken out of use at once, any other when its
+    /// successor is ready. Goes to Redis. Cancel safe: the lane stays in use, unwatched.
     pub async fn keep_lane(&self, slot: usize) -> Option<CloseReason> {
         self.lanes().keep(slot).await
     }
@@ -205,8 +206,8 @@ impl Endpoint {
         self.lanes.any(Lane::is_answered)
     }
 
-    /// Whether callers have a connection: an ordinary lane that serves, or a lease. A replaced lane serves no new caller,
-    /// and an idle connection may be dead, so neither counts. Answers from memory.
+    /// Whether callers have a connection: an ordinary lane that serves, or a lease. A replaced lane serves no new
+    /// caller, and an idle connection may be dead, so neither counts. Answers from memory.
     pub(crate) fn has_users(&self) -> bool {
         self.lanes.any(Lane::is_serving) || self.current.leased() > 0
     }

@@ -1,8 +1,8 @@
 //! Redis: endpoints, with their lanes, leases and generations, and the one connection type that callers see.
 //!
 //! An [`Endpoint`] is everything that rooms share about one Redis. It publishes a [`Generation`] (a pool built from one
-//! configuration) and a [`Verdict`]. Callers hold a [`CacheConn`], whose [`Session`] applies the deadline, the breaker and
-//! typed errors to every command. The actors, not this module, decide when to probe, rebuild or close.
+//! configuration) and a [`Verdict`]. Callers hold a [`CacheConn`], whose [`Session`] applies the deadline, the breaker
+//! and typed errors to every command. The actors, not this module, decide when to probe, rebuild or close.
 //!
 //! Each folder imports only folders below its own line, and no two files import each other:
 //!

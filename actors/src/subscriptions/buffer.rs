@@ -149,8 +149,8 @@ impl Queue {
         }
     }
 
-    /// A number that orders queues of the same weight. A message that several hold frees its bytes only when the last of
-    /// them gives it up, so those that hold the same one give up one after the other.
+    /// A number that orders queues of the same weight. A message that several hold frees its bytes only when the last
+    /// of them gives it up, so those that hold the same one give up one after the other.
     fn oldest(&self) -> Option<usize> {
         self.events.iter().find_map(|event| match event {
             Event::Message(message) => Some(message.address()),
@@ -171,9 +171,9 @@ impl Drop for Queue {
     }
 }
 
-/// Makes room while more bytes wait `together` than may. The buffer that holds the most gives up all its messages, then the
-/// next, so that subscribers who read in time lose nothing to those who do not. A buffer that holds only the `newest`
-/// message, which may be larger than all others, keeps it. Returns how many messages were dropped.
+/// Makes room while more bytes wait `together` than may. The buffer that holds the most gives up all its messages, then
+/// the next, so that subscribers who read in time lose nothing to those who do not. A buffer that holds only the
+/// `newest` message, which may be larger than all others, keeps it. Returns how many messages were dropped.
 pub(super) fn make_room<'a>(
     together: &AtomicUsize,
     buffers: &(impl Iterator<Item = &'a Buffer> + Clone),

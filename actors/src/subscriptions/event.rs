@@ -17,8 +17,8 @@ pub enum Event {
 
 /// Messages may be missing at this point of a subscription, between the message before it and the one after it.
 ///
-/// When the gap is read the subscription works again: what is published from then on arrives. A reader that keeps a copy
-/// of something should read it again now.
+/// When the gap is read the subscription works again: what is published from then on arrives. A reader that keeps a
+/// copy of something should read it again now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Gap {

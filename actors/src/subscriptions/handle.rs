@@ -20,18 +20,18 @@ use crate::redis::{self, Endpoint, TopicKind};
 
 /// The messages that are published on some channels of an endpoint, in the order in which the server sends them.
 ///
-/// It lasts until it is dropped or the service ends, whatever happens to Redis. When the connection is lost, a new one is
-/// made and subscribed as soon as the server is back; a connection that no longer answers counts as lost after 1 s and
-/// one `command_timeout`. Redis keeps nothing for absent subscribers, so whatever was published meanwhile is missing, and
-/// the subscription says so with one [`Event::Gap`]. When the gap is read the subscription works again, so a reader that
-/// keeps a copy of something and reads it again then misses nothing. Replacing the generation, because the server turned
-/// read-only or on request, causes such a gap too.
+/// It lasts until it is dropped or the service ends, whatever happens to Redis. When the connection is lost, a new one
+/// is made and subscribed as soon as the server is back; a connection that no longer answers counts as lost after 1 s
+/// and one `command_timeout`. Redis keeps nothing for absent subscribers, so whatever was published meanwhile is
+/// missing, and the subscription says so with one [`Event::Gap`]. When the gap is read the subscription works again, so
+/// a reader that keeps a copy of something and reads it again then misses nothing. Replacing the generation, because
+/// the server turned read-only or on request, causes such a gap too.
 ///
-/// At most 1 024 messages wait for a slow reader, at most 8 MiB together (one larger message waits alone). What does not
-/// fit is dropped and counted, and the waiting messages are followed by an [`Event::Gap`] with that count. At most 64 MiB
-/// wait for all readers of an endpoint together, where a message counts once and for no more than 8 MiB. Above that, the
-/// reader for whom the most waits loses all of it to such a gap. A reader that reads in time never waits for others and
-/// loses nothing.
+/// At most 1 024 messages wait for a slow reader, at most 8 MiB together (one larger message waits alone). What does
+/// not fit is dropped and counted, and the waiting messages are followed by an [`Event::Gap`] with that count. At most
+/// 64 MiB wait for all readers of an endpoint together, where a message counts once and for no more than 8 MiB. Above
+/// that, the reader for whom the most waits loses all of it to such a gap. A reader that reads in time never waits for
+/// others and loses nothing.
 ///
 /// A message that matches several of its channels and patterns comes once for each of them, as Redis sends it.
 #[must_use = "it ends when it is dropped"]
@@ -65,7 +65,8 @@ pub(super) struct Registry {
 }
 
 impl Subscription {
-    /// The next event, once there is one; `None` when the service ends. Answers from memory. Cancel safe: no event is lost.
+    /// The next event, once there is one; `None` when the service ends. Answers from memory. Cancel safe: no event is
+    /// lost.
     pub async fn next(&mut self) -> Option<Event> {
         poll_fn(|cx| self.buffer.poll(cx)).await
     }
@@ -99,23 +100,24 @@ impl Subscriptions {
     }
 
     /// Subscribes to channels: `"news"`, `["news", "sport"]` or a `Vec<String>`. Answers from memory if all of them are
-    /// subscribed to already, else goes to Redis and returns when the server has confirmed: what is published from then on
-    /// arrives.
+    /// subscribed to already, else goes to Redis and returns when the server has confirmed: what is published from then
+    /// on arrives.
     ///
-    /// A subscription survives every outage, but none begins during one: the caller gets the error and decides whether to
-    /// try again or to go on without.
+    /// A subscription survives every outage, but none begins during one: the caller gets the error and decides whether
+    /// to try again or to go on without.
     ///
     /// # Errors
-    /// [`Error::Redis`] with the cause, at once while Redis is known to be away and otherwise after `connection_timeout` or
-    /// at the request's deadline, or if the user has no permission for a channel; [`Error::TooMany`] while there are 1 024
-    /// subscriptions, or 10 000 different channels and patterns; [`Error::Topics`] for no name, for more than 1 024, or for
-    /// one longer than 4 096 bytes; [`Error::Closed`] while the service ends. Cancel safe.
+    /// [`Error::Redis`] with the cause, at once while Redis is known to be away and otherwise after
+    /// `connection_timeout` or at the request's deadline, or if the user has no permission for a channel;
+    /// [`Error::TooMany`] while there are 1 024 subscriptions, or 10 000 different channels and patterns;
+    /// [`Error::Topics`] for no name, for more than 1 024, or for one longer than 4 096 bytes; [`Error::Closed`] while
+    /// the service ends. Cancel safe.
     pub async fn subscribe(&self, channels: impl Into<Topics>) -> Result<Subscription, Error> {
         self.begin(TopicKind::Channel, channels.into()).await
     }
 
-    /// Subscribes to every channel whose name matches a pattern, as in `"news.*"`; see Redis' `PSUBSCRIBE`. Otherwise like
-    /// [`subscribe`](Self::subscribe).
+    /// Subscribes to every channel whose name matches a pattern, as in `"news.*"`; see Redis' `PSUBSCRIBE`. Otherwise
+    /// like [`subscribe`](Self::subscribe).
     ///
     /// # Errors
     /// Those of [`subscribe`](Self::subscribe). Cancel safe.

@@ -94,8 +94,8 @@ enum Stage {
     /// Nothing. Leaves to `Asked` when the server is told to subscribe.
     #[default]
     Absent,
-    /// The server was told to subscribe. Leaves to `Present` when it confirms, to `Denied` when it refuses, and to `Absent`
-    /// when it refuses a command with other names too.
+    /// The server was told to subscribe. Leaves to `Present` when it confirms, to `Denied` when it refuses, and to
+    /// `Absent` when it refuses a command with other names too.
     Asked,
     /// The server has confirmed. Leaves to `Leaving` when no subscription wants the topic any more.
     Present,
@@ -106,7 +106,7 @@ enum Stage {
 }
 
 impl State {
-    /// Adds a subscription to `names`, of which there is at least one and none twice. `begin` is answered when it runs.
+    /// Adds a subscription to `names`: at least one, and none twice. `begin` is answered when it runs.
     pub(super) fn join(
         &mut self,
         names: Vec<Name>,
@@ -252,8 +252,8 @@ impl State {
         }
     }
 
-    /// Notes that the server has refused a whole step. Returns the topics that are denied now and were not before, although
-    /// a subscription to them has run.
+    /// Notes that the server has refused a whole step. Returns the topics that are denied now and were not before,
+    /// although a subscription to them has run.
     pub(super) fn refused(&mut self, step: &Step, error: &redis::Error) -> Vec<Name> {
         let mut news = Vec::new();
         for name in &step.names {
@@ -431,7 +431,7 @@ impl State {
 }
 
 impl Member {
-    /// Notes that all of its topics are confirmed. `true` says that they were before too, so that messages may be missing.
+    /// Notes that all of its topics are confirmed. `true` says that it ran before, so messages may be missing.
     fn run(&mut self) -> bool {
         let Some(begin) = self.begin.take() else {
             self.buffer.reconnected();

@@ -18,9 +18,10 @@ use crate::redis::status::Error;
 ///
 /// It uses a connection that all callers share until a command needs one to itself; then it leases a dedicated
 /// connection, for the rest of its life. Commands are executed in the order in which they were sent here. After a write
-/// without a reply, that order sometimes cannot be kept: then every further command fails with [`Error::OutcomeUnknown`],
-/// until this is dropped and another one taken. A leased connection that is lost is not replaced: every further command
-/// fails with [`Error::Unavailable`], even when Redis is back, until another one is taken.
+/// without a reply, that order sometimes cannot be kept: then every further command fails with
+/// [`Error::OutcomeUnknown`], until this is dropped and another one taken. A leased connection that is lost is not
+/// replaced: every further command fails with [`Error::Unavailable`], even when Redis is back, until another one is
+/// taken.
 ///
 /// The everyday commands are methods with our own errors. For all others, use the redis crate: with
 /// `use redis::AsyncCommands` its commands are methods too, and pipelines and scripts take `&mut *conn`.
@@ -63,8 +64,8 @@ impl CacheConn {
     /// Sets `key` to `value` with the time to live `ttl`: seconds, or a `Duration`. Goes to Redis.
     ///
     /// # Errors
-    /// [`Error`], such as [`Error::Ttl`] for a time that is not in the future; then nothing is sent. *Cancel safety*: when
-    /// dropped, the value may or may not be set.
+    /// [`Error`], such as [`Error::Ttl`] for a time that is not in the future; then nothing is sent. *Cancel safety*:
+    /// when dropped, the value may or may not be set.
     pub async fn set_ex<K, V>(&mut self, key: K, value: V, ttl: impl Ttl) -> Result<(), Error>
     where
         K: ToSingleRedisArg,
@@ -93,8 +94,8 @@ impl CacheConn {
     /// Sets the time to live of `key` to `ttl`, and returns whether the key exists. Goes to Redis.
     ///
     /// # Errors
-    /// [`Error`], such as [`Error::Ttl`] for a time that is not in the future; then nothing is sent. *Cancel safety*: when
-    /// dropped, the time may or may not be set.
+    /// [`Error`], such as [`Error::Ttl`] for a time that is not in the future; then nothing is sent. *Cancel safety*:
+    /// when dropped, the time may or may not be set.
     pub async fn expire<K: ToSingleRedisArg>(
         &mut self,
         key: K,
@@ -117,8 +118,8 @@ impl CacheConn {
         self.ask(&Plan::WRITE, cmd("INCRBY").arg(key).arg(delta)).await
     }
 
-    /// Takes a dedicated connection for all further commands, as the first command that needs one does: `WATCH`, `SELECT`,
-    /// a command that blocks. Answers from memory if one is idle, else goes to Redis.
+    /// Takes a dedicated connection for all further commands, as the first command that needs one does: `WATCH`,
+    /// `SELECT`, a command that blocks. Answers from memory if one is idle, else goes to Redis.
     ///
     /// # Errors
     /// [`Error::Exhausted`] if none became free in time; [`Error::OutcomeUnknown`] if an earlier command may still be
@@ -159,8 +160,8 @@ impl CacheConn {
     /// ```
     ///
     /// # Errors
-    /// Any error of `attempt`; [`Error::Conflict`] after the last attempt; [`Error::OutcomeUnknown`] if the reply to a commit
-    /// never came. *Cancel safety*: when dropped, either all writes are executed or none.
+    /// Any error of `attempt`; [`Error::Conflict`] after the last attempt; [`Error::OutcomeUnknown`] if the reply to a
+    /// commit never came. *Cancel safety*: when dropped, either all writes are executed or none.
     pub async fn transaction<'c, K, T, E, F>(&'c mut self, keys: K, mut attempt: F) -> Result<T, E>
     where
         K: ToRedisArgs,

@@ -17,8 +17,8 @@ pub(super) struct DedicatedConnection {
     /// A command left state behind on the connection.
     is_bound: bool,
     has_written: bool,
-    /// A command that sets the connection's state, such as its database, was sent and its reply never came. So the meaning of
-    /// further commands is unknown.
+    /// A command that sets the connection's state, such as its database, was sent and its reply never came. So the
+    /// meaning of further commands is unknown.
     is_state_unknown: bool,
 }
 
@@ -84,9 +84,9 @@ impl DedicatedConnection {
         self.lease.pooled()
     }
 
-    /// Checks whether a command may be sent, and returns the time until which its reply is waited for. On an error nothing
-    /// has been sent. From here until the reply is read the connection is doubtful: if the caller drops the future, the
-    /// connection is discarded, and no other caller meets the stale reply.
+    /// Checks whether a command may be sent, and returns the time until which its reply is waited for. On an error
+    /// nothing has been sent. From here until the reply is read the connection is doubtful: if the caller drops the
+    /// future, the connection is discarded, and no other caller meets the stale reply.
     fn admit(
         &mut self,
         health: &Health,
@@ -137,8 +137,8 @@ impl DedicatedConnection {
                 connector.backoff().answered();
             }
         }
-        // A READONLY does not end this connection: the new generation replaces it with all others. Discarding each one by
-        // itself would make a connection for each write while the server stays read-only. After a failed login it is
+        // A READONLY does not end this connection: the new generation replaces it with all others. Discarding each one
+        // by itself would make a connection for each write while the server stays read-only. After a failed login it is
         // discarded: the password may have been changed meanwhile, and a new connection logs in with the one of now.
         self.is_bound |= is_logged_out;
         self.lease.pooled_mut().is_doubtful = self.is_bound;

@@ -11,8 +11,8 @@ use crate::deadline;
 use crate::redis::command::{Plan, ScriptText};
 use crate::redis::status::{Error, is_unknown_script};
 
-/// A Lua script. It is sent by its SHA-1 digest. If the server does not know it, one caller sends the text while the others
-/// wait.
+/// A Lua script. It is sent by its SHA-1 digest. If the server does not know it, one caller sends the text while the
+/// others wait.
 ///
 /// Clones are the same script. Keep one for each text, for as long as the program runs.
 #[derive(Clone)]

@@ -18,8 +18,8 @@ use crate::redis::leases::Lease;
 use crate::redis::socket::Load;
 use crate::redis::status::{Cause, Error, Meaning, is_refusal, partial};
 
-/// Sends every command of a caller: it chooses the connection, applies the deadline and the breaker, and tells what a lost
-/// reply means.
+/// Sends every command of a caller: it chooses the connection, applies the deadline and the breaker, and tells what a
+/// lost reply means.
 ///
 /// [`CacheConn`](crate::redis::CacheConn) derefs to it, so that commands, pipelines and scripts of the redis crate run
 /// through it. It cannot be cloned, and no connection can be taken out of it.

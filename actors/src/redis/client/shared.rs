@@ -11,8 +11,8 @@ use crate::redis::lanes::{Lane, Lanes};
 use crate::redis::socket::{CloseReason, Load, Wire};
 use crate::redis::status::{Cause, Error, Health, Meaning, cause_of};
 
-/// A lane as one caller uses it. The caller keeps one lane while it serves, so that its commands are executed in the order
-/// in which they were sent.
+/// A lane as one caller uses it. The caller keeps one lane while it serves, so that its commands are executed in the
+/// order in which they were sent.
 #[derive(Debug)]
 pub(super) struct SharedConnection {
     lane: Arc<Lane>,
@@ -48,7 +48,8 @@ impl SharedConnection {
             Some(wire) => wire,
             None => Box::pin(self.move_on(lanes)).await?,
         };
-        // The clock starts after the wait for a lane: otherwise those that waited would count timeouts against a new lane.
+        // The clock starts after the wait for a lane: otherwise those that waited would count timeouts against a new
+        // lane.
         let begun = Instant::now();
         let whole = begun + lanes.connector.config().command_timeout;
         let until = deadline::current().map_or(whole, |deadline| deadline.min(whole));
@@ -90,8 +91,8 @@ impl SharedConnection {
         }
     }
 
-    /// Makes sure, with a `PING`, that nothing sent so far can still be executed: the server answers the requests of one
-    /// connection in order.
+    /// Makes sure, with a `PING`, that nothing sent so far can still be executed: the server answers the requests of
+    /// one connection in order.
     // redis R10
     pub(super) async fn settle(&mut self, limit: Duration) -> Result<(), Error> {
         if !self.is_in_doubt {

@@ -12,8 +12,8 @@ use crate::redis::status::{Error, is_answer, refused_multi};
 /// One attempt to change watched keys together. It reads at once, and queues writes that are executed only if no other
 /// client changes a watched key meanwhile.
 ///
-/// It derefs to [`Session`]: with `use redis::AsyncCommands` every command can be sent at once, which is meant for reads.
-/// A write to a watched key that is sent at once makes the attempt fail, as one of another client would.
+/// It derefs to [`Session`]: with `use redis::AsyncCommands` every command can be sent at once, which is meant for
+/// reads. A write to a watched key that is sent at once makes the attempt fail, as one of another client would.
 pub struct Transaction<'c> {
     session: &'c mut Session,
     queue: Pipeline,
@@ -59,10 +59,10 @@ impl<'c> Transaction<'c> {
     /// Executes what is queued, all or nothing, and returns the replies. Goes to Redis.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if a watched key has changed or the server no longer watches; return it, and the attempt is made
-    /// again. [`Error::Server`] if a command does not suit the type of its key (`WRONGTYPE`): the others are executed all
-    /// the same. [`Error::OutcomeUnknown`] if the reply never came. *Cancel safety*: when dropped, the writes may or may not
-    /// be executed.
+    /// [`Error::Conflict`] if a watched key has changed or the server no longer watches; return it, and the attempt is
+    /// made again. [`Error::Server`] if a command does not suit the type of its key (`WRONGTYPE`): the others are
+    /// executed all the same. [`Error::OutcomeUnknown`] if the reply never came. *Cancel safety*: when dropped, the
+    /// writes may or may not be executed.
     pub async fn commit<RV: FromRedisValue>(&mut self) -> Result<RV, Error> {
         if self.stage != Stage::Watching {
             return Err(Error::Conflict { attempts: 1 });

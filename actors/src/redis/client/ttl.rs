@@ -4,8 +4,8 @@ use crate::redis::status::Error;
 
 /// A time to live: seconds in any integer type, or a [`Duration`].
 ///
-/// A time that is not in the future is refused with [`Error::Ttl`], and so is a negative number that was cast to an unsigned
-/// type.
+/// A time that is not in the future is refused with [`Error::Ttl`], and so is a negative number that was cast to an
+/// unsigned type.
 pub trait Ttl {
     /// The time in milliseconds, rounded up.
     ///

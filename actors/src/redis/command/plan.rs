@@ -91,8 +91,8 @@ impl Plan {
                 Arg::Simple(bytes) => bytes,
                 _ => b"",
             });
-            // The redis crate sends nothing for it, so a pipeline would read the reply to another caller's command as its
-            // own.
+            // The redis crate sends nothing for it, so a pipeline would read the reply to another caller's command as
+            // its own.
             let Some(name) = arguments.next() else { return Err(NAMELESS) };
             let next = match table::find(name) {
                 Some((_, Behaviour::Reads)) => Self::READ,

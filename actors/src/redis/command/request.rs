@@ -17,8 +17,8 @@ pub(crate) trait Request: Sync {
         wire: &mut MultiplexedConnection,
     ) -> impl Future<Output = RedisResult<Self::Reply>> + Send;
 
-    /// Whether LOADING as the answer proves that nothing was executed. It does not for a script, which may answer so itself,
-    /// nor for a pipeline, of which some commands may have been executed.
+    /// Whether LOADING as the answer proves that nothing was executed. It does not for a script, which may answer so
+    /// itself, nor for a pipeline, of which some commands may have been executed.
     fn may_come_early(&self) -> bool;
 }
 

@@ -45,7 +45,8 @@ impl Backoff {
         self.streak.load().as_ref().map(|streak| streak.cause)
     }
 
-    /// Why connecting fails, after at least two failed attempts or one failed login. A single failure may be an accident.
+    /// Why connecting fails, after at least two failed attempts or one failed login. A single failure may be an
+    /// accident.
     pub(crate) fn standing(&self) -> Option<Cause> {
         let streak = self.streak.load();
         let stands = |streak: &Streak| streak.failures >= STANDING || is_login(streak.cause);
@@ -134,8 +135,8 @@ impl fmt::Debug for Backoff {
     }
 }
 
-/// The pause before the next attempt: 250 ms growing to 500 ms, 50 % more or less; 2 s after a failed login, since trying
-/// again sooner would not help. `chance` is in 0..1.
+/// The pause before the next attempt: 250 ms growing to 500 ms, 50 % more or less; 2 s after a failed login, since
+/// trying again sooner would not help. `chance` is in 0..1.
 pub(crate) fn pause(failures: u32, cause: Cause, chance: f64) -> Duration {
     let middle = match cause {
         cause if is_login(cause) => return AUTH_PAUSE,

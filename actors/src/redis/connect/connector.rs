@@ -126,8 +126,8 @@ impl Connector {
         made
     }
 
-    /// Makes one attempt for a probe. While attempts fail it keeps the common pace; until the next attempt after a failed
-    /// login is due, it returns that failure.
+    /// Makes one attempt for a probe. While attempts fail it keeps the common pace; until the next attempt after a
+    /// failed login is due, it returns that failure.
     // redis R4, R5
     pub(crate) async fn connect_probe(&self) -> Result<Connection, Cause> {
         self.wait_pace().await?;
@@ -146,7 +146,8 @@ impl Connector {
             return Err(cause);
         }
         if self.backoff.is_failing() {
-            // It takes neither the turn nor one of the few permits of the pace, so an attempt that hangs does not delay it.
+            // It takes neither the turn nor one of the few permits of the pace, so an attempt that hangs does not delay
+            // it.
             self.pace.wait().await;
         }
         Ok(())

@@ -163,8 +163,8 @@ pub(super) fn in_resp3(login: &RedisConnectionInfo) -> RedisConnectionInfo {
     login.clone().set_protocol(ProtocolVersion::RESP3)
 }
 
-/// The password in a file, without a line end. `None` if the file cannot be read, is not a regular file (a pipe might never
-/// end), is empty, or is too large for a password.
+/// The password in a file, without a line end. `None` if the file cannot be read, is not a regular file (a pipe might
+/// never end), is empty, or is too large for a password.
 async fn password_in(path: &Path) -> Option<String> {
     let mut text = String::from_utf8(read_file(path, LARGEST_PASSWORD).await?).ok()?;
     text.truncate(text.trim_end_matches(['\r', '\n']).len());

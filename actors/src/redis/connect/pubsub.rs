@@ -141,7 +141,8 @@ impl PubSub {
         .await
     }
 
-    /// Waits for an answer, beyond the limit while anything arrives: messages that were published earlier arrive before it.
+    /// Waits for an answer, beyond the limit while anything arrives: messages that were published earlier arrive before
+    /// it.
     async fn answered(
         &self,
         answer: impl Future<Output = Result<(), RedisError>>,
@@ -197,8 +198,8 @@ impl Failed {
     }
 }
 
-/// Opens a connection for subscriptions. On RESP3 it is like any other. On RESP2 a connection that has subscribed speaks
-/// differently; the redis crate has a type of its own for it, which cannot send CLIENT SETNAME.
+/// Opens a connection for subscriptions. On RESP3 it is like any other. On RESP2 a connection that has subscribed
+/// speaks differently; the redis crate has a type of its own for it, which cannot send CLIENT SETNAME.
 async fn open(
     handshake: &Handshake,
     mut permit: Permit,

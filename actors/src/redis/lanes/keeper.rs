@@ -63,8 +63,8 @@ impl Lanes<'_> {
         }
     }
 
-    /// Watches the lane in `slot` until it has been replaced, and returns why; `None` if the slot was empty. Cancel safe:
-    /// the lane stays in use, unwatched.
+    /// Watches the lane in `slot` until it has been replaced, and returns why; `None` if the slot was empty. Cancel
+    /// safe: the lane stays in use, unwatched.
     // redis R3, R4, R24
     pub(crate) async fn keep(self, slot: usize) -> Option<CloseReason> {
         let load = self.set.load_of(slot);

@@ -53,8 +53,8 @@ impl Lane {
         self.closing.reason().is_none()
     }
 
-    /// Whether it serves and was answered lately, be it only to the `PING` of an idle lane. "Not now" does not count as an
-    /// answer.
+    /// Whether it serves and was answered lately, be it only to the `PING` of an idle lane. "Not now" does not count as
+    /// an answer.
     pub(crate) fn is_answered(&self) -> bool {
         let lately = || self.heartbeat().was_answered_lately(Instant::now());
         let has_heard = || self.heard.load(Ordering::Relaxed) == Heard::Answer as u8;
@@ -75,8 +75,8 @@ impl Lane {
         self.closing.fire(reason);
     }
 
-    /// Notes a reply, and whether it says "not now". Reads before it writes, so that busy lanes do not contend for a cache
-    /// line.
+    /// Notes a reply, and whether it says "not now". Reads before it writes, so that busy lanes do not contend for a
+    /// cache line.
     pub(crate) fn replied(&self, objection: Option<Cause>) {
         let heard = Heard::of(objection) as u8;
         if self.heard.load(Ordering::Relaxed) < heard {
@@ -112,8 +112,8 @@ impl Lane {
         }
     }
 
-    /// Waits until no reply is expected on the lane any more, and returns why. A lane without a reply for a second is sent a
-    /// `PING`.
+    /// Waits until no reply is expected on the lane any more, and returns why. A lane without a reply for a second is
+    /// sent a `PING`.
     // redis R2, R3
     pub(super) async fn fails(&self, limit: Duration, health: &Health) -> CloseReason {
         let mut beat = interval_at(Instant::now() + BEAT, BEAT);

@@ -34,7 +34,8 @@ impl LaneSet {
         self.ordinary.len() + 1
     }
 
-    /// Whether `is_so` holds for any ordinary lane. Callers reach the lane for large values only through an ordinary one.
+    /// Whether `is_so` holds for any ordinary lane. Callers reach the lane for large values only through an ordinary
+    /// one.
     pub(crate) fn any(&self, is_so: impl Fn(&Lane) -> bool) -> bool {
         self.ordinary.iter().any(|slot| slot.load().as_deref().is_some_and(&is_so))
     }

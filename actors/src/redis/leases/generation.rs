@@ -49,7 +49,8 @@ impl Generation {
         self.pool.drop_idle();
     }
 
-    /// Ends every lease that is still out: blocking commands are cut, and every further command fails. Answers from memory.
+    /// Ends every lease that is still out: blocking commands are cut, and every further command fails. Answers from
+    /// memory.
     pub fn cut(&self) {
         self.close();
         self.lifecycle.cut();

@@ -31,8 +31,8 @@ impl Lease {
         &mut self.connection
     }
 
-    /// Tests a connection that has been silent for long with a `PING`. If it does not answer within `limit` it is dropped,
-    /// and the permit is returned for the next try.
+    /// Tests a connection that has been silent for long with a `PING`. If it does not answer within `limit` it is
+    /// dropped, and the permit is returned for the next try.
     pub(super) async fn tested(
         mut self,
         health: &Health,

@@ -155,7 +155,8 @@ impl Wait<'_> {
         }
     }
 
-    /// Why connecting fails, if callers that hold a permit wait for a connection too. Then no lease is to be expected soon.
+    /// Why connecting fails, if callers that hold a permit wait for a connection too. Then no lease is to be expected
+    /// soon.
     fn shortage(&self) -> Option<Cause> {
         let most = usize::try_from(self.leases.most).unwrap_or(usize::MAX);
         let is_short = self.connector.budget().leases.open() < most;

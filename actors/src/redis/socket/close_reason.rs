@@ -56,7 +56,8 @@ impl CloseSignal {
 }
 
 impl CloseReason {
-    /// Whether no reply is expected on the connection any more, so that it is taken out of use before its successor is made.
+    /// Whether no reply is expected on the connection any more, so that it is taken out of use before its successor is
+    /// made.
     pub(crate) fn is_sudden(self) -> bool {
         match self {
             Self::Closed | Self::Timeouts | Self::Silent | Self::Unauthenticated => true,

@@ -93,8 +93,8 @@ pub enum Cause {
         "an earlier command on this connection had no reply and may still run; drop the connection and take another one"
     )]
     InDoubt,
-    /// The connection was closed before it was ready. Servers with too many clients do this, and servers that expect TLS or
-    /// a client certificate.
+    /// The connection was closed before it was ready. Servers with too many clients do this, and servers that expect
+    /// TLS or a client certificate.
     #[error(
         "the connection was closed during the handshake; check the server's maxclients, a proxy in between, and whether the server expects tls (rediss://) or a certificate of ours (tls.cert_file)"
     )]

@@ -132,14 +132,15 @@ pub(crate) fn is_unknown_script(error: &Error) -> bool {
     matches!(error, Error::Server { code } if &**code == "NOSCRIPT")
 }
 
-/// Whether the server refused `MULTI`, so that it executed the following commands one by one, and still watches the watched
-/// keys.
+/// Whether the server refused `MULTI`, so that it executed the following commands one by one, and still watches the
+/// watched keys.
 pub(crate) fn refused_multi(error: &RedisError) -> bool {
     let errors = error.clone().into_server_errors();
     errors.is_some_and(|errors| errors.iter().any(|(index, _)| *index == MULTI))
 }
 
-/// The error for one refused command of an `EXEC` by hand, whose answer alone would wrongly mean that nothing was executed.
+/// The error for one refused command of an `EXEC` by hand, whose answer alone would wrongly mean that nothing was
+/// executed.
 pub(crate) fn partial(reply: &Value) -> Option<Error> {
     let Value::ServerError(error) = reply else { return None };
     let refused = Error::from(RedisError::from(error.clone()));
@@ -147,8 +148,8 @@ pub(crate) fn partial(reply: &Value) -> Option<Error> {
     says_that_nothing_was_done(&refused).then(|| Error::Partial { code: code() })
 }
 
-/// Commands go through traits of the redis crate, which know only its own error. Ours travels inside it, and the conversion
-/// back takes it out.
+/// Commands go through traits of the redis crate, which know only its own error. Ours travels inside it, and the
+/// conversion back takes it out.
 impl From<Error> for RedisError {
     fn from(error: Error) -> Self {
         let kind = match &error {

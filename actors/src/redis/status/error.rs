@@ -12,8 +12,8 @@ use crate::redis::{address, config};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Redis is away or cannot serve. Nothing was changed: the command was not sent, it only read, or the server refused it.
-    /// If a script was refused midway, its earlier commands may have been executed.
+    /// Redis is away or cannot serve. Nothing was changed: the command was not sent, it only read, or the server
+    /// refused it. If a script was refused midway, its earlier commands may have been executed.
     #[error("redis is unavailable")]
     Unavailable {
         /// Why Redis cannot serve.
@@ -53,17 +53,17 @@ pub enum Error {
         #[source]
         cause: Cause,
     },
-    /// The server answered with an error. The command was not executed; of a transaction that was refused as a whole, no
-    /// command was. Other commands of a pipeline, and earlier ones of a script, may have been executed.
+    /// The server answered with an error. The command was not executed; of a transaction that was refused as a whole,
+    /// no command was. Other commands of a pipeline, and earlier ones of a script, may have been executed.
     #[error("redis refused the command with {code}")]
     Server {
         /// The first word of the server's answer, such as `WRONGTYPE`.
         code: Box<str>,
     },
-    /// The server refused a command of a pipeline, or a script in a transaction by hand, with an answer that says "not now"
-    /// or "not you", and may have executed any of the others, before or after it. Do not send the whole again as it is. The
-    /// same applies if the server refused only `MULTI`, so that the commands of an `atomic()` pipeline were executed one by
-    /// one.
+    /// The server refused a command of a pipeline, or a script in a transaction by hand, with an answer that says "not
+    /// now" or "not you", and may have executed any of the others, before or after it. Do not send the whole again as
+    /// it is. The same applies if the server refused only `MULTI`, so that the commands of an `atomic()` pipeline were
+    /// executed one by one.
     #[error("redis refused a command of a pipeline with {code} and may have run the others")]
     Partial {
         /// The first word of the server's answer, such as `OOM`.

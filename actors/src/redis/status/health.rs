@@ -34,8 +34,8 @@ pub struct Verdict {
 /// Whether commands are let through to an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Breaker {
-    /// Commands are let through. Leaves to `Open` when a probe and its repetition failed and nothing else succeeded since,
-    /// unless only new connections fail and a lane is still answered.
+    /// Commands are let through. Leaves to `Open` when a probe and its repetition failed and nothing else succeeded
+    /// since, unless only new connections fail and a lane is still answered.
     Closed,
     /// Commands fail at once with this cause. Leaves to `Closed` when a probe is answered, or a lane.
     Open {
@@ -119,8 +119,8 @@ impl Health {
         verdict.healthy && self.is_fresh(&verdict)
     }
 
-    /// The error of an open breaker; `None` if commands are let through. A breaker in an old verdict counts as closed: the
-    /// monitor that should have closed it is not running. Answers from memory.
+    /// The error of an open breaker; `None` if commands are let through. A breaker in an old verdict counts as closed:
+    /// the monitor that should have closed it is not running. Answers from memory.
     pub fn opened(&self) -> Option<Error> {
         let verdict = self.verdict.load();
         match verdict.breaker {
@@ -178,8 +178,8 @@ impl Health {
         Mark(self.marks.fetch_add(1, Ordering::AcqRel) + 1)
     }
 
-    /// Whether the server has answered a caller since `mark`. Such an answer keeps the breaker closed for a probe that was
-    /// sent then. Answers from memory.
+    /// Whether the server has answered a caller since `mark`. Such an answer keeps the breaker closed for a probe that
+    /// was sent then. Answers from memory.
     pub fn succeeded_since(&self, mark: Mark) -> bool {
         self.succeeded.load(Ordering::Acquire) >= mark.0
     }
