@@ -4,14 +4,14 @@ use mainstay_supervision::{CallError, NoTaker};
 
 use crate::Outcome;
 
-/// Why a message to an actor came to nothing.
+/// Why a message to an actor failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AskError {
-    /// No actor of the tree takes it. Nothing happened.
+    /// No actor of the tree takes messages of this type. Nothing happened.
     #[error(transparent)]
     NoTaker(#[from] NoTaker),
-    /// The actor that takes it did not answer; [`CallError`] says whether it may have acted.
+    /// The actor did not answer; [`CallError`] says whether it may have acted.
     #[error(transparent)]
     Call(#[from] CallError),
 }
@@ -26,7 +26,7 @@ impl AskError {
     }
 }
 
-/// Where the actor does not know itself when it is back.
+/// How long to wait where it is not known when the actor is back.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 fn outcome(error: CallError) -> Outcome {
@@ -36,7 +36,7 @@ fn outcome(error: CallError) -> Outcome {
         }
         CallError::Overloaded { .. } => Outcome::Overloaded { retry_after: RETRY_AFTER },
         CallError::Deadline { accepted: false } => Outcome::Deadline,
-        // Accepted: a later variant that this crate does not know yet is no safer than that.
+        // It was accepted. A later variant, unknown to this crate, is no safer than that.
         _ => Outcome::OutcomeUnknown,
     }
 }

@@ -1,8 +1,8 @@
-//! The moment by which the work at hand must have ended.
+//! The deadline of a request: the moment by which its handling must have ended.
 //!
-//! Whoever accepts a request opens a [`scope`] around its handling; everything below bounds its own limits with
-//! [`at_most`], so that no wait outlives the request it serves. The deadline belongs to the task: work that is
-//! moved to another task starts without one.
+//! The server that accepts a request opens a [`scope`] around its handling; everything below bounds its own limits with
+//! [`at_most`], so that no wait outlives the request it serves. The deadline belongs to the task: work that is moved to
+//! another task starts without one.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,9 +13,9 @@ tokio::task_local! {
     static DEADLINE: Instant;
 }
 
-/// Runs `future` under `deadline`, or under the one already in force where that is earlier.
+/// Runs `future` under `deadline`, or under the deadline already in force if that is earlier.
 ///
-/// The future is not cut at the deadline: it sees the deadline, and everything it waits for ends by then. Answers
+/// The future is not dropped at the deadline: it sees the deadline, and everything it waits for ends by then. Answers
 /// from memory.
 pub fn scope<F: Future>(deadline: Instant, future: F) -> impl Future<Output = F::Output> {
     let earliest = current().map_or(deadline, |outer| outer.min(deadline));
@@ -27,8 +27,8 @@ pub fn current() -> Option<Instant> {
     DEADLINE.try_with(|deadline| *deadline).ok()
 }
 
-/// The end of a wait that may last `limit`: `limit` from now, or the deadline in force where that is earlier.
-/// Answers from memory.
+/// The end of a wait that may last `limit`: `limit` from now, or the deadline in force if that is earlier. Answers from
+/// memory.
 pub fn at_most(limit: Duration) -> Instant {
     let now = Instant::now();
     let end = now.checked_add(limit).unwrap_or_else(|| now + FAR);

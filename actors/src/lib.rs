@@ -1,8 +1,7 @@
 //! The rooms of Mainstay: Redis and the supervised actors that own it.
 //!
-//! A room is a module with the same furniture as every other: its messages, its state (where the
-//! thinking is), its actor (a thin shell), its error, the handle that callers use. Rooms stand on
-//! `redis` and on nothing of each other's; none of them knows HTTP.
+//! Every room is a module with the same files: its messages, its state (which makes the decisions), its actor (a thin
+//! shell), its error, and the handle that callers use. Rooms use `redis` and never each other; none of them knows HTTP.
 //!
 //! [`Tree`] starts all of them.
 

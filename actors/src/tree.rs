@@ -1,4 +1,4 @@
-//! The tree: which actors there are, in which order they start, and what they share.
+//! The tree: its actors, the order in which they start, and what they share.
 //!
 //! ```text
 //! mainstay                one_for_one; started in this order, stopped in reverse
@@ -11,9 +11,9 @@
 //! └── application         one_for_one: the service's own actors
 //! ```
 //!
-//! Order is not dependency: what actors share lives in cells that the tree owns (an
-//! [endpoint](crate::redis::Endpoint)), so nobody's restart needs a sibling's. This is the only
-//! place where actors are started.
+//! Order is not dependency: what actors share lives in values that the tree owns (an
+//! [endpoint](crate::redis::Endpoint)), so no actor's restart needs that of a sibling. Actors are started here and
+//! nowhere else.
 
 #[cfg(feature = "cache")]
 use std::collections::BTreeMap;
@@ -38,25 +38,25 @@ use crate::{
     subscriptions::{self, Subscriptions},
 };
 
-/// How many pieces of work the nursery runs at once.
+/// How many tasks the nursery runs at once.
 const NURSERY_CAPACITY: usize = 1024;
 
-/// What a tree is made from: [`Setup::new`], and what differs from it.
+/// What a tree is built from: [`Setup::new`], with the fields that differ set afterwards.
 #[non_exhaustive]
 pub struct Setup {
     /// The service's name: part of what its connections are called in `CLIENT LIST`.
     pub name: String,
-    /// The default Redis endpoint. Default: as [`redis::Config`] is by default.
+    /// The default Redis endpoint. Default [`redis::Config::default`].
     #[cfg(feature = "cache")]
     pub redis: redis::Config,
     /// Further endpoints by their names, at most [`MOST_ENDPOINTS`]; see [`redis::fault_of_name`]. Default none.
     #[cfg(feature = "cache")]
     pub endpoints: BTreeMap<String, redis::Config>,
-    /// Where a redis-server for `url = "embedded"` is looked for, as in `PATH`.
+    /// The directories to look in for a redis-server for `url = "embedded"`, as in `PATH`.
     pub search_path: std::ffi::OsString,
-    /// Where a redis-server for `url = "embedded"` has its socket.
+    /// The directory below which a redis-server for `url = "embedded"` has its socket.
     pub temp_dir: PathBuf,
-    /// How the supervisors behave.
+    /// The limits of the supervisors and of asks.
     pub limits: Limits,
     /// Adds the service's own actors.
     pub application: Vec<AddActor>,
@@ -65,7 +65,7 @@ pub struct Setup {
 /// Adds one of the service's own actors to its supervisor.
 pub type AddActor = Box<dyn FnOnce(&mut Supervisor, &Ways) -> Result<(), BoxError> + Send>;
 
-/// How to add the actor that `make` makes, once there are a supervisor to add it to and ways that it may need.
+/// Adds the actor that `make` returns. `make` is called when the tree starts, with the ways to Redis that it may need.
 pub fn add_actor<A: Server, E: Into<BoxError>>(
     make: impl FnOnce(&Ways) -> Result<Actor<A>, E> + Send + 'static,
 ) -> AddActor {
@@ -76,7 +76,7 @@ pub fn add_actor<A: Server, E: Into<BoxError>>(
 }
 
 impl Setup {
-    /// A tree for the service `name`, all else by default.
+    /// A setup for the service `name`, with defaults for everything else.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -98,14 +98,14 @@ impl fmt::Debug for Setup {
     }
 }
 
-/// How the supervisors behave.
+/// The limits of the supervisors and of asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// When a supervisor gives up. Default 5 restarts in 30 s.
     pub intensity: Intensity,
-    /// What actors have in common: backoff 100 ms to 10 s, mailbox 1 024, start timeout 5 s.
+    /// The defaults of every actor: backoff 100 ms to 10 s, mailbox 1 024, start timeout 5 s.
     pub actors: Defaults,
-    /// How long an ask waits where no request's deadline is in force. Default 5 s.
+    /// How long an ask waits outside of a request, where no deadline is in force. Default 5 s.
     pub ask_timeout: Duration,
 }
 
@@ -120,7 +120,7 @@ impl Default for Limits {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The Redis endpoint is not one that we can use.
+    /// The default Redis endpoint cannot be used.
     #[cfg(feature = "cache")]
     #[error(transparent)]
     Redis(#[from] redis::Error),
@@ -133,50 +133,50 @@ pub enum StartError {
         /// Why not.
         source: Box<Self>,
     },
-    /// There is no redis-server to embed, or no place for its socket.
+    /// The embedded redis-server cannot be started, or its directory cannot be created.
     #[cfg(feature = "embedded")]
     #[error(transparent)]
     Embedded(#[from] crate::embedded::Error),
-    /// The service was built without what `url = "embedded"` needs.
+    /// The service was built without the feature that `url = "embedded"` needs.
     #[cfg(all(feature = "cache", not(feature = "embedded")))]
     #[error(
         "url = \"embedded\" needs the feature `embedded`: build with it, or set the url of a \
          redis that runs"
     )]
     EmbeddedNotBuilt,
-    /// One of the service's own actors could not be made.
+    /// One of the service's own actors could not be constructed.
     #[error("an actor of the service's own cannot be made")]
     Actor(#[source] BoxError),
-    /// The actors do not fit together, or one did not come up.
+    /// The actors do not fit together, or one of them did not start.
     #[error(transparent)]
     Actors(#[from] SystemError),
 }
 
-/// What the service depends on, as of the last look.
+/// Something that the service depends on, as of its last probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
     /// The name of the endpoint: `redis` for the default one, `redis.limits` for the one called `limits`.
     pub name: String,
-    /// Whether it answered the last probe, and that not too long ago.
+    /// Whether it answered the last probe, not too long ago.
     pub healthy: bool,
-    /// The same for a reader, with what to check.
+    /// Its health in words, with what to check.
     pub message: String,
     /// Whether the service is ready without it.
     pub optional: bool,
 }
 
-/// The ways to one Redis endpoint. Clones share everything.
+/// The handles to one Redis endpoint. Clones share everything.
 #[cfg(feature = "cache")]
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Redis {
-    /// The way to what it keeps.
+    /// The handle for commands.
     pub cache: Cache,
-    /// The way to what others publish.
+    /// The handle for subscriptions.
     pub subscriptions: Subscriptions,
 }
 
-/// The ways to every Redis endpoint. There are such before any actor is started. Clones share everything.
+/// The handles to every Redis endpoint. They exist before any actor is started. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct Ways {
     #[cfg(feature = "cache")]
@@ -188,15 +188,15 @@ pub struct Ways {
 
 #[cfg(feature = "cache")]
 impl Ways {
-    /// Those to the default endpoint. Answers from memory.
+    /// The handles to the default endpoint. Answers from memory.
     pub fn redis(&self) -> &Redis {
         &self.redis
     }
 
-    /// Those to the endpoint called `name`, one of [`Setup::endpoints`]. Answers from memory.
+    /// The handles to the endpoint called `name`, one of [`Setup::endpoints`]. Answers from memory.
     ///
     /// # Errors
-    /// [`NoEndpoint`] with the names that there are.
+    /// [`NoEndpoint`] with the names that exist.
     pub fn redis_of(&self, name: &str) -> Result<&Redis, NoEndpoint> {
         let known = || self.endpoints.keys().cloned().collect();
         let missing = || NoEndpoint { name: name.to_owned(), known: known() };
@@ -218,7 +218,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Starts every actor. Does not wait for Redis: a tree whose Redis is away is up.
+    /// Starts every actor. Does not wait for Redis: the tree starts while Redis is away.
     ///
     /// # Errors
     /// [`StartError`] says what to do. Nothing is left running.
@@ -233,7 +233,7 @@ impl Tree {
         let nursery = Nursery::add_to(&mut root, "nursery", NURSERY_CAPACITY);
         #[cfg(feature = "cache")]
         add_subscriptions(&mut root, &ways);
-        // Its giving up is the service's end: what the service itself is made of is broken.
+        // Significant: if the service's own actors keep failing, the service ends.
         let mut application =
             Supervisor::new("application").intensity(intensity).defaults(actors).significant();
         for add in setup.application {
@@ -245,24 +245,24 @@ impl Tree {
         Ok(Self { system, nursery, ask_timeout, ways })
     }
 
-    /// The ways to every Redis endpoint. Answers from memory.
+    /// The handles to every Redis endpoint. Answers from memory.
     pub fn ways(&self) -> &Ways {
         &self.ways
     }
 
-    /// The way to what the default endpoint keeps. Answers from memory.
+    /// The handle for commands of the default endpoint. Answers from memory.
     #[cfg(feature = "cache")]
     pub fn cache(&self) -> Cache {
         self.ways.redis.cache.clone()
     }
 
-    /// The way to what others publish at the default endpoint. Answers from memory.
+    /// The handle for subscriptions of the default endpoint. Answers from memory.
     #[cfg(feature = "cache")]
     pub fn subscriptions(&self) -> &Subscriptions {
         &self.ways.redis.subscriptions
     }
 
-    /// Whoever takes messages of type `M`. Answers from memory.
+    /// The address of the actor that takes messages of type `M`. Answers from memory.
     ///
     /// # Errors
     /// [`NoTaker`] names the message.
@@ -270,8 +270,8 @@ impl Tree {
         self.system.recipient()
     }
 
-    /// Asks whoever takes `R`, and waits for the reply until the request's deadline, outside of
-    /// a request for [`Limits::ask_timeout`]. Asks the actor.
+    /// Asks the actor that takes `R` and waits for the reply until the request's deadline, or outside of a request for
+    /// [`Limits::ask_timeout`]. Asks the actor.
     ///
     /// # Errors
     /// [`AskError`]; its [`outcome`](AskError::outcome) says whether asking again is safe.
@@ -280,15 +280,15 @@ impl Tree {
         Ok(self.system.recipient::<R>()?.ask_by(deadline, request).await?)
     }
 
-    /// Tells whoever takes `N`, and waits for nothing. Answers from memory: whether it was accepted.
+    /// Sends `notice` to the actor that takes `N`, without waiting for it to be handled. Answers from memory.
     ///
     /// # Errors
-    /// [`AskError`]: it was not accepted.
+    /// [`AskError`] if it was not accepted.
     pub fn tell<N: Notice>(&self, notice: N) -> Result<(), AskError> {
         Ok(self.system.recipient::<N>()?.tell(notice)?)
     }
 
-    /// Everything the service depends on. Answers from memory: from the verdict of each endpoint's health monitor,
+    /// Everything that the service depends on. Answers from memory: from the verdict of each endpoint's health monitor,
     /// which counts for three probe intervals and one probe timeout.
     pub fn dependencies(&self) -> Vec<Dependency> {
         #[cfg(feature = "cache")]
@@ -304,28 +304,28 @@ impl Tree {
         self.system.tree()
     }
 
-    /// The system below, for waiting on its events and changes. Answers from memory.
+    /// The supervision system, for waiting on its events and changes. Answers from memory.
     pub fn system(&self) -> &System {
         &self.system
     }
 
-    /// Where work lives that a request starts and that outlives it. Answers from memory.
+    /// The nursery, for work that a request starts and that outlives it. Answers from memory.
     pub fn nursery(&self) -> &Nursery {
         &self.nursery
     }
 
-    /// Waits until the tree gives up, and says why. Never returns for a tree that was shut down. Answers from memory.
-    /// *Cancel safety*: may be dropped.
+    /// Waits until the tree gives up, and returns the cause. Never returns for a tree that was shut down. Answers from
+    /// memory. Cancel safe.
     pub async fn failed(&self) -> Arc<Cause> {
         self.system.failed().await
     }
 
-    /// Ends every actor in reverse start order within `budget`.
+    /// Stops every actor, in the reverse of the start order, within `budget`.
     pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
         #[cfg(feature = "cache")]
         self.ways.every_redis().for_each(|redis| redis.subscriptions.close());
         let report = self.system.shutdown(budget).await;
-        // An actor that fell for good, or was cut off, has ended nothing.
+        // An actor that had failed for good, or was cut off, has closed nothing.
         #[cfg(feature = "cache")]
         for redis in self.ways.every_redis() {
             redis.subscriptions.end();
@@ -360,8 +360,8 @@ async fn add_redis(root: &mut Supervisor, setup: &Setup) -> Result<Ways, StartEr
     Ok(Ways { redis, endpoints: Arc::new(endpoints) })
 }
 
-/// What belongs to one endpoint, the default one where it has no `name`. Only the actors of that one take messages by
-/// their type: a type has one taker.
+/// Adds the actors of one endpoint: the default one if `name` is `None`. Only the default endpoint's actors take
+/// messages by their type, because a type has one taker.
 #[cfg(feature = "cache")]
 async fn add_endpoint(
     root: &mut Supervisor,
@@ -407,7 +407,7 @@ fn add_subscriptions(root: &mut Supervisor, ways: &Ways) {
     }
 }
 
-/// The first server is there before the tree is: nobody finds Redis away who only came early.
+/// Starts the first server before the tree starts, so that no early caller finds Redis away.
 #[cfg(feature = "embedded")]
 async fn add_embedded(
     root: &mut Supervisor,

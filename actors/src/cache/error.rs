@@ -1,12 +1,12 @@
 use crate::Outcome;
 
-/// There is no endpoint of that name.
+/// No endpoint has the name that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no redis endpoint is called {name:?}; {}", listed(known))]
 pub struct NoEndpoint {
     /// The name that was asked for.
     pub name: String,
-    /// The names that there are.
+    /// The names of the endpoints that exist.
     pub known: Vec<String>,
 }
 

@@ -4,20 +4,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::redis::{CacheConn, Endpoint, Error, PoolStatus};
 
-/// A service's way to Redis. Clones share everything.
+/// The handle through which a service reaches Redis. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct Cache {
     endpoint: Arc<Endpoint>,
 }
 
-/// Three numbers about leases, for a statistics page of the service's own.
+/// Three numbers about leases, for a service's own statistics page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolStats {
     /// The most leases that can be out at once.
     pub max_size: usize,
     /// The connections that are open for leases, leased or idle.
     pub size: usize,
-    /// The leases that can be had now, before any other comes back.
+    /// The leases that can be taken now, before any other is given back.
     pub available: usize,
 }
 
@@ -27,17 +27,17 @@ impl Cache {
         Self { endpoint }
     }
 
-    /// A connection: a place on one that all callers share, until a command needs one to itself. Answers from memory;
-    /// waits only while there is no connection at all.
+    /// A connection that all callers share, until a command needs one to itself. Answers from memory; waits only while
+    /// there is no connection at all.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] with the cause as soon as Redis is known to be away, [`Error::Deadline`] when the
-    /// request's time ran out. Cancel safe.
+    /// [`Error::Unavailable`] with the cause as soon as Redis is known to be away; [`Error::Deadline`] when the
+    /// request's deadline has passed. Cancel safe.
     pub async fn get(&self) -> Result<CacheConn, Error> {
         self.endpoint.connection().await
     }
 
-    /// What it leads to.
+    /// The endpoint that it reaches.
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -47,7 +47,7 @@ impl Cache {
         self.endpoint.status()
     }
 
-    /// Takes every connection out of use, for good.
+    /// Takes every connection out of use. No caller gets one afterwards.
     pub(crate) fn close(&self) {
         if let Some(generation) = self.endpoint.close() {
             generation.cut();

@@ -19,14 +19,14 @@ impl Keeper {
         cx.task("start", async move { nest.start().await }, Message::Started);
     }
 
-    /// Waits for the end of the server in the nest.
+    /// Waits until the server in the nest ends.
     fn watch(&self, cx: &Cx<Message>) {
         cx.publish("pid", self.nest.pid());
         let borrowed = self.nest.borrow();
         let wait = async move {
             match borrowed.wait().await {
                 Some(ended) => Message::Ended(ended),
-                // Nothing to wait for: begin at the beginning.
+                // There is no server to wait for.
                 None => Message::Start,
             }
         };

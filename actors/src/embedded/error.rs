@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Outcome;
 
-/// Why there is no private server.
+/// Why the embedded server does not run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,20 +14,20 @@ pub enum Error {
          redis (Fedora, Alpine, Homebrew) or valkey, or set the url of a server that runs"
     )]
     NotInstalled,
-    /// The directory's name is too long for a socket in it.
+    /// The path of the socket is too long.
     #[error("the socket path {} is longer than {most_bytes} bytes; set TMPDIR to a shorter one", path.display())]
     PathTooLong {
-        /// The path that would be needed.
+        /// The path of the socket.
         path: PathBuf,
-        /// How long it may be.
+        /// The most bytes that it may have.
         most_bytes: usize,
     },
-    /// The directory could not be made.
+    /// The directory could not be created and locked.
     #[error("{} cannot be made and locked", path.display())]
     Home {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -36,13 +36,13 @@ pub enum Error {
     Start {
         /// The server program.
         program: PathBuf,
-        /// What the system said, or how it ended and the last line of its log.
+        /// The error of the system, or how the server ended and the last line of its log.
         #[source]
         source: io::Error,
     },
 }
 
-/// About the longest pause between two starts, in the beginning.
+/// How long a caller should wait: about as long as the first pauses between two starts.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Error {

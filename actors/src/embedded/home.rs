@@ -7,18 +7,18 @@ use std::time::{Duration, SystemTime};
 
 use super::Error;
 
-/// The private directory of one embedded server: its socket and its log. Removed when dropped; one that a killed
-/// process left behind is removed by the next [`Home::create`].
+/// The private directory of one embedded server, with its socket and its log. It is removed when dropped; the next
+/// [`Home::create`] removes a directory that a killed process has left behind.
 #[derive(Debug)]
 pub struct Home {
     path: PathBuf,
-    /// Held for as long as this process lives; the system releases it however we end.
+    /// Held for as long as this process lives. The system releases it however the process ends.
     _lock: File,
 }
 
 impl Home {
-    /// Makes a directory under `temp` that only this user may enter, and removes those that nobody holds any more.
-    /// Where `temp` is too long a name for a socket, `/tmp` takes its place. Does a little file IO.
+    /// Creates a directory under `temp` that only this user may enter, and removes those of processes that have ended.
+    /// If `temp` is too long a name for a socket, `/tmp` takes its place. Does a little file IO.
     ///
     /// # Errors
     /// [`Error::Home`], [`Error::PathTooLong`].
@@ -29,7 +29,8 @@ impl Home {
         if !fits(temp) {
             return Err(Error::PathTooLong { path: path.join(SOCKET), most_bytes: MOST_BYTES });
         }
-        // A directory becomes visible to those who clear up only when its lock is held.
+        // Other processes remove a directory whose lock is free, so this one gets its visible name only with the lock
+        // held.
         let hidden = temp.join(format!(".{name}"));
         let lock = made(&hidden, &path).map_err(|source| {
             fs::remove_dir_all(&hidden).ok(); // It may not exist; the first error is the one to report.
@@ -45,17 +46,18 @@ impl Home {
         &self.path
     }
 
-    /// Where the server's socket is, or will be.
+    /// The path of the server's socket, which may not exist yet.
     pub fn socket_path(&self) -> PathBuf {
         self.path.join(SOCKET)
     }
 
-    /// What the server has to say.
+    /// The path of the server's log.
     pub fn log_path(&self) -> PathBuf {
         self.path.join("server.log")
     }
 
-    /// Removes what is left of processes that are gone. Nothing of it matters to this process, so no failure does.
+    /// Removes the directories of processes that have ended. A failure does not matter to this process, so it is
+    /// ignored.
     fn reclaim_siblings(&self, temp: &Path) {
         let Ok(ours) = fs::symlink_metadata(&self.path) else { return };
         for entry in fs::read_dir(temp).into_iter().flatten().flatten() {
@@ -65,7 +67,7 @@ impl Home {
             if !visible.starts_with(PREFIX.as_bytes()) || path == self.path {
                 continue;
             }
-            // Not through a link, and not another user's.
+            // A link is not followed, and another user's directory is left alone.
             let Ok(its) = fs::symlink_metadata(&path) else { continue };
             if !its.is_dir() || its.uid() != ours.uid() {
                 continue;
@@ -81,7 +83,7 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        fs::remove_dir_all(&self.path).ok(); // The next home made here will try again.
+        fs::remove_dir_all(&self.path).ok(); // The next `Home::create` tries again.
     }
 }
 
@@ -99,8 +101,8 @@ fn reclaim(path: &Path) -> io::Result<()> {
     fs::remove_dir_all(path)
 }
 
-/// Whether a hidden directory is one whose maker died: a living one hides it for less than a millisecond, and may not
-/// hold the lock yet.
+/// Whether the process that created a hidden directory has ended. A live process hides it for less than a millisecond,
+/// but may not hold the lock yet, so only the age tells.
 fn is_old(modified: SystemTime) -> bool {
     modified.elapsed().is_ok_and(|age| age >= HIDDEN_AT_MOST)
 }
@@ -115,5 +117,5 @@ const SOCKET: &str = "redis.sock";
 const LOCK: &str = "lock";
 const HIDDEN_AT_MOST: Duration = Duration::from_secs(60);
 const SHORT_TEMP: &str = "/tmp";
-/// `sun_path` holds 104 bytes on the BSDs and macOS and 108 on Linux (unix(7)), a zero at the end included.
+/// `sun_path` holds 104 bytes on the BSDs and macOS and 108 on Linux, with the zero at the end (unix(7)).
 const MOST_BYTES: usize = 100;

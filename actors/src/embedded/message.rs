@@ -3,12 +3,12 @@ use std::time::Duration;
 
 use super::Error;
 
-/// Nobody asks this actor for anything: whoever uses the server goes to its socket.
+/// The messages of the actor. It sends all of them itself: users of the server go to its socket.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// It is time to start a server.
+    /// A server is to be started.
     Start,
-    /// A server is there, or is not.
+    /// A server has started, or failed to.
     Started(Result<(), Error>),
     /// The server has ended.
     Ended(Ended),

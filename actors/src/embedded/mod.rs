@@ -1,4 +1,4 @@
-//! A private redis-server of our own, for `url = "embedded"`.
+//! The embedded server: a private redis-server that the service runs for `url = "embedded"`.
 
 #[warn(clippy::wildcard_enum_match_arm)]
 mod actor;

@@ -11,23 +11,23 @@ use tokio::time::{Instant, sleep, timeout};
 use super::message::Ended;
 use super::{Error, Home, Server};
 
-/// Where the server lives: it outlives the actor's falls, and what is stored in it with it.
+/// The place of the running server. It outlives the actor's restarts, so the server keeps its data.
 #[derive(Debug)]
 pub(crate) struct Nest {
-    // Fields are dropped in this order: the server is told to end before its directory goes.
+    // Fields are dropped in this order: the server is told to end before its directory is removed.
     server: Mutex<Option<Settled>>,
     program: PathBuf,
     home: Home,
 }
 
-/// A server that listens, or may yet.
+/// A server that was started. It listens, or may still begin to.
 #[derive(Debug)]
 struct Settled {
     server: Server,
     since: Instant,
 }
 
-/// A server that is back in its nest when whoever waits for its end is cut off.
+/// A server that is lent out for a wait. When the wait is dropped the server returns to its nest.
 #[derive(Debug)]
 pub(crate) struct Borrowed {
     nest: Arc<Nest>,
@@ -43,16 +43,16 @@ impl Nest {
         self.home.socket_path()
     }
 
-    /// The process id of the server that is here.
+    /// The process id of the server, if there is one.
     pub(crate) fn pid(&self) -> Option<u32> {
         let settled = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         settled.as_ref().map(|settled| settled.server.pid())
     }
 
-    /// Starts a server, and waits until it listens. *Cancel safety*: when dropped, no server is left.
+    /// Starts a server and waits until it listens. *Cancel safety*: when dropped, no server is left running.
     pub(crate) async fn start(&self) -> Result<(), Error> {
-        // What a killed server leaves behind looks like one that listens.
-        fs::remove_file(self.socket_path()).await.ok(); // Mostly there is none.
+        // The socket file of a killed server looks like one that listens.
+        fs::remove_file(self.socket_path()).await.ok(); // Usually there is none.
         let mut server = Server::start(&self.home, &self.program).await?;
         self.listens(&mut server).await?;
         let (pid, socket) = (server.pid(), self.socket_path());
@@ -61,20 +61,23 @@ impl Nest {
         Ok(())
     }
 
-    /// Lends the server out, for waiting for its end.
+    /// Lends the server out, to wait until it ends.
     pub(crate) fn borrow(self: &Arc<Self>) -> Borrowed {
         Borrowed { nest: Arc::clone(self), settled: self.take() }
     }
 
-    /// Kills the server and ends when it is gone. Says whether there was one.
+    /// Kills the server and waits until it has ended. Says whether there was one.
     pub(crate) async fn stop(&self) -> bool {
         let Some(Settled { server, .. }) = self.take() else { return false };
-        // Ended either way; how is of no interest any more.
+        // It has ended either way, and how does not matter any more.
         server.stop().await.ok();
         true
     }
 
-    /// Ends well when the socket can be connected to, and badly when the server ends before.
+    /// Waits until the socket accepts connections, or [`LISTEN_LIMIT`] has passed.
+    ///
+    /// # Errors
+    /// The server ended first.
     async fn listens(&self, server: &mut Server) -> Result<(), Error> {
         let socket = self.socket_path();
         let connects = async {
@@ -84,7 +87,7 @@ impl Nest {
         };
         let ended = tokio::select! {
             ended = server.wait() => ended,
-            // One that does not listen in time is not lost: whoever connects goes on trying.
+            // A server that does not listen in time may do so later: those that connect try again.
             _ = timeout(LISTEN_LIMIT, connects) => return Ok(()),
         };
         let source = match ended {
@@ -107,7 +110,7 @@ impl Nest {
 }
 
 impl Borrowed {
-    /// Ends when the server has; `None` where there was none.
+    /// Waits until the server ends; `None` if there was none.
     pub(crate) async fn wait(mut self) -> Option<Ended> {
         let settled = self.settled.as_mut()?;
         let status = settled.server.wait().await;
@@ -125,7 +128,7 @@ impl Drop for Borrowed {
     }
 }
 
-/// The last line of a log that has anything in it.
+/// The last line of a log that is not blank.
 async fn last_line(log: &Path) -> io::Result<String> {
     let mut file = File::open(log).await?;
     let end = file.metadata().await?.len();

@@ -11,25 +11,26 @@ use tokio::time::timeout;
 
 use super::{Error, Home};
 
-/// A redis-server that lives no longer than this value, nor than this process, however that ends.
+/// A redis-server that ends with this value, and with this process, however the process ends.
 ///
-/// Dropping it kills the server; there is nothing on disk to be saved.
+/// Dropping it kills the server, which keeps nothing on disk.
 #[derive(Debug)]
 pub struct Server {
     pid: u32,
     guard: Child,
-    /// Nothing is ever written: closing it, by us or by the system after our death, is the message.
+    /// The guard ends the server when this pipe is closed: by us, or by the system when our process ends. Nothing is
+    /// ever written to it.
     leash: Option<ChildStdin>,
 }
 
 /// The shell between us and the server. Its arguments are the log's path and the server's command line.
 ///
-/// A watcher waits for the end of our pipe and is there before the server is. It has the guard kill the server, so
-/// that the guard reaps it; where the guard is gone, it kills the process group that all of them share. The last
-/// signal is for the `sleep` of a watcher that was killed in it.
+/// A watcher starts before the server and waits until our pipe is closed. Then it has the guard kill the server, so
+/// that the guard reaps it; if the guard has ended, the watcher kills the process group that all of them share. The
+/// last signal is for the `sleep` of a watcher that was killed while it slept.
 ///
-/// Without a parent, a group with a stopped process in it is sent SIGHUP by the system (POSIX, `_exit`): that must not
-/// end those who watch.
+/// The system sends SIGHUP to a group that has lost its parent and holds a stopped process (POSIX, `_exit`). That must
+/// not end the guard or the watcher.
 const GUARD: &str = r#"
 trap '' HUP
 log=$1; shift
@@ -77,8 +78,8 @@ fn is_executable(program: &Path) -> bool {
 }
 
 impl Server {
-    /// Starts `program` on the socket of `home`. The server may need some milliseconds more until it listens.
-    /// *Cancel safety*: when dropped, no server is left.
+    /// Starts `program` on the socket of `home`. The server may need some more milliseconds until it listens. *Cancel
+    /// safety*: when dropped, no server is left running.
     ///
     /// # Errors
     /// [`Error::Start`].
@@ -100,9 +101,9 @@ impl Server {
             .arg(home.socket_path())
             .arg("--dir")
             .arg(home.path())
-            // Closing the pipe is the orderly end. Killing the guard would leave nobody to reap the server.
+            // Closing the pipe ends the server in order. Killing the guard would leave no process to reap the server.
             .kill_on_drop(false)
-            // A terminal's Ctrl-C is meant for the service, which ends the server when it is done with it.
+            // Ctrl-C in a terminal must reach only the service, which ends the server after its last use.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -121,22 +122,22 @@ impl Server {
         self.pid
     }
 
-    /// Ends when the server has, and says how. *Cancel safety*: may be dropped and waited for again.
+    /// Waits until the server ends, and returns its status. Cancel safe: it may be called again.
     ///
     /// # Errors
-    /// What the system said when it could not wait.
+    /// The error of the system if it could not wait.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
-        // `Child::wait` closes the pipe that it still holds; ours was taken out, so waiting ends nothing.
+        // `Child::wait` closes the pipe that it still holds. Ours was taken out, so waiting does not end the server.
         let status = self.guard.wait().await;
-        // If it was the guard that ended, the watcher now ends the server.
+        // If only the guard has ended, this makes the watcher end the server.
         self.leash = None;
         status
     }
 
-    /// Kills the server and ends when it is gone. *Cancel safety*: when dropped, the server still ends.
+    /// Kills the server and waits until it has ended. *Cancel safety*: when dropped, the server still ends.
     ///
     /// # Errors
-    /// What the system said when it could not wait.
+    /// The error of the system if it could not wait.
     pub async fn stop(mut self) -> io::Result<ExitStatus> {
         self.leash = None;
         self.wait().await

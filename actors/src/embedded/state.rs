@@ -1,21 +1,21 @@
 use std::time::Duration;
 
-/// The first pause before a server that will not stay up is started again, and the longest.
+/// The first pause before a server that ended soon after its start is started again, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// A server that has lived this long did not fail to start.
+/// A server that ran for this long counts as started well.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 
-/// When the server is started again.
+/// Decides when the server is started again.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    /// Servers in a row that ended soon after their start, or never came up.
+    /// How many servers in a row ended soon after their start, or did not start.
     failures: u32,
 }
 
 impl State {
-    /// A server ended after `lived`, or never came up (`None`). Says how long to wait before the
-    /// next: not at all if it had been up, for whoever uses it waits too.
+    /// Notes that a server ended after `lived`, or did not start (`None`). Returns the pause before the next start:
+    /// none after a server that had run well, since its users wait.
     pub(crate) fn ended(&mut self, lived: Option<Duration>) -> Duration {
         if lived.is_some_and(|lived| lived >= STABLE_AFTER) {
             self.failures = 0;

@@ -9,19 +9,19 @@ use super::server_states::{News, ServerStates};
 use super::state::{Beat, Decision, Signs, State, Transition};
 use crate::redis::{Cause, Endpoint, Mark, Verdict};
 
-/// Watches over one endpoint.
+/// Watches one endpoint.
 #[derive(Debug)]
 pub(crate) struct Monitor {
     pub(crate) endpoint: Arc<Endpoint>,
 }
 
-/// What changes from message to message: what is known, and what it is learned on.
+/// The mutable state of the monitor: what it knows, and the connection that it probes on.
 #[derive(Debug)]
 pub(crate) struct Watch {
     state: State,
     /// `None` while a probe is under way, or after one that failed.
     connection: Option<Connection>,
-    /// When the last probe was sent.
+    /// The moment at which the last probe was sent.
     sent: Mark,
     server_states: ServerStates,
 }
@@ -90,7 +90,7 @@ impl Monitor {
         }
     }
 
-    /// One line for each transition, never one for each probe or request.
+    /// Logs one line for each transition, never one for each probe or request.
     fn log(&self, transition: Transition) {
         let (endpoint, address) = (self.endpoint.name(), self.endpoint.address());
         match transition {
@@ -157,9 +157,9 @@ impl Server for Monitor {
     }
 }
 
-/// One `PING`, or two. A connection that stands is asked first, because its silence shows within the probe's timeout.
-/// That it answers says nothing of new connections: where those fail, and at the age at which others are replaced too,
-/// one is made and asked as well.
+/// Sends one `PING`, or two. The present connection is probed first, because its silence shows within the probe's
+/// timeout. Its answer says nothing of new connections: while connecting fails, and when it has reached the age at
+/// which connections are replaced, a new one is made and probed as well.
 async fn probe(endpoint: Arc<Endpoint>, connection: Option<Connection>) -> Probed {
     let asked = match connection.filter(|connection| !connection.probe.is_dead()) {
         Some(connection) => asked_both(&endpoint, connection).await,
@@ -168,23 +168,23 @@ async fn probe(endpoint: Arc<Endpoint>, connection: Option<Connection>) -> Probe
     Probed { connection: asked.0, found: asked.1 }
 }
 
-/// The connection, if it may be used again, and how long its answer took.
+/// The connection, if it may be used again, and how long the answer took or why none came.
 type Asked = (Option<Connection>, Result<Duration, Miss>);
 
 async fn asked_both(endpoint: &Endpoint, connection: Connection) -> Asked {
     let (connection, found) = pinged(connection).await;
     let Some(connection) = connection else { return (None, found) };
     if endpoint.has_users() {
-        // What follows may fail and still must not cut off those who have a connection: theirs is as good as this one.
+        // A failure below must not open the breaker for callers that have a connection: theirs works as this one does.
         endpoint.health().succeeded();
     }
     if endpoint.connect_failure().is_some() {
-        // The old one is kept until there is a new one: given up first, it would leave a place at a server that is
-        // full, and nothing would be known of the others who want one.
+        // The old connection is kept until there is a new one. Closing it first would free a place at a server that has
+        // too many clients: the probe would succeed where callers fail.
         let (new, found) = connected(endpoint).await;
         return (new.or(Some(connection)), found);
     }
-    if connection.born.elapsed() >= endpoint.config().recycle_timeout {
+    if connection.created.elapsed() >= endpoint.config().recycle_timeout {
         drop(connection);
         return connected(endpoint).await;
     }
@@ -193,7 +193,7 @@ async fn asked_both(endpoint: &Endpoint, connection: Connection) -> Asked {
 
 async fn connected(endpoint: &Endpoint) -> Asked {
     match endpoint.probe_connection().await {
-        Ok(probe) => pinged(Connection { probe, born: Instant::now() }).await,
+        Ok(probe) => pinged(Connection { probe, created: Instant::now() }).await,
         Err(cause) => (None, Err(Miss::Unconnected(cause))),
     }
 }

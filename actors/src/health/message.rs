@@ -14,8 +14,8 @@ impl Request for GetHealth {
     type Reply = Report;
 }
 
-/// Probes the default endpoint once more, and answers with what that probe finds. While probes fail it is the one that is due next, at most
-/// `probe_interval` later: asking does not make the service connect more often.
+/// Probes the default endpoint at once, and answers with what that probe finds. While probes fail the answer comes from
+/// the next regular probe, at most `probe_interval` later, so that asking does not make the service connect more often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbeNow;
 
@@ -29,13 +29,13 @@ impl Request for ProbeNow {
 pub struct Report {
     /// Whether the probe was answered.
     pub healthy: bool,
-    /// The same for a reader, with what to check.
+    /// The result in words, with what to check.
     pub message: String,
-    /// Whether commands fail at once instead of being tried.
+    /// Whether the breaker is open, so that commands fail at once.
     pub breaker_open: bool,
     /// How long ago the probe ended, in milliseconds.
     pub age_ms: u64,
-    /// How long the answer took, in microseconds, where one came.
+    /// How long the answer took, in microseconds, if one came.
     pub latency_us: Option<u64>,
 }
 
@@ -73,9 +73,9 @@ pub(crate) struct Probed {
 /// How a probe failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Miss {
-    /// It had no connection: one could not be made, or was closed. Others may have theirs.
+    /// It had no connection: none could be made, or it was closed. Callers may still have working connections.
     Unconnected(Cause),
-    /// It had one, and no answer, or one that says "not now".
+    /// It had a connection, and got no answer or one that says "not now".
     Unanswered(Cause),
 }
 
@@ -91,5 +91,5 @@ impl Miss {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) probe: Probe,
-    pub(crate) born: Instant,
+    pub(crate) created: Instant,
 }

@@ -1,4 +1,4 @@
-//! The health monitor: probes one endpoint on a connection of its own, and publishes what it finds.
+//! The health monitor: probes one endpoint on a connection of its own, and publishes the verdict.
 
 #[warn(clippy::wildcard_enum_match_arm)]
 mod actor;

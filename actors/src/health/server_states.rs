@@ -18,7 +18,7 @@ pub(crate) struct ServerStates {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Row {
-    /// The count when it was last looked at.
+    /// The count at the last look.
     seen: u64,
     lasts: Option<Lasting>,
 }
@@ -30,7 +30,7 @@ struct Lasting {
     refusals: u64,
 }
 
-/// Worth a line in the log.
+/// A change that is worth a line in the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum News {
     Begins(ServerState),

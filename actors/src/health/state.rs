@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::message::{Miss, Report};
 use crate::redis::{Breaker, Cause, Verdict};
 
-/// How long a caller whom the breaker refused should wait.
+/// How long a caller should wait before its next try while the breaker is open.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A probe and its repetition.
 const FAILURES_TO_OPEN: u32 = 2;
@@ -19,24 +19,24 @@ pub(crate) struct State {
     probe_timeout: Duration,
     /// Failed probes since one was answered.
     failures: u32,
-    /// Whether a connection that stood was not answered in this row of failures, and nobody has been since.
+    /// Whether a probe had a connection and no answer since the last success, and nobody was answered after it.
     is_unanswered: bool,
-    /// Whether any probe has ended.
+    /// Whether any probe has ended, so that the verdict is more than a default.
     knows: bool,
     /// When the probe under way was sent.
     probing_since: Option<Instant>,
-    /// Who waits for the probe under way, or where none is, for the one of the next tick.
+    /// Callers that wait for the probe under way, or for the one of the next tick if there is none.
     waiting: Vec<Reply<Report>>,
-    /// Who asked while a probe was under way: that one was sent too early for them.
+    /// Callers that asked while a probe was under way: it was sent too early for them.
     waiting_for_next: Vec<Reply<Report>>,
 }
 
-/// What speaks against an open breaker.
+/// Signs that the server serves although a probe failed; they speak against an open breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Signs {
     /// The server has answered someone since the last probe was sent.
     pub(crate) since_probe: bool,
-    /// A lane serves that has been answered lately.
+    /// A lane serves, and was answered lately.
     pub(crate) on_a_lane: bool,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Signs {
 pub(crate) enum Beat {
     /// A probe is to be sent now.
     Probe,
-    /// The verdict is still this.
+    /// The verdict stands, with a new time.
     Renew(Verdict),
     Wait,
 }
@@ -56,25 +56,24 @@ pub(crate) struct Decision {
     pub(crate) verdict: Verdict,
     /// A probe is to be sent now, without waiting for the next tick.
     pub(crate) again: bool,
-    /// Worth a line in the log.
+    /// A change that is worth a line in the log.
     pub(crate) transition: Option<Transition>,
-    /// Who gets to know.
+    /// The callers that get the report.
     pub(crate) replies: Vec<Reply<Report>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transition {
-    /// The first probe of all was answered.
+    /// The first probe was answered.
     Reached,
+    /// An outage begins.
     Lost(Cause),
     /// The outage is over.
-    Regained {
-        after: Duration,
-    },
+    Regained { after: Duration },
 }
 
 impl State {
-    /// Goes on from what an earlier incarnation published.
+    /// Continues from the verdict that an earlier incarnation published.
     pub(crate) fn resume(verdict: Verdict, probe_timeout: Duration) -> Self {
         let is_open = matches!(verdict.breaker, Breaker::Open { .. });
         Self {
@@ -93,11 +92,11 @@ impl State {
         Report::of(&self.verdict, now)
     }
 
-    /// Someone wants a probe of their own. `true` says that it is to be sent now. While probes fail it never is: each
-    /// is a new connection to a server that has trouble already, so askers get the one of the next tick.
+    /// Notes that a caller asks for a probe. `true` says that it is to be sent now. While probes fail it never is: each
+    /// would be a new connection to a server in trouble, so the caller gets the probe of the next tick.
     pub(crate) fn ask(&mut self, reply: Reply<Report>, now: Instant) -> bool {
         let list = if self.is_probing() { &mut self.waiting_for_next } else { &mut self.waiting };
-        // Bounds the list by those who still wait.
+        // Bounds the list by the callers that still wait.
         list.retain(|reply| !reply.is_abandoned());
         list.push(reply);
         let is_due = !self.is_probing() && self.failures == 0;
@@ -107,9 +106,9 @@ impl State {
         is_due
     }
 
-    /// It is time for a probe. Where one is still under way an outage that was known before it goes on: the verdict is
-    /// renewed, so that it does not grow old while connecting takes its time, and a repetition that takes longer than
-    /// a probe may has failed for the breaker already.
+    /// Decides what a tick does. It sends a probe, unless one is still under way. Then a known outage goes on: the
+    /// verdict is renewed, so that it does not grow old while connecting takes long, and a repeated probe that takes
+    /// longer than `probe_timeout` already counts as failed for the breaker.
     pub(crate) fn tick(&mut self, now: Instant, signs: Signs) -> Beat {
         let vetoed = self.vetoed(signs);
         let Some(sent) = self.probing_since else {
@@ -131,7 +130,7 @@ impl State {
         Beat::Renew(self.verdict.clone())
     }
 
-    /// Closes an open breaker where others are answered. Returns the verdict if that changed it.
+    /// Closes an open breaker if callers are answered. Returns the verdict if that changed it.
     pub(crate) fn reconsidered(&mut self, signs: Signs) -> Option<Verdict> {
         let is_open = matches!(self.verdict.breaker, Breaker::Open { .. });
         if !(self.vetoed(signs) && is_open) {
@@ -141,7 +140,7 @@ impl State {
         Some(self.verdict.clone())
     }
 
-    /// A probe has ended.
+    /// Decides what the result of a probe means.
     pub(crate) fn probed(
         &mut self,
         now: Instant,
@@ -170,7 +169,7 @@ impl State {
             }
             Err(miss) => {
                 self.failures = self.failures.saturating_add(1);
-                // What was answered while this probe was not says nothing of the time after.
+                // An answer to someone else while this probe had none says nothing of the time after it.
                 let was_answered = self.vetoed(signs);
                 self.is_unanswered |= matches!(miss, Miss::Unanswered(_));
                 let vetoed = was_answered && (signs.since_probe || !self.is_unanswered);
@@ -206,14 +205,14 @@ impl State {
         Decision { verdict, again, transition, replies }
     }
 
-    /// How many wait for a probe.
+    /// How many callers wait for a probe.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len() + self.waiting_for_next.len()
     }
 
-    /// Whether the breaker must not be open. Where only connecting fails it need not be long ago that a lane was
-    /// answered: an idle one is asked once a second, and those who ride on it have what the probe cannot get.
+    /// Whether the breaker must not be open. While only connecting fails, a lane that was answered lately is enough: an
+    /// idle lane is sent a `PING` once a second, and its callers have the connection that the probe cannot get.
     fn vetoed(&mut self, signs: Signs) -> bool {
         self.is_unanswered &= !signs.since_probe;
         signs.since_probe || (signs.on_a_lane && !self.is_unanswered)

@@ -15,11 +15,11 @@ pub(crate) struct Manager {
     pub(crate) args: Args,
 }
 
-/// What a restart resumes from.
+/// What the manager needs to start again after a restart.
 #[derive(Clone)]
 pub(crate) struct Args {
     pub(crate) endpoint: Arc<Endpoint>,
-    /// The generation on its way out.
+    /// The old generation that drains.
     pub(crate) draining: Arc<ArcSwapOption<Generation>>,
 }
 
@@ -36,7 +36,7 @@ impl fmt::Debug for Args {
 }
 
 impl Manager {
-    /// Puts a new generation into use. Leases asked for from now on are its own.
+    /// Puts a new generation into use. Every later lease comes from it.
     fn build(&self, cx: &Cx<Message>, state: &mut State, reason: Reason) {
         let endpoint = &self.args.endpoint;
         let old = endpoint.publish(endpoint.build_generation(reason));
@@ -66,8 +66,8 @@ impl Manager {
         let limit = self.args.endpoint.config().drain_timeout;
         let drain = async move {
             if timeout(limit, old.drained()).await.is_err() {
-                // A lease that is still out fails every command from now on, and its permit is one of those that all
-                // generations share: it holds up nobody, however long it is kept.
+                // A lease that is still out fails every command from now on. Its permit counts for all generations, so
+                // the new one does not wait for it.
                 old.cut();
             }
         };
@@ -133,7 +133,7 @@ impl Server for Manager {
             }
             Message::LaneMade { slot, reason } => {
                 if let Some(reason) = reason {
-                    tracing::debug!(endpoint = self.args.endpoint.name(), slot, %reason, "lane replaced");
+                    tracing::debug!(endpoint = self.args.endpoint.name(), place = slot, loss = %reason, "lane replaced");
                     cx.publish("lanes_replaced", state.lane_replaced());
                     cx.publish("last_lane_loss", reason.to_string());
                 }
@@ -154,7 +154,7 @@ impl Server for Manager {
     async fn terminate(&self, _cx: &Cx<Message>, _state: &mut State) {
         let endpoint = &self.args.endpoint;
         if let Some(generation) = endpoint.close() {
-            // Requests have been drained by now; whoever still holds a lease has had its time.
+            // The requests were given time to end before this, so a lease that is still out is cut at once.
             generation.cut();
             tracing::info!(endpoint = endpoint.name(), "pool stopped");
         }

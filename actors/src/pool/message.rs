@@ -2,8 +2,8 @@ use mainstay_supervision::{Reply, Request};
 
 use crate::redis::{CloseReason, PoolStatus};
 
-/// Asks for the pool of the default endpoint as its manager sees it. [`Cache::status`](crate::cache::Cache::status) says the
-/// same without asking, of every endpoint.
+/// Asks for the state of the default endpoint's pool. [`Cache::status`](crate::cache::Cache::status) answers the same
+/// from memory, for every endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GetPoolStatus;
 
@@ -13,8 +13,8 @@ impl Request for GetPoolStatus {
 
 /// Replaces every connection of the default endpoint: a new generation is published, and the old one drains.
 ///
-/// The reply is the number of the new generation. While an older generation still drains the reply
-/// waits for it, `drain_timeout` at the longest.
+/// The reply is the number of the new generation. While an older generation still drains the reply waits for that, for
+/// at most `drain_timeout`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RebuildPool;
 
@@ -28,9 +28,9 @@ pub(crate) enum Message {
     RebuildPool(RebuildPool, Reply<u64>),
     /// The server answered that it is read-only.
     ReadOnly,
-    /// The old generation is gone, or cut.
+    /// The old generation has drained, or was cut.
     Drained,
-    /// The lane at a slot is there, where there was none or for this reason another one.
+    /// A slot has a new lane: its first one, or one that replaces another for this reason.
     LaneMade {
         slot: usize,
         reason: Option<CloseReason>,

@@ -1,4 +1,4 @@
-//! The pool manager: one generation of connections in use, an older one draining, never a third that is not cut.
+//! The pool manager: keeps one generation of connections in use and at most one older one draining.
 
 #[warn(clippy::wildcard_enum_match_arm)]
 mod actor;

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use ::redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 
-/// Where an endpoint is, and as whom to log in. Shows itself without the password.
+/// Where an endpoint is, and the login for it. Shows neither user nor password.
 #[derive(Clone)]
 pub enum Address {
     /// A host and a port.
@@ -12,19 +12,19 @@ pub enum Address {
         host: String,
         /// Default 6379.
         port: u16,
-        /// Whether all that is said is encrypted.
+        /// Whether the connection is encrypted.
         is_tls: bool,
-        /// As whom, and which database.
+        /// The user, password and database.
         login: Login,
     },
     /// A socket on this machine.
     Unix {
         /// The socket's path.
         path: PathBuf,
-        /// As whom, and which database.
+        /// The user, password and database.
         login: Login,
     },
-    /// A private server that the tree itself starts. It becomes an [`Address::unix`] once its home is known.
+    /// A private server that the tree starts. It becomes an [`Address::unix`] once its directory is known.
     Embedded,
 }
 
@@ -36,7 +36,7 @@ pub struct Login {
     database: i64,
 }
 
-/// Why a URL is no address that we can use. Shows no user and no password.
+/// Why a URL cannot be used. Shows no user and no password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("redis url {given} cannot be used, wanted is {wanted}")]
 pub struct Fault {
@@ -50,7 +50,7 @@ impl Address {
     /// Reads an address from a URL; white space around it does not count. Answers from memory.
     ///
     /// # Errors
-    /// A [`Fault`] that says what is wanted instead, also for what is not supported yet: clusters, sentinels.
+    /// A [`Fault`] that says what is wanted instead; clusters and sentinels are not supported yet.
     pub fn parse(url: &str) -> Result<Self, Fault> {
         let url = url.trim();
         if url == "embedded" {
@@ -77,7 +77,7 @@ impl Address {
             }
             _ => return Err(fault(FORMS)),
         }
-        // The sessions are ours, so the redis crate need not know of TLS.
+        // TLS is done here and not by the redis crate, so its parser gets the URL without it.
         let plain = if is_tls { format!("redis://{rest}") } else { url.to_owned() };
         let Some(parsed) = ::redis::parse_redis_url(&plain) else {
             return Err(fault(
@@ -141,7 +141,7 @@ impl Address {
         Self::Unix { path: path.into(), login: Login::default() }
     }
 
-    /// What redis needs to log in; `password` wins over the URL's own.
+    /// The login as the redis crate takes it; `password` takes precedence over that of the URL.
     pub(crate) fn login(&self, password: Option<&str>) -> RedisConnectionInfo {
         let login = match self {
             Self::Tcp { login, .. } | Self::Unix { login, .. } => login,
@@ -194,7 +194,7 @@ impl fmt::Debug for Address {
 }
 
 impl Login {
-    /// Says that there is a login without saying which.
+    /// Stands for the login without showing it.
     fn mask(&self) -> &'static str {
         if self.password.is_some() || self.user.is_some() { "***@" } else { "" }
     }
@@ -206,8 +206,8 @@ impl fmt::Debug for Login {
     }
 }
 
-/// What of a URL may be shown before it is known to be one: scheme, host and port. Whatever stands before the last
-/// `@` or after the host could be a secret, and so could anything without a scheme, or all of a host that is none.
+/// The parts of a text that may be shown before it is known to be a URL: scheme, host and port. Whatever precedes the
+/// last `@` or follows the host could be a secret, and so could a text without a scheme, or a host that is not valid.
 fn shown(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return if url.is_empty() {
@@ -229,7 +229,7 @@ fn shown(url: &str) -> String {
         authority.find(':').unwrap_or(authority.len())
     };
     let (host, port) = authority.split_at(end);
-    // Without an `@` what follows a colon may be a password that was meant to be followed by a host.
+    // Without an `@` the text after a colon may be a password whose host was forgotten.
     let port = match port.strip_prefix(':') {
         None if port.is_empty() => "",
         Some(number) if number.is_empty() || number.parse::<u16>().is_ok() => port,
@@ -239,6 +239,6 @@ fn shown(url: &str) -> String {
     format!("{scheme}://{mask}{host}{port}{after}")
 }
 
-/// What the redis crate reads for a socket.
+/// The query parameters that the redis crate reads for a unix socket.
 const UNIX_QUERY: &[&str] = &["db", "user", "pass"];
 const FORMS: &str = "redis://host:port, valkey://host:port, with TLS rediss:// or valkeys://, unix:///path or embedded";

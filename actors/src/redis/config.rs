@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::redis::address::Address;
 
-/// The most endpoints that there are beside the default one.
+/// The most endpoints beside the default one.
 pub const MOST_ENDPOINTS: usize = 16;
 
 /// How one Redis endpoint is reached and used.
@@ -15,26 +15,26 @@ pub struct Config {
     /// Where Redis is: `redis://`, `valkey://`, with TLS `rediss://`, `valkeys://`, or `unix://` or `embedded`. May
     /// hold a user and a password. Default `redis://localhost:6379`.
     pub url: String,
-    /// The most leases that are out at once, and so the most connections that callers use. Default 50, at most
-    /// 10 000 (the server's own `maxclients` default).
+    /// The most leases that are out at once, and so the most dedicated connections that callers use. Default 50, at
+    /// most 10 000 (the default of the server's `maxclients`).
     pub max_connections: u32,
-    /// How many connections all callers share for the commands that need none to themselves. Default as many as there
-    /// are processors, at most 4. One more carries large values.
+    /// How many connections callers share for commands that need no dedicated one. Default the number of processors, at
+    /// most 4. One more connection carries large values.
     pub lanes: Option<u32>,
-    /// The longest wait for a lease; a request's deadline may end it sooner, and so does `connect_timeout` while new
-    /// connections cannot be made. Default 30 s. At most 16 callers for each lease (at least 1 024) wait at once.
+    /// The longest wait for a lease; a request's deadline may end it sooner, and so does `connect_timeout` while
+    /// connecting fails. Default 30 s. At most 16 callers for each lease (at least 1 024) wait at once.
     pub connection_timeout: Duration,
-    /// The longest time for one attempt to connect: name lookup, connect, handshakes, authentication. Default 1 s.
+    /// The longest time for one attempt to connect, with name lookup, handshakes and login. Default 1 s.
     pub connect_timeout: Duration,
     /// The longest time for one command or pipeline; a request's deadline may end it sooner, and a blocking command
-    /// gets its own block time on top. Default 500 ms.
+    /// gets the time for which it may block on top. Default 500 ms.
     pub command_timeout: Duration,
-    /// A regular file of at most 4 096 bytes that holds the password. It is read again at each attempt to connect and
-    /// wins over a password in `url`, which does not stand in for an empty file. Default none.
+    /// A regular file of at most 4 096 bytes that holds the password. It is read at each attempt to connect and takes
+    /// precedence over a password in `url`; an empty file is an error. Default none.
     pub password_file: Option<PathBuf>,
-    /// The certificates of TLS. Default none: the server's comes from a public authority and asks for none of ours.
+    /// The files for TLS. Default none: the server's certificate comes from a public authority, and we present none.
     pub tls: Tls,
-    /// The age, 20 % more or less, at which a connection is replaced between two commands. Default 5 min.
+    /// The age, 20 % more or less, at which a connection is replaced, never during a command. Default 5 min.
     pub recycle_timeout: Duration,
     /// The time from one health probe to the next. Default 500 ms.
     pub probe_interval: Duration,
@@ -42,31 +42,31 @@ pub struct Config {
     pub probe_timeout: Duration,
     /// Whether the service counts as ready while this endpoint is away. Default false.
     pub optional: bool,
-    /// How long leases of a replaced generation may stay out before they are cut. Default 30 s.
+    /// How long leases of an old generation may stay out before they are cut. Default 30 s.
     pub drain_timeout: Duration,
-    /// What our connections are called in `CLIENT LIST`, followed by the endpoint, the use and the process id.
-    /// Default `mainstay`.
+    /// The name of our connections in `CLIENT LIST`; the endpoint, the purpose and the process id follow it. Default
+    /// `mainstay`.
     pub client_name: String,
 }
 
-/// The files that TLS goes by, each in PEM, a regular file of at most 1 MiB. Whether there is TLS says the URL alone:
-/// `rediss://` or `valkeys://`.
+/// The files for TLS, each a regular file in PEM of at most 1 MiB. The URL alone says whether TLS is used: `rediss://`
+/// or `valkeys://`.
 ///
-/// The server's certificate is always verified, and so is that it names the host of the URL. The files are read again
-/// at each attempt to connect: what replaces them counts from the next connection on, without a restart.
+/// The server's certificate is always verified, and must name the host of the URL. The files are read at each attempt
+/// to connect, so new files take effect with the next connection, without a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tls {
-    /// The certificates of the authorities that the server's certificate may come from, and of no others. Default
-    /// none, which means the public ones (Mozilla's list, as of this build).
+    /// The certificates of the only authorities that the server's certificate may come from. Default none, which means
+    /// the public authorities (Mozilla's list at the time of this build).
     pub ca_file: Option<PathBuf>,
-    /// Our own certificate, followed by those between it and its authority, for a server that asks for one. Default
+    /// Our certificate, followed by the intermediate ones, for a server that asks for a client certificate. Default
     /// none.
     pub cert_file: Option<PathBuf>,
     /// The private key of `cert_file`, not encrypted. Default none.
     pub key_file: Option<PathBuf>,
 }
 
-/// One value that cannot stand, and what could.
+/// One value that is not accepted, and what would be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key} is {given}, wanted is {wanted}")]
 pub struct Fault {
@@ -100,7 +100,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Every fault at once; empty when the configuration can stand. Answers from memory.
+    /// Every fault at once; empty if the configuration is valid. Answers from memory.
     pub fn validate(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         if let Err(fault) = Address::parse(&self.url) {
@@ -150,15 +150,15 @@ impl Config {
 }
 
 impl Config {
-    /// The sizes and times of this one, for the Redis at `url`. What belongs to a URL (`password_file`, `tls`) and
-    /// `optional` are as by default. Answers from memory.
+    /// The same sizes and times for the Redis at `url`. The fields that belong to a URL (`password_file`, `tls`) and
+    /// `optional` get their defaults. Answers from memory.
     #[must_use]
     pub fn elsewhere(&self, url: impl Into<String>) -> Self {
         let Self { password_file, tls, optional, .. } = Self::default();
         Self { url: url.into(), password_file, tls, optional, ..self.clone() }
     }
 
-    /// How many lanes there are for ordinary commands. Answers from memory.
+    /// The number of lanes for ordinary commands. Answers from memory.
     pub fn lane_count(&self) -> usize {
         match self.lanes {
             Some(lanes) => usize::try_from(lanes).unwrap_or(LANES_AUTO).max(1),
@@ -166,13 +166,13 @@ impl Config {
         }
     }
 
-    /// The most connections that are ever open: every lease, every lane twice for the time in which one replaces
-    /// another, and our own. Answers from memory.
+    /// The most connections that are ever open: every lease, every lane twice (while one replaces another), probes and
+    /// subscriptions. Answers from memory.
     pub fn most_connections(&self) -> usize {
         self.connections().into_iter().fold(0, usize::saturating_add)
     }
 
-    /// How many of them are for leases, for lanes and our own.
+    /// How many of them are for leases, for lanes, and for probes and subscriptions.
     pub(crate) fn connections(&self) -> [usize; 3] {
         let leases = usize::try_from(self.max_connections).unwrap_or(usize::MAX);
         [leases, 2 * (self.lane_count() + 1), CONTROL]
@@ -180,7 +180,7 @@ impl Config {
 }
 
 impl Tls {
-    /// Every fault of the files beside `url`.
+    /// Every fault of the files, and those in combination with `url`.
     fn validate(&self, url: &str) -> Vec<Fault> {
         let fault = |key, given: String, wanted: &str| Fault { key, given, wanted: wanted.into() };
         if !cfg!(feature = "tls") {
@@ -215,10 +215,10 @@ impl Tls {
     }
 }
 
-/// What is wrong with `name` for an endpoint beside the default one, if anything is. Answers from memory.
+/// What is wrong with `name` as the name of an endpoint beside the default one, or `None`. Answers from memory.
 ///
-/// A name is made of lower case letters and digits, of several words with one `-` between them, at most 32 bytes. A
-/// variable writes that `-` as `_`: `rate-limits` and `RATE_LIMITS` are one name, and no other name is written so.
+/// A name consists of words of lower case letters and digits, joined by one `-` each, at most 32 bytes in all. A
+/// variable writes the `-` as `_`: `rate-limits` and `RATE_LIMITS` are the same name, and no other name is written so.
 pub fn fault_of_name(name: &str) -> Option<Fault> {
     let is_word = |word: &str| {
         !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
@@ -226,7 +226,7 @@ pub fn fault_of_name(name: &str) -> Option<Fault> {
     if name.len() <= NAME_BYTES_MAX && name.split('-').all(is_word) {
         return None;
     }
-    // It may be a URL in the wrong place, password and all.
+    // It may be a URL with a password, written in the wrong place.
     let is_url = name.contains("://") || name.contains('@');
     Some(Fault {
         key: "endpoints",

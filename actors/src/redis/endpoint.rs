@@ -11,7 +11,7 @@ use crate::redis::leases::{CurrentGeneration, Generation, Lease, Leases, Reason}
 use crate::redis::socket::CloseReason;
 use crate::redis::status::{Cause, Error, Health};
 
-/// What rooms share about one Redis: where it is, its current generation, its health, its lanes and leases.
+/// Everything that rooms share about one Redis: its address, health, lanes and leases, and the current generation.
 ///
 /// It outlives every actor that works on it.
 pub struct Endpoint {
@@ -30,19 +30,19 @@ pub struct PoolStatus {
     pub max_size: usize,
     /// The connections that are open for leases, leased or idle.
     pub size: usize,
-    /// The leases that can be had now, before any other comes back.
+    /// The leases that can be taken now, before any other is given back.
     pub available: usize,
     /// The callers that wait for a lease.
     pub waiting: usize,
-    /// The connections that callers share, those included that were replaced and end what is under way.
+    /// The open lanes, including those that were replaced and only finish what is under way.
     pub lanes: usize,
-    /// The connections of our own: probes and subscriptions.
+    /// The open connections for probes and subscriptions.
     pub control: usize,
     /// The current generation; 0 before the first.
     pub generation: u64,
     /// How many generations were replaced.
     pub rebuilds: u64,
-    /// How many commands or replies of more than 64 KiB went over a connection that is meant for small ones.
+    /// How many commands or replies of more than 64 KiB went over a lane for ordinary values.
     pub large_values: u64,
 }
 
@@ -50,8 +50,8 @@ impl Endpoint {
     /// An endpoint at the address of `config.url`. Does no IO.
     ///
     /// # Errors
-    /// [`Error::Config`] with every fault; [`Error::NotBuilt`] for `embedded`, which is no address until its server
-    /// has a home, see [`Endpoint::at`].
+    /// [`Error::Config`] with every fault; [`Error::NotBuilt`] for `embedded`, which has no address before its server
+    /// does, see [`Endpoint::at`].
     pub fn new(name: &str, config: Config, pace: Arc<Pace>) -> Result<Self, Error> {
         let faults = config.validate();
         if !faults.is_empty() {
@@ -64,8 +64,8 @@ impl Endpoint {
     /// An endpoint at `address`, whatever `config.url` says. Does no IO.
     ///
     /// # Errors
-    /// [`Error::Config`] with every fault, those of the URL apart; [`Error::NotBuilt`] for [`Address::Embedded`],
-    /// which is not an address yet.
+    /// [`Error::Config`] with every fault except those of the URL; [`Error::NotBuilt`] for [`Address::Embedded`], which
+    /// is not an address yet.
     pub fn at(
         name: &str,
         config: Config,
@@ -82,7 +82,8 @@ impl Endpoint {
         }
         let config = Arc::new(config);
         Ok(Self {
-            // A verdict that three probes in a row have not renewed is out of date; the last of them may take its whole time.
+            // A verdict is out of date when three probes in a row have not renewed it; the last may take
+            // `probe_timeout`.
             health: Health::new(
                 config.probe_interval.saturating_mul(3).saturating_add(config.probe_timeout),
             ),
@@ -93,18 +94,18 @@ impl Endpoint {
         })
     }
 
-    /// What it is called in `/ready`, in the log and in `CLIENT LIST`: `redis` for the default one, `redis.limits` for
-    /// the one of the section `[redis.endpoints.limits]`.
+    /// Its name in `/ready`, in the log and in `CLIENT LIST`: `redis` for the default endpoint, `redis.limits` for the
+    /// one of the section `[redis.endpoints.limits]`.
     pub fn name(&self) -> &str {
         self.connector.endpoint()
     }
 
-    /// What it was configured with.
+    /// Its configuration.
     pub fn config(&self) -> &Config {
         self.connector.config()
     }
 
-    /// Where it is.
+    /// Its address.
     pub fn address(&self) -> &Address {
         self.connector.address()
     }
@@ -120,23 +121,26 @@ impl Endpoint {
     }
 
     /// Why connecting fails at present, if it does: from the first failed attempt until a new connection has answered.
-    /// Connections made before may work all the while. Answers from memory.
+    /// Older connections may work all the while. Answers from memory.
     pub fn connect_failure(&self) -> Option<Cause> {
         self.connector.backoff().cause()
     }
 
-    /// The next generation, not yet in use. Does no IO, and needs a runtime around it.
+    /// Builds the next generation without putting it into use. Does no IO.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn build_generation(&self, reason: Reason) -> Generation {
         self.current.build(reason, &self.connector)
     }
 
-    /// Puts `generation` into use, closes the one before it and returns that one, so that its leases can be waited
-    /// for and cut. Answers from memory.
+    /// Puts `generation` into use, and closes and returns the old one, so that the caller can drain and then cut it.
+    /// Answers from memory.
     pub fn publish(&self, generation: Generation) -> Option<Arc<Generation>> {
         self.current.publish(generation)
     }
 
-    /// Takes the generation and the lanes out of use; from now on nobody gets a connection. Answers from memory.
+    /// Takes the generation and the lanes out of use: no caller gets a connection any more. Answers from memory.
     pub fn close(&self) -> Option<Arc<Generation>> {
         let old = self.current.close();
         self.lanes.retire_all();
@@ -145,18 +149,18 @@ impl Endpoint {
 
     /// Connects for the health monitor. Goes to Redis. Cancel safe.
     ///
-    /// While attempts fail, this one keeps their common pace of ten a second, and for 2 s after a login that failed
-    /// it answers from memory with that failure.
+    /// While attempts fail it keeps the common pace of ten a second. For 2 s after a failed login it answers from
+    /// memory with that failure.
     ///
     /// # Errors
-    /// The cause, at most `connect_timeout` after its turn, which comes within 100 ms for each attempt before it, and
-    /// as much later while the budget for such connections is used up.
+    /// The cause, at most `connect_timeout` after its turn, which comes within 100 ms for each attempt before it; up to
+    /// `connect_timeout` later while the budget for such connections is used up.
     pub async fn probe_connection(&self) -> Result<Probe, Cause> {
         Probe::connect(&self.connector).await
     }
 
-    /// Connects for subscriptions, at the pace of [`Endpoint::probe_connection`]. What is published goes to `deliver`,
-    /// on RESP2 as long as the second half is followed. Goes to Redis. Cancel safe.
+    /// Connects for subscriptions, at the pace of [`Endpoint::probe_connection`]. Messages go to `deliver`; on RESP2
+    /// only while [`Incoming::follow`] runs. Goes to Redis. Cancel safe.
     pub(crate) async fn pubsub_connection(
         &self,
         deliver: Deliver,
@@ -164,14 +168,14 @@ impl Endpoint {
         PubSub::connect(&self.connector, deliver).await
     }
 
-    /// How many lanes are to be kept, each by its own [`keep_lane`](Self::keep_lane). Answers from memory.
+    /// The number of lanes, each kept by its own [`keep_lane`](Self::keep_lane). Answers from memory.
     pub fn lane_slots(&self) -> usize {
         self.lanes.count()
     }
 
-    /// Watches the lane in `slot`, below [`lane_slots`](Self::lane_slots), until it has been replaced, and says why it
-    /// was; `None` where there was none. A lane that is lost is given up at once, any other when its successor is
-    /// there. Goes to Redis. Cancel safe: the lane stays in use, unwatched.
+    /// Watches the lane in `slot`, a number below [`lane_slots`](Self::lane_slots), until it has been replaced, and
+    /// returns why; `None` if the slot was empty. A lane that failed is taken out of use at once, any other when its
+    /// successor is ready. Goes to Redis. Cancel safe: the lane stays in use, unwatched.
     pub async fn keep_lane(&self, slot: usize) -> Option<CloseReason> {
         self.lanes().keep(slot).await
     }
@@ -192,19 +196,18 @@ impl Endpoint {
         }
     }
 
-    /// Ends when a server answered that it is read-only since this was last waited for: a new generation is due.
-    /// Cancel safe.
+    /// Waits until the server has answered READONLY since the last wait: a new generation is due. Cancel safe.
     pub async fn read_only(&self) {
         self.health.read_only().await;
     }
 
-    /// Whether an ordinary lane serves that has been answered within the last two seconds. Answers from memory.
+    /// Whether an ordinary lane serves and was answered within the last two seconds. Answers from memory.
     pub(crate) fn is_answered_on_a_lane(&self) -> bool {
         self.lanes.any(Lane::is_answered)
     }
 
-    /// Whether anyone has a connection: an ordinary lane that serves, or a lease. A lane that was replaced serves no new
-    /// caller, and an idle connection may be dead. Answers from memory.
+    /// Whether callers have a connection: an ordinary lane that serves, or a lease. A replaced lane serves no new
+    /// caller, and an idle connection may be dead, so neither counts. Answers from memory.
     pub(crate) fn has_users(&self) -> bool {
         self.lanes.any(Lane::is_serving) || self.current.leased() > 0
     }

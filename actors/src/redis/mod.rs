@@ -1,20 +1,20 @@
-//! Redis itself: endpoints, their lanes, leases and generations, and the one connection type that callers see.
+//! Redis: endpoints, with their lanes, leases and generations, and the one connection type that callers see.
 //!
-//! An [`Endpoint`] is what rooms share about one Redis. It publishes a [`Generation`] (a pool built from one configuration)
-//! and a [`Verdict`]. Callers hold a [`CacheConn`], whose [`Session`] keeps deadline, breaker and typed errors over every
-//! command. Nothing here starts a task or decides when to probe, rebuild or close: actors do.
+//! An [`Endpoint`] is everything that rooms share about one Redis. It publishes a [`Generation`] (a pool built from one
+//! configuration) and a [`Verdict`]. Callers hold a [`CacheConn`], whose [`Session`] applies the deadline, the breaker
+//! and typed errors to every command. The actors, not this module, decide when to probe, rebuild or close.
 //!
 //! Each folder imports only folders below its own line, and no two files import each other:
 //!
 //! ```text
-//! client      what callers hold
-//! endpoint    what rooms share about one Redis
-//! lanes       shared connections, and which of them is replaced when
-//! leases      dedicated connections, the line for them, and the generations of their pool
-//! connect     making connections, and the one exchange that every request takes
-//! command     what a command asks of the connection that carries it
+//! client      the connections that callers hold
+//! endpoint    everything that rooms share about one Redis
+//! lanes       shared connections, and when each of them is replaced
+//! leases      dedicated connections, the queue for them, and the generations of their pool
+//! connect     making connections, and the one function that sends every request
+//! command     what a command requires of its connection
 //! socket      bytes, TLS, and how many connections may be open
-//! status      what is known of a server, and what its replies mean
+//! status      the health and state of a server, and what its replies mean
 //! config      how an endpoint is reached and used
 //! address     where it is
 //! ```

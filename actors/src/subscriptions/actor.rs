@@ -13,73 +13,73 @@ use crate::redis::{self, Cause, Deliver, Endpoint, Failed, PubSub, pause};
 
 /// The time from one look at the connection to the next.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// A connection that nobody needs is kept for so many heartbeats: the next one who subscribes may be near.
+/// A connection without subscriptions is kept for so many heartbeats, since another subscription may begin soon.
 const IDLE_BEATS: u32 = 2;
-/// One failed attempt may be bad luck.
+/// One failed attempt may be an accident.
 const STANDING: u32 = 2;
 
-/// Keeps the one connection on which everything of an endpoint is subscribed to.
+/// Keeps the one connection that all subscriptions of an endpoint share.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     endpoint: Arc<Endpoint>,
     registry: Arc<Registry>,
 }
 
-/// What changes from message to message.
+/// The mutable state of the actor: its connection, and the attempts to make one.
 #[derive(Debug, Default)]
-pub(crate) struct Line {
-    wire: Option<Wire>,
+pub(crate) struct Upkeep {
+    connection: Option<Connection>,
     is_connecting: bool,
     is_pinging: bool,
-    /// Attempts and connections that came to nothing since the server last answered.
+    /// Failed attempts and lost connections since the server last answered.
     failures: u32,
-    /// Why the next attempt is not to be made at once.
-    trouble: Option<Cause>,
+    /// Why connecting fails; the next attempt then waits for a pause.
+    connect_failure: Option<Cause>,
     idle_beats: u32,
 }
 
 #[derive(Debug)]
-struct Wire {
+struct Connection {
     pubsub: PubSub,
     epoch: u64,
-    /// The generation in use when it was made; a later one may be another server's.
+    /// The generation in use when the connection was made. A later one may belong to another server.
     generation: Option<u64>,
 }
 
-impl Line {
-    fn wire(&self, epoch: u64) -> Option<&Wire> {
-        self.wire.as_ref().filter(|wire| wire.epoch == epoch)
+impl Upkeep {
+    fn connection(&self, epoch: u64) -> Option<&Connection> {
+        self.connection.as_ref().filter(|connection| connection.epoch == epoch)
     }
 }
 
 impl Keeper {
-    /// Follows what was and will be subscribed to there.
+    /// An actor that serves these subscriptions.
     pub(crate) fn new(subscriptions: &Subscriptions) -> Self {
         let Subscriptions { endpoint, registry } = subscriptions;
         Self { endpoint: Arc::clone(endpoint), registry: Arc::clone(registry) }
     }
 
-    /// Sees to it that the server knows what is wanted.
-    fn work(&self, cx: &Cx<Mail>, line: &mut Line) {
-        match &line.wire {
-            Some(wire) => self.tell(cx, wire),
-            None if self.registry.with(|state| state.is_wanted()) => self.connect(cx, line),
+    /// Sends what the server has to be told, or connects if a subscription wants that.
+    fn work(&self, cx: &Cx<Mail>, upkeep: &mut Upkeep) {
+        match &upkeep.connection {
+            Some(connection) => self.tell(cx, connection),
+            None if self.registry.with(|state| state.is_wanted()) => self.connect(cx, upkeep),
             None => {}
         }
     }
 
-    fn tell(&self, cx: &Cx<Mail>, wire: &Wire) {
+    fn tell(&self, cx: &Cx<Mail>, connection: &Connection) {
         let steps = self.registry.with(State::plan);
         if steps.is_empty() {
             return;
         }
-        let (pubsub, epoch) = (wire.pubsub.clone(), wire.epoch);
+        let (pubsub, epoch) = (connection.pubsub.clone(), connection.epoch);
         let told = async move { join_all(steps.into_iter().map(|step| told(&pubsub, step))).await };
         cx.task("tell", told, move |answers| Mail::Answered { epoch, answers });
     }
 
-    fn connect(&self, cx: &Cx<Mail>, line: &mut Line) {
-        if std::mem::replace(&mut line.is_connecting, true) {
+    fn connect(&self, cx: &Cx<Mail>, upkeep: &mut Upkeep) {
+        if std::mem::replace(&mut upkeep.is_connecting, true) {
             return;
         }
         let epoch = self.registry.with(State::next_epoch);
@@ -88,14 +88,14 @@ impl Keeper {
             let message = Message::new(message);
             registry.with(|state| state.deliver(epoch, &message));
         });
-        let pause = match line.trouble {
-            Some(cause) => pause(line.failures, cause, fastrand::f64()),
+        let pause = match upkeep.connect_failure {
+            Some(cause) => pause(upkeep.failures, cause, fastrand::f64()),
             None => Duration::ZERO,
         };
         let endpoint = Arc::clone(&self.endpoint);
         let connect = async move {
             sleep(pause).await;
-            // What replaces this one while it connects may be there because of another server.
+            // Read before connecting: a generation that is published meanwhile may belong to another server.
             let generation = endpoint.generation().map(|generation| generation.number());
             (generation, endpoint.pubsub_connection(deliver).await)
         };
@@ -106,51 +106,51 @@ impl Keeper {
         });
     }
 
-    /// Begins again with a new connection, at once where the one before it has worked.
-    fn lose(&self, cx: &Cx<Mail>, line: &mut Line, cause: Cause) {
+    /// Drops the connection and makes a new one, at once if the old one has worked.
+    fn lose(&self, cx: &Cx<Mail>, upkeep: &mut Upkeep, cause: Cause) {
         tracing::debug!(endpoint = self.endpoint.name(), %cause, "subscriptions lost their connection");
         self.registry.with(State::lost);
-        line.wire = None;
-        line.is_pinging = false;
-        line.trouble = (line.failures > 0).then_some(cause);
-        line.failures += 1;
+        upkeep.connection = None;
+        upkeep.is_pinging = false;
+        upkeep.connect_failure = (upkeep.failures > 0).then_some(cause);
+        upkeep.failures += 1;
         if self.registry.with(|state| state.is_wanted()) {
-            self.connect(cx, line);
+            self.connect(cx, upkeep);
         }
     }
 
-    fn beat(&self, cx: &Cx<Mail>, line: &mut Line) {
-        let Some(wire) = &mut line.wire else { return };
+    fn beat(&self, cx: &Cx<Mail>, upkeep: &mut Upkeep) {
+        let Some(connection) = &mut upkeep.connection else { return };
         let generation = self.endpoint.generation().map(|generation| generation.number());
-        wire.generation = wire.generation.or(generation);
-        if generation.is_some() && generation != wire.generation {
-            line.failures = 0;
-            return self.lose(cx, line, Cause::Replaced);
+        connection.generation = connection.generation.or(generation);
+        if generation.is_some() && generation != connection.generation {
+            upkeep.failures = 0;
+            return self.lose(cx, upkeep, Cause::Replaced);
         }
         let is_wanted = self.registry.with(|state| state.is_wanted());
-        line.idle_beats = if is_wanted { 0 } else { line.idle_beats + 1 };
-        if line.idle_beats >= IDLE_BEATS {
+        upkeep.idle_beats = if is_wanted { 0 } else { upkeep.idle_beats + 1 };
+        if upkeep.idle_beats >= IDLE_BEATS {
             self.registry.with(State::lost);
-            *line = Line::default();
+            *upkeep = Upkeep::default();
             return;
         }
-        if !std::mem::replace(&mut line.is_pinging, true) {
-            let (pubsub, epoch) = (wire.pubsub.clone(), wire.epoch);
+        if !std::mem::replace(&mut upkeep.is_pinging, true) {
+            let (pubsub, epoch) = (connection.pubsub.clone(), connection.epoch);
             let ping = async move { pubsub.ping().await };
             cx.task("ping", ping, move |answer| Mail::Ponged { epoch, answer });
         }
         self.registry.with(State::retry_denied);
     }
 
-    fn answered(&self, cx: &Cx<Mail>, line: &mut Line, answers: &[(Step, Result<(), Failed>)]) {
+    fn answered(&self, cx: &Cx<Mail>, upkeep: &mut Upkeep, answers: &[(Step, Result<(), Failed>)]) {
         let lost = answers.iter().find_map(|(_, answer)| match answer {
             Err(Failed::Lost(cause)) => Some(*cause),
             Ok(()) | Err(Failed::Refused(_)) => None,
         });
         if let Some(cause) = lost {
-            return self.lose(cx, line, cause);
+            return self.lose(cx, upkeep, cause);
         }
-        line.failures = 0;
+        upkeep.failures = 0;
         for (step, answer) in answers {
             match answer {
                 Ok(()) | Err(Failed::Lost(_)) => self.registry.with(|state| state.done(step)),
@@ -184,71 +184,71 @@ impl Keeper {
 
 impl Server for Keeper {
     type Message = Mail;
-    type State = Line;
+    type State = Upkeep;
 
-    async fn init(&self, cx: &Cx<Mail>) -> Result<Line, BoxError> {
-        // What one before this had confirmed went with its connection.
+    async fn init(&self, cx: &Cx<Mail>) -> Result<Upkeep, BoxError> {
+        // What an earlier incarnation had confirmed ended with its connection.
         self.registry.with(State::lost);
-        let mut line = Line::default();
+        let mut upkeep = Upkeep::default();
         cx.every(HEARTBEAT, || Mail::Tick);
         self.watch(cx);
-        self.work(cx, &mut line);
+        self.work(cx, &mut upkeep);
         self.publish(cx);
-        Ok(line)
+        Ok(upkeep)
     }
 
-    async fn handle(&self, cx: &Cx<Mail>, mail: Mail, line: &mut Line) -> Result<(), BoxError> {
+    async fn handle(&self, cx: &Cx<Mail>, mail: Mail, upkeep: &mut Upkeep) -> Result<(), BoxError> {
         match mail {
             Mail::Changed => {
                 self.watch(cx);
-                self.work(cx, line);
+                self.work(cx, upkeep);
             }
             Mail::Tick => {
-                self.beat(cx, line);
-                self.work(cx, line);
+                self.beat(cx, upkeep);
+                self.work(cx, upkeep);
             }
             Mail::Connected { epoch, generation, made: Ok((pubsub, incoming)) } => {
-                line.is_connecting = false;
-                line.wire = Some(Wire { pubsub, epoch, generation });
+                upkeep.is_connecting = false;
+                upkeep.connection = Some(Connection { pubsub, epoch, generation });
                 cx.task("follow", incoming.follow(), move |()| Mail::Closed { epoch });
                 self.registry.with(State::connected);
-                self.work(cx, line);
+                self.work(cx, upkeep);
             }
             Mail::Connected { epoch: _, generation: _, made: Err(cause) } => {
-                line.is_connecting = false;
-                line.failures += 1;
-                line.trouble = Some(cause);
-                if line.failures >= STANDING {
+                upkeep.is_connecting = false;
+                upkeep.failures += 1;
+                upkeep.connect_failure = Some(cause);
+                if upkeep.failures >= STANDING {
                     let error = redis::Error::unavailable(cause);
                     self.registry.with(|state| state.fail_waiting(&error));
                 }
                 if self.registry.with(|state| state.is_wanted()) {
-                    self.connect(cx, line);
+                    self.connect(cx, upkeep);
                 }
             }
-            Mail::Closed { epoch } if line.wire(epoch).is_some() => {
-                self.lose(cx, line, Cause::Closed);
+            Mail::Closed { epoch } if upkeep.connection(epoch).is_some() => {
+                self.lose(cx, upkeep, Cause::Closed);
             }
-            Mail::Answered { epoch, answers } if line.wire(epoch).is_some() => {
-                self.answered(cx, line, &answers);
-                self.work(cx, line);
+            Mail::Answered { epoch, answers } if upkeep.connection(epoch).is_some() => {
+                self.answered(cx, upkeep, &answers);
+                self.work(cx, upkeep);
             }
-            Mail::Ponged { epoch, answer } if line.wire(epoch).is_some() => {
-                line.is_pinging = false;
+            Mail::Ponged { epoch, answer } if upkeep.connection(epoch).is_some() => {
+                upkeep.is_pinging = false;
                 match answer {
-                    Err(Failed::Lost(cause)) => self.lose(cx, line, cause),
-                    Ok(()) | Err(Failed::Refused(_)) => line.failures = 0,
+                    Err(Failed::Lost(cause)) => self.lose(cx, upkeep, cause),
+                    Ok(()) | Err(Failed::Refused(_)) => upkeep.failures = 0,
                 }
             }
-            // Of a connection that is gone.
+            // From a connection that was replaced.
             Mail::Closed { .. } | Mail::Answered { .. } | Mail::Ponged { .. } => {}
         }
         self.publish(cx);
         Ok(())
     }
 
-    async fn terminate(&self, _cx: &Cx<Mail>, _line: &mut Line) {
-        // It may be about to begin again.
+    async fn terminate(&self, _cx: &Cx<Mail>, _upkeep: &mut Upkeep) {
+        // Ends the subscriptions only if the service ends, since the actor may be about to restart.
         self.registry.with(State::end);
     }
 }

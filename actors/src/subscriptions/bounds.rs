@@ -4,7 +4,7 @@
 pub(super) const BUFFER_MESSAGES: usize = 1024;
 /// The most bytes that the messages that wait for one subscriber hold together; one larger message waits alone.
 pub(super) const BUFFER_BYTES: usize = 8 << 20;
-/// The same for all subscribers of an endpoint together; what waits for several counts once.
+/// The most bytes that wait for all subscribers of an endpoint together; a message that waits for several counts once.
 pub(super) const BUFFERS_BYTES: usize = 64 << 20;
 /// The most subscriptions.
 pub(super) const MOST_SUBSCRIPTIONS: usize = 1024;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use super::bounds::{BUFFER_BYTES, BUFFER_MESSAGES, BUFFERS_BYTES};
 use super::event::{Event, Gap, Message};
 
-/// What waits for one subscriber. Never holds up whoever fills it.
+/// The events that wait for one subscriber. Adding one never blocks.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     inner: Mutex<Inner>,
@@ -19,40 +19,40 @@ struct Inner {
     waker: Option<Waker>,
 }
 
-/// Events in order. Two gaps never stand side by side: they are one.
+/// Events in order. Two gaps in a row are merged into one.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     events: VecDeque<Event>,
     messages: usize,
     len_bytes: usize,
-    /// The bytes that wait in all queues of the endpoint; what waits in several counts once.
+    /// The bytes that wait in all queues of the endpoint. A message that waits in several counts once.
     together: Arc<AtomicUsize>,
 }
 
 impl Buffer {
-    /// One that counts what waits in it to what waits `together` with others.
+    /// A buffer whose bytes count towards `together`, the sum over all buffers.
     pub(super) fn beside(together: &Arc<AtomicUsize>) -> Self {
         let mut inner = Inner::default();
         inner.queue.together = Arc::clone(together);
         Self { inner: Mutex::new(inner) }
     }
 
-    /// `false` says that there was no room for it.
+    /// Adds a message. `false` says that there was no room, so that it was dropped.
     pub(super) fn push(&self, message: Message) -> bool {
         self.change(|inner| inner.queue.push(message))
     }
 
-    /// Drops what waits, and says how many messages that were. The gap says it too.
+    /// Drops every message that waits and returns how many there were. A gap takes their place, with that count.
     fn give_up(&self) -> u64 {
         self.change(|inner| inner.queue.give_up())
     }
 
-    /// Messages may be missing here, because the connection was made anew.
+    /// Adds a gap: the connection is a new one, so messages may be missing.
     pub(super) fn reconnected(&self) {
         self.change(|inner| inner.queue.gap(|gap| gap.reconnected = true));
     }
 
-    /// What waits may still be read; nothing comes after it.
+    /// Closes the buffer: what waits may still be read, and nothing comes after it.
     pub(super) fn close(&self) {
         self.change(|inner| inner.is_closed = true);
     }
@@ -141,7 +141,7 @@ impl Queue {
         messages
     }
 
-    /// The bytes that wait here, but for those of the message that came last of all.
+    /// The bytes that wait here, without those of the `newest` message.
     fn weight_beside(&self, newest: &Message) -> usize {
         match self.events.back() {
             Some(Event::Message(last)) if last.is(newest) => self.len_bytes - last.len_bytes(),
@@ -149,8 +149,8 @@ impl Queue {
         }
     }
 
-    /// Tells apart those of the same weight: of those who wait for the same the last has to give it up to make room, so
-    /// they go one after the other.
+    /// A number that orders queues of the same weight. A message that several hold frees its bytes only when the last
+    /// of them gives it up, so those that hold the same one give up one after the other.
     fn oldest(&self) -> Option<usize> {
         self.events.iter().find_map(|event| match event {
             Event::Message(message) => Some(message.address()),
@@ -171,9 +171,9 @@ impl Drop for Queue {
     }
 }
 
-/// Where more waits `together` than may, those who hold the most give up what waits for them, one after the other: who
-/// reads in time loses nothing to those who do not. Nobody loses the `newest` message alone, which may be larger than all
-/// others. Returns how many messages were dropped.
+/// Makes room while more bytes wait `together` than may. The buffer that holds the most gives up all its messages, then
+/// the next, so that subscribers who read in time lose nothing to those who do not. A buffer that holds only the
+/// `newest` message, which may be larger than all others, keeps it. Returns how many messages were dropped.
 pub(super) fn make_room<'a>(
     together: &AtomicUsize,
     buffers: &(impl Iterator<Item = &'a Buffer> + Clone),
@@ -193,10 +193,10 @@ pub(super) fn make_room<'a>(
     dropped
 }
 
-/// What a message counts for: one that is too large for a buffer has a whole one to itself.
+/// The bytes that a message counts for: at most those of one buffer.
 fn charge(message: &Message) -> usize {
     message.len_bytes().min(BUFFER_BYTES)
 }
 
-/// Places that an empty queue keeps.
+/// The capacity that an empty queue keeps, in events.
 const KEPT: usize = 64;

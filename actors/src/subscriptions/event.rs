@@ -6,30 +6,30 @@ use ::redis::{FromRedisValue, Msg};
 
 use crate::redis;
 
-/// What comes next in a subscription.
+/// The next thing in a subscription: a message, or a gap.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// Something was published.
+    /// A message was published.
     Message(Message),
     /// Messages may be missing here.
     Gap(Gap),
 }
 
-/// Messages may be missing at this place of a subscription, between the message before it and the one after it.
+/// Messages may be missing at this point of a subscription, between the message before it and the one after it.
 ///
-/// When it is read the subscription works again: what is published from then on arrives. Whoever keeps a copy of
-/// something should read it anew now.
+/// When the gap is read the subscription works again: what is published from then on arrives. A reader that keeps a
+/// copy of something should read it again now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Gap {
-    /// How many messages arrived and were dropped, because more would have waited than may.
+    /// How many messages arrived and were dropped, because too much waited already.
     pub dropped: u64,
-    /// Whether the connection was made anew. What was published meanwhile never arrived, and nobody knows how much
-    /// that was.
+    /// Whether the connection was replaced. What was published meanwhile never arrived, and how much that was is not
+    /// known.
     pub reconnected: bool,
 }
 
-/// Something that was published. Cheap to clone.
+/// A published message. Cheap to clone.
 #[derive(Clone)]
 pub struct Message {
     inner: Arc<Inner>,
@@ -38,7 +38,7 @@ pub struct Message {
 struct Inner {
     msg: Msg,
     pattern: Option<String>,
-    /// In how many buffers it waits.
+    /// How many buffers hold it.
     waits: AtomicUsize,
 }
 
@@ -48,25 +48,25 @@ impl Message {
         Self { inner: Arc::new(Inner { msg, pattern, waits: AtomicUsize::new(0) }) }
     }
 
-    /// Where it was published; `?` where the name is not UTF-8, which only a pattern can match.
+    /// The channel it was published on; `?` if the name is not UTF-8, which only a pattern can match.
     pub fn channel(&self) -> &str {
         self.inner.msg.get_channel_name()
     }
 
-    /// The pattern through which it came, if it came through one.
+    /// The pattern that matched, if it came through a pattern.
     pub fn pattern(&self) -> Option<&str> {
         self.inner.pattern.as_deref()
     }
 
-    /// What was published.
+    /// The payload, as bytes.
     pub fn payload(&self) -> &[u8] {
         self.inner.msg.get_payload_bytes()
     }
 
-    /// What was published, as a value of another type, such as `String` or `u64`.
+    /// The payload as a value of another type, such as `String` or `u64`.
     ///
     /// # Errors
-    /// [`redis::Error::Value`] where it is no such value.
+    /// [`redis::Error::Value`] if it is not of that type.
     pub fn get<T: FromRedisValue>(&self) -> Result<T, redis::Error> {
         self.inner.msg.get_payload().map_err(|_| redis::Error::Value)
     }
@@ -75,28 +75,28 @@ impl Message {
         self.payload().len() + self.channel().len()
     }
 
-    /// It waits in one more buffer. `true` says that it is the first.
+    /// Notes that one more buffer holds it. `true` says that it is the first.
     pub(super) fn waits(&self) -> bool {
         self.inner.waits.fetch_add(1, Ordering::AcqRel) == 0
     }
 
-    /// It waits in one buffer less. `true` says that it was the last.
+    /// Notes that one buffer less holds it. `true` says that it was the last.
     pub(super) fn waits_no_more(&self) -> bool {
         self.inner.waits.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// Whether both are one, which went to more than one subscriber.
+    /// Whether both are the same message, as it went to different subscribers.
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// A number that no other message has while this one waits.
+    /// A number that no other message has while this one exists.
     pub(super) fn address(&self) -> usize {
         Arc::as_ptr(&self.inner).addr()
     }
 }
 
-/// Without what was published, which may be secret.
+/// Shows no payload, which may be secret.
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")

@@ -18,22 +18,22 @@ use super::state::State;
 use crate::deadline;
 use crate::redis::{self, Endpoint, TopicKind};
 
-/// What of an endpoint is published on some channels, in the order in which the server sends it.
+/// The messages that are published on some channels of an endpoint, in the order in which the server sends them.
 ///
-/// It lasts until it is dropped or the service ends, whatever becomes of Redis meanwhile. When the connection is lost
-/// it is made again and subscribed to again, as soon as the server is back; a connection that no longer answers counts
-/// as lost 1 s and one `command_timeout` later. Redis keeps nothing for those who do not listen, so whatever was
-/// published meanwhile is missing, and the subscription says so with one [`Event::Gap`] at that place. When the gap is
-/// read everything works again, so whoever keeps a copy of something reads it anew then, and misses nothing. A
-/// generation that was replaced, because the server turned read-only or on request, is such a gap too.
+/// It lasts until it is dropped or the service ends, whatever happens to Redis. When the connection is lost, a new one
+/// is made and subscribed as soon as the server is back; a connection that no longer answers counts as lost after 1 s
+/// and one `command_timeout`. Redis keeps nothing for absent subscribers, so whatever was published meanwhile is
+/// missing, and the subscription says so with one [`Event::Gap`]. When the gap is read the subscription works again, so
+/// a reader that keeps a copy of something and reads it again then misses nothing. Replacing the generation, because
+/// the server turned read-only or on request, causes such a gap too.
 ///
-/// At most 1 024 messages wait for a slow reader, at most 8 MiB together (one that is larger waits alone). What does not
-/// fit is dropped and counted, and what was waiting is followed by an [`Event::Gap`] with that count. At most 64 MiB wait
-/// for all readers of an endpoint, where a message counts once, and for no more than 8 MiB however large it is: where it
-/// would be more, the one for whom most waits loses all of it to such a gap. Who reads in time is never held up and loses
-/// nothing.
+/// At most 1 024 messages wait for a slow reader, at most 8 MiB together (one larger message waits alone). What does
+/// not fit is dropped and counted, and the waiting messages are followed by an [`Event::Gap`] with that count. At most
+/// 64 MiB wait for all readers of an endpoint together, where a message counts once and for no more than 8 MiB. Above
+/// that, the reader for whom the most waits loses all of it to such a gap. A reader that reads in time never waits for
+/// others and loses nothing.
 ///
-/// A message that several of its channels and patterns match comes once for each of them, as Redis sends it.
+/// A message that matches several of its channels and patterns comes once for each of them, as Redis sends it.
 #[must_use = "it ends when it is dropped"]
 pub struct Subscription {
     id: u64,
@@ -41,22 +41,23 @@ pub struct Subscription {
     registry: Arc<Registry>,
 }
 
-/// The way to what others publish. Clones share everything.
+/// The handle through which a service subscribes to channels. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct Subscriptions {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) registry: Arc<Registry>,
 }
 
-/// Held by whoever starts the actor, so that all subscriptions end when it cannot be started any more.
+/// The subscriptions as their actor's child specification holds them: when it is dropped the actor is never started
+/// again, so all of them end.
 #[derive(Debug)]
 pub(crate) struct Followed(Subscriptions);
 
-/// Names of channels, or patterns: one, or many.
+/// The names of channels, or patterns: one or many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics(Vec<Arc<str>>);
 
-/// What outlives every incarnation of the actor: who subscribes to what.
+/// Who subscribes to what. It outlives every incarnation of the actor.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     state: Mutex<State>,
@@ -64,8 +65,8 @@ pub(super) struct Registry {
 }
 
 impl Subscription {
-    /// The next event, once there is one; `None` when the service ends. Answers from memory. *Cancel safety*: may be
-    /// dropped, and loses nothing.
+    /// The next event, once there is one; `None` when the service ends. Answers from memory. Cancel safe: no event is
+    /// lost.
     pub async fn next(&mut self) -> Option<Event> {
         poll_fn(|cx| self.buffer.poll(cx)).await
     }
@@ -93,33 +94,33 @@ impl fmt::Debug for Subscription {
 }
 
 impl Subscriptions {
-    /// Nothing is subscribed to until an actor follows this.
+    /// Nothing is subscribed to until an actor serves it.
     pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
         Self { endpoint, registry: Arc::default() }
     }
 
-    /// Subscribes to channels: `"news"`, `["news", "sport"]` or a `Vec<String>`. Answers from memory where all of them
-    /// are subscribed to already, else goes to Redis and returns when the server has confirmed: what is published from
-    /// then on arrives.
+    /// Subscribes to channels: `"news"`, `["news", "sport"]` or a `Vec<String>`. Answers from memory if all of them are
+    /// subscribed to already, else goes to Redis and returns when the server has confirmed: what is published from then
+    /// on arrives.
     ///
-    /// A subscription that stands survives every outage, but none begins in one: nobody relies on it yet, and whoever
-    /// asks knows best whether to try again or to do without.
+    /// A subscription survives every outage, but none begins during one: the caller gets the error and decides whether
+    /// to try again or to go on without.
     ///
     /// # Errors
-    /// [`Error::Redis`] with the cause, at once while Redis is known to be away and after `connection_timeout` or with
-    /// the request's deadline otherwise, or where the user has no permission for a channel; [`Error::TooMany`] where
-    /// 1 024 subscriptions stand, or 10 000 different channels and patterns are subscribed to; [`Error::Topics`] for no
-    /// name, for more than 1 024, or for one longer than 4 096 bytes; [`Error::Closed`] while the service ends.
-    /// *Cancel safety*: may be dropped.
+    /// [`Error::Redis`] with the cause, at once while Redis is known to be away and otherwise after
+    /// `connection_timeout` or at the request's deadline, or if the user has no permission for a channel;
+    /// [`Error::TooMany`] while there are 1 024 subscriptions, or 10 000 different channels and patterns;
+    /// [`Error::Topics`] for no name, for more than 1 024, or for one longer than 4 096 bytes; [`Error::Closed`] while
+    /// the service ends. Cancel safe.
     pub async fn subscribe(&self, channels: impl Into<Topics>) -> Result<Subscription, Error> {
         self.begin(TopicKind::Channel, channels.into()).await
     }
 
-    /// Subscribes to every channel whose name matches a pattern, as in `"news.*"`; see Redis' `PSUBSCRIBE`. Otherwise as
-    /// [`subscribe`](Self::subscribe).
+    /// Subscribes to every channel whose name matches a pattern, as in `"news.*"`; see Redis' `PSUBSCRIBE`. Otherwise
+    /// like [`subscribe`](Self::subscribe).
     ///
     /// # Errors
-    /// As there. *Cancel safety*: may be dropped.
+    /// Those of [`subscribe`](Self::subscribe). Cancel safe.
     pub async fn psubscribe(&self, patterns: impl Into<Topics>) -> Result<Subscription, Error> {
         self.begin(TopicKind::Pattern, patterns.into()).await
     }
@@ -128,12 +129,12 @@ impl Subscriptions {
         Followed(self.clone())
     }
 
-    /// The service ends: there are no more subscriptions, and those that stand end with the actor.
+    /// Refuses new subscriptions, because the service ends. The present ones end with the actor.
     pub(crate) fn close(&self) {
         self.registry.with(State::close);
     }
 
-    /// Nothing will ever follow this again, whoever did so before or did not.
+    /// Ends every subscription: no actor will serve them any more.
     pub(crate) fn end(&self) {
         self.registry.with(|state| {
             state.close();
@@ -151,7 +152,7 @@ impl Subscriptions {
         }
         let (port, confirmed) = Reply::channel();
         let (id, buffer) = registry.with(|state| state.join(names, port))?;
-        // Leaves again when this fails or is dropped.
+        // Dropped when this fails or is cancelled, which ends the subscription again.
         let subscription = Subscription { id, buffer, registry: Arc::clone(registry) };
         registry.changed.notify_one();
         let error = tokio::select! {
@@ -171,7 +172,7 @@ impl Subscriptions {
 }
 
 impl Registry {
-    /// Ends when someone has subscribed or left since this was last waited for.
+    /// Ends when a subscription has begun or ended since this was last waited for.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }

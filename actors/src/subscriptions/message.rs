@@ -1,19 +1,19 @@
 use super::state::Step;
 use crate::redis::{Cause, Failed, Incoming, PubSub};
 
-/// What the actor's mailbox takes: only what it sends itself.
+/// The messages of the actor. It sends all of them itself.
 #[derive(Debug)]
 pub(crate) enum Mail {
-    /// Someone subscribed, or no longer does.
+    /// A subscription began or ended.
     Changed,
-    /// It is time to look after the connection.
+    /// The connection is due for a look.
     Tick,
-    /// An attempt to connect has ended, which began when this generation was in use.
+    /// An attempt to connect has ended. `generation` was in use when it began.
     Connected { epoch: u64, generation: Option<u64>, made: Result<(PubSub, Incoming), Cause> },
-    /// The other side has closed the connection.
+    /// The server has closed the connection.
     Closed { epoch: u64 },
-    /// The server has answered what it was told, or not.
+    /// The server has answered these steps, or the connection was lost first.
     Answered { epoch: u64, answers: Vec<(Step, Result<(), Failed>)> },
-    /// The same for a `PING`.
+    /// The server has answered a `PING`, or the connection was lost first.
     Ponged { epoch: u64, answer: Result<(), Failed> },
 }

@@ -1,9 +1,9 @@
-//! The subscriptions: what others publish on channels of Redis reaches a service in order, and where something may be
-//! missing the service is told.
+//! The subscriptions: a service receives what is published on Redis channels, in order, and is told where messages may
+//! be missing.
 //!
-//! All subscriptions of an endpoint share one connection. It is made when the first of them asks, and is no lease. When
-//! it is lost it is made again and every channel and pattern is subscribed to again; then each subscription continues
-//! with a [`Gap`]. See [`Subscription`].
+//! All subscriptions of an endpoint share one connection, which is not a lease. It is made for the first subscription.
+//! After it is lost a new one is made, every channel and pattern is subscribed to again, and each subscription
+//! continues with a [`Gap`]. See [`Subscription`].
 
 #[warn(clippy::wildcard_enum_match_arm)]
 mod actor;

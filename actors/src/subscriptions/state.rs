@@ -15,29 +15,29 @@ use crate::redis::{self, TopicKind};
 /// How many names go into one command.
 const STEP_NAMES: usize = 256;
 
-/// Who wants what, and what of it the server has confirmed.
+/// Which subscription wants which topics, and which of them the server has confirmed.
 ///
-/// A subscription *runs* while all of its topics are confirmed on the present connection. Only then it gets messages:
-/// whatever arrives before belongs to the gap, so that nothing is missing after it.
+/// A subscription *runs* while all of its topics are confirmed on the present connection. It gets messages only then:
+/// whatever arrives earlier belongs to the gap, so that nothing is missing after it.
 #[derive(Debug, Default)]
 pub(super) struct State {
     members: HashMap<u64, Member>,
     channels: HashMap<Arc<str>, Topic>,
     patterns: HashMap<Arc<str>, Topic>,
-    /// Topics for which the server may have to be told something.
+    /// Topics that the server may have to be told about.
     due: BTreeSet<Name>,
     ids: u64,
-    /// Counts connections; what comes from one before the present one does not count.
+    /// Counts connections. Whatever comes from an earlier one is ignored.
     epoch: u64,
     is_connected: bool,
     is_closed: bool,
     gaps: u64,
     dropped: u64,
-    /// What waits in all buffers.
+    /// The bytes that wait in all buffers.
     pub(super) waiting_bytes: Arc<AtomicUsize>,
 }
 
-/// A topic's name.
+/// A topic: a channel or a pattern, and its name.
 pub(super) type Name = (TopicKind, Arc<str>);
 
 /// One command to the server.
@@ -54,10 +54,10 @@ pub(crate) enum Verb {
     Subscribe,
 }
 
-/// Whether a new subscription runs.
+/// How a new subscription begins: it runs, or this is why not.
 pub(super) type Begun = Result<(), redis::Error>;
 
-/// What the tree shows.
+/// The numbers that the tree shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) subscriptions: usize,
@@ -72,41 +72,41 @@ pub(super) struct Facts {
 struct Member {
     names: Vec<Name>,
     buffer: Arc<Buffer>,
-    /// Topics that are not confirmed; at zero it runs.
+    /// How many topics are not confirmed; at zero it runs.
     missing: usize,
-    /// Until it runs for the first time.
+    /// Answers its caller when it runs for the first time.
     begin: Option<Reply<Begun>>,
 }
 
 #[derive(Debug, Default)]
 struct Topic {
     holders: Vec<u64>,
-    wire: Wire,
-    /// The server refused a command with this name in it, so it is told this one alone.
+    stage: Stage,
+    /// The server refused a command that held this name, so the name gets a command of its own.
     is_alone: bool,
-    /// Whether it was last refused, alone.
+    /// Whether the last command for this name alone was refused.
     is_denied: bool,
 }
 
 /// What the server knows of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Wire {
-    /// Nothing. Leaves to `Asked`.
+enum Stage {
+    /// Nothing. Leaves to `Asked` when the server is told to subscribe.
     #[default]
     Absent,
-    /// It was told to subscribe. Leaves to `Present`, or back to `Absent`, or to `Denied`.
+    /// The server was told to subscribe. Leaves to `Present` when it confirms, to `Denied` when it refuses, and to
+    /// `Absent` when it refuses a command with other names too.
     Asked,
-    /// It has confirmed. Leaves to `Leaving`.
+    /// The server has confirmed. Leaves to `Leaving` when no subscription wants the topic any more.
     Present,
-    /// It was told to unsubscribe. Leaves to `Absent`.
+    /// The server was told to unsubscribe. Leaves to `Absent` when it answers.
     Leaving,
-    /// It refused. Leaves to `Absent` when it is time to try again.
+    /// The server refused. Leaves to `Absent` when it is time to try again.
     Denied,
 }
 
 impl State {
-    /// A new subscription to `names`, of which there is one at least and none twice. It is told through `begin` when it
-    /// runs.
+    /// Adds a subscription to `names`: at least one, and none twice. `begin` is answered when it runs.
     pub(super) fn join(
         &mut self,
         names: Vec<Name>,
@@ -128,11 +128,11 @@ impl State {
         for name in &names {
             let topic = self.topics_mut(name.0).entry(Arc::clone(&name.1)).or_default();
             topic.holders.push(id);
-            missing += usize::from(topic.wire != Wire::Present);
-            if topic.wire == Wire::Denied {
-                topic.wire = Wire::Absent;
+            missing += usize::from(topic.stage != Stage::Present);
+            if topic.stage == Stage::Denied {
+                topic.stage = Stage::Absent;
             }
-            if topic.wire == Wire::Absent {
+            if topic.stage == Stage::Absent {
                 self.touch(name);
             }
         }
@@ -145,17 +145,17 @@ impl State {
         Ok((id, buffer))
     }
 
-    /// A subscription has ended.
+    /// Removes a subscription.
     pub(super) fn leave(&mut self, id: u64) {
         let Some(member) = self.members.remove(&id) else { return };
         for name in &member.names {
             let Some(topic) = self.topics_mut(name.0).get_mut(&name.1) else { continue };
             topic.holders.retain(|holder| *holder != id);
             if topic.holders.is_empty() {
-                match topic.wire {
-                    Wire::Absent | Wire::Denied => self.forget(name),
-                    Wire::Present => self.touch(name),
-                    Wire::Asked | Wire::Leaving => {}
+                match topic.stage {
+                    Stage::Absent | Stage::Denied => self.forget(name),
+                    Stage::Present => self.touch(name),
+                    Stage::Asked | Stage::Leaving => {}
                 }
             }
         }
@@ -177,19 +177,19 @@ impl State {
         }
     }
 
-    /// Nothing that comes from a connection before this one counts any more.
+    /// Begins a new connection: whatever comes from an earlier one is ignored from now on.
     pub(super) fn next_epoch(&mut self) -> u64 {
         self.epoch += 1;
         self.epoch
     }
 
-    /// There is a connection, on which nothing is subscribed to yet.
+    /// Notes that there is a connection, with no subscriptions on it yet.
     pub(super) fn connected(&mut self) {
         self.is_connected = true;
         self.due = self.names().collect();
     }
 
-    /// The connection is gone, or nobody knows any more what it has confirmed.
+    /// Notes that the connection is lost, or that what it has confirmed is not known any more.
     pub(super) fn lost(&mut self) {
         self.is_connected = false;
         self.epoch += 1;
@@ -197,7 +197,7 @@ impl State {
         for topics in [&mut self.channels, &mut self.patterns] {
             topics.retain(|_, topic| !topic.holders.is_empty());
             for topic in topics.values_mut() {
-                (topic.wire, topic.is_alone) = (Wire::Absent, false);
+                (topic.stage, topic.is_alone) = (Stage::Absent, false);
             }
         }
         for member in self.members.values_mut() {
@@ -205,7 +205,7 @@ impl State {
         }
     }
 
-    /// What to tell the server now.
+    /// The commands to send to the server now.
     pub(super) fn plan(&mut self) -> Vec<Step> {
         if !self.is_connected {
             return Vec::new();
@@ -214,13 +214,13 @@ impl State {
         let mut steps = Vec::new();
         for (kind, name) in std::mem::take(&mut self.due) {
             let Some(topic) = self.topics_mut(kind).get_mut(&name) else { continue };
-            let verb = match (topic.wire, topic.holders.is_empty()) {
-                (Wire::Absent, false) => {
-                    topic.wire = Wire::Asked;
+            let verb = match (topic.stage, topic.holders.is_empty()) {
+                (Stage::Absent, false) => {
+                    topic.stage = Stage::Asked;
                     Verb::Subscribe
                 }
-                (Wire::Present, true) => {
-                    topic.wire = Wire::Leaving;
+                (Stage::Present, true) => {
+                    topic.stage = Stage::Leaving;
                     Verb::Unsubscribe
                 }
                 _ => continue,
@@ -241,7 +241,7 @@ impl State {
         steps
     }
 
-    /// The server has done as it was told by a step of the present plan.
+    /// Notes that the server has confirmed a step.
     pub(super) fn done(&mut self, step: &Step) {
         for name in &step.names {
             let name = (step.kind, Arc::clone(name));
@@ -252,8 +252,8 @@ impl State {
         }
     }
 
-    /// The server has refused a step, as a whole. Says which topics are denied from now on and were not before, though
-    /// a subscription to them has run.
+    /// Notes that the server has refused a whole step. Returns the topics that are denied now and were not before,
+    /// although a subscription to them has run.
     pub(super) fn refused(&mut self, step: &Step, error: &redis::Error) -> Vec<Name> {
         let mut news = Vec::new();
         for name in &step.names {
@@ -261,17 +261,17 @@ impl State {
             match step.verb {
                 Verb::Subscribe if step.names.len() > 1 => self.split(&name),
                 Verb::Subscribe => news.extend(self.denied(&name, error).then_some(name)),
-                // Whatever still comes has no holder to go to.
+                // Messages that still arrive have no subscription to go to.
                 Verb::Unsubscribe => self.left(&name),
             }
         }
         news
     }
 
-    /// Tries once more what was refused.
+    /// Has the denied topics subscribed to once more.
     pub(super) fn retry_denied(&mut self) {
         let denied = |(name, topic): (&Arc<str>, &Topic)| {
-            (topic.wire == Wire::Denied).then(|| Arc::clone(name))
+            (topic.stage == Stage::Denied).then(|| Arc::clone(name))
         };
         let named = |kind| move |name| (kind, name);
         let channels = self.channels.iter().filter_map(denied).map(named(TopicKind::Channel));
@@ -281,14 +281,14 @@ impl State {
         }
     }
 
-    /// Tells those who wait for their first confirmation that it will not come soon.
+    /// Answers every subscription that waits for its first confirmation with `error`.
     pub(super) fn fail_waiting(&mut self, error: &redis::Error) {
         for member in self.members.values_mut() {
             member.fail(error);
         }
     }
 
-    /// Something was published; `epoch` is that of the connection on which it came.
+    /// Gives a published message to its subscriptions; `epoch` names the connection that it came on.
     pub(super) fn deliver(&mut self, epoch: u64, message: &Message) {
         if epoch != self.epoch {
             return;
@@ -309,12 +309,12 @@ impl State {
         self.dropped += make_room(&self.waiting_bytes, &buffers, message);
     }
 
-    /// The service ends: there will be no more subscriptions. Those that stand go on until [`end`](Self::end).
+    /// Refuses new subscriptions, because the service ends. The present ones go on until [`end`](Self::end).
     pub(super) fn close(&mut self) {
         self.is_closed = true;
     }
 
-    /// Every subscription ends, if the service does.
+    /// Ends every subscription, if the service ends.
     pub(super) fn end(&mut self) {
         if !self.is_closed {
             return;
@@ -328,10 +328,10 @@ impl State {
     }
 
     fn confirmed(&mut self, name: &Name) {
-        let Some(topic) = self.topic_mut(name).filter(|topic| topic.wire == Wire::Asked) else {
+        let Some(topic) = self.topic_mut(name).filter(|topic| topic.stage == Stage::Asked) else {
             return;
         };
-        (topic.wire, topic.is_alone, topic.is_denied) = (Wire::Present, false, false);
+        (topic.stage, topic.is_alone, topic.is_denied) = (Stage::Present, false, false);
         let holders = topic.holders.clone();
         if holders.is_empty() {
             self.touch(name);
@@ -347,19 +347,19 @@ impl State {
 
     fn left(&mut self, name: &Name) {
         let Some(topic) = self.topic_mut(name) else { return };
-        topic.wire = Wire::Absent;
+        topic.stage = Stage::Absent;
         self.settle(name);
     }
 
     fn split(&mut self, name: &Name) {
         let Some(topic) = self.topic_mut(name) else { return };
-        (topic.wire, topic.is_alone) = (Wire::Absent, true);
+        (topic.stage, topic.is_alone) = (Stage::Absent, true);
         self.settle(name);
     }
 
     fn denied(&mut self, name: &Name, error: &redis::Error) -> bool {
         let Some(topic) = self.topic_mut(name) else { return false };
-        (topic.wire, topic.is_alone) = (Wire::Denied, true);
+        (topic.stage, topic.is_alone) = (Stage::Denied, true);
         let is_new = !std::mem::replace(&mut topic.is_denied, true);
         let holders = topic.holders.clone();
         if holders.is_empty() {
@@ -374,7 +374,7 @@ impl State {
         is_new && has_run
     }
 
-    /// The server knows nothing of the topic.
+    /// Forgets a topic that the server does not know and no subscription wants, and has any other subscribed to.
     fn settle(&mut self, name: &Name) {
         if self.topic(name).is_some_and(|topic| topic.holders.is_empty()) {
             self.forget(name);
@@ -417,13 +417,13 @@ impl State {
         }
     }
 
-    /// What is left to do, and what is held: nothing may outlive its holders.
+    /// Whether nothing is left to do, and every topic has a subscription.
     #[cfg(test)]
     pub(super) fn is_quiet(&self) -> bool {
         self.due.is_empty() && self.names().collect::<HashSet<_>>().len() == self.held().len()
     }
 
-    /// What the members want together.
+    /// The topics that the subscriptions want.
     #[cfg(test)]
     pub(super) fn held(&self) -> HashSet<Name> {
         self.members.values().flat_map(|member| member.names.clone()).collect()
@@ -431,7 +431,7 @@ impl State {
 }
 
 impl Member {
-    /// All of its topics are confirmed. `true` says that they were before, and that something may be missing.
+    /// Notes that all of its topics are confirmed. `true` says that it ran before, so messages may be missing.
     fn run(&mut self) -> bool {
         let Some(begin) = self.begin.take() else {
             self.buffer.reconnected();
@@ -441,7 +441,7 @@ impl Member {
         false
     }
 
-    /// `true` says that it was waiting to run for the first time.
+    /// Answers its caller with `error`. `true` says that it was still waiting to run for the first time.
     fn fail(&mut self, error: &redis::Error) -> bool {
         let Some(begin) = self.begin.take() else { return false };
         begin.send(Err(error.clone()));

@@ -9,7 +9,7 @@ use ::redis::{
 use futures_util::future::BoxFuture;
 
 use super::session::Session;
-use super::transaction::{ATTEMPTS, Transaction, part};
+use super::transaction::{ATTEMPTS, Transaction, pause_after};
 use super::ttl::Ttl;
 use crate::redis::command::Plan;
 use crate::redis::status::Error;
@@ -18,13 +18,13 @@ use crate::redis::status::Error;
 ///
 /// It uses a connection that all callers share until a command needs one to itself; then it leases a dedicated
 /// connection, for the rest of its life. Commands are executed in the order in which they were sent here. After a write
-/// without a reply, that order can sometimes not be promised any more: then every further command fails with
+/// without a reply, that order sometimes cannot be kept: then every further command fails with
 /// [`Error::OutcomeUnknown`], until this is dropped and another one taken. A leased connection that is lost is not
-/// replaced: every further command fails with [`Error::Unavailable`], also when Redis is back, until another one is
+/// replaced: every further command fails with [`Error::Unavailable`], even when Redis is back, until another one is
 /// taken.
 ///
-/// The everyday commands are methods with our own errors. For every other one there is the redis crate: with
-/// `use redis::AsyncCommands` all its commands are methods too, and pipelines and scripts take `&mut *conn`.
+/// The everyday commands are methods with our own errors. For all others, use the redis crate: with
+/// `use redis::AsyncCommands` its commands are methods too, and pipelines and scripts take `&mut *conn`.
 ///
 /// Dropping it gives a leased connection back, or discards it if a command was abandoned under way.
 #[derive(Debug)]
@@ -37,11 +37,11 @@ impl CacheConn {
         Self { session }
     }
 
-    /// The value of `key`; a key that does not exist is an `Option`'s `None`, and an error for any other type. Goes
-    /// to Redis.
+    /// The value of `key`; for a key that does not exist, `None` if `RV` is an `Option`, else usually an error. Goes to
+    /// Redis.
     ///
     /// # Errors
-    /// [`Error`], among them [`Error::Value`] when the value is not an `RV`. Cancel safe.
+    /// [`Error`], such as [`Error::Value`] if the value is not an `RV`. Cancel safe.
     pub async fn get<K: ToSingleRedisArg, RV: FromRedisValue>(
         &mut self,
         key: K,
@@ -49,7 +49,7 @@ impl CacheConn {
         self.ask(&Plan::READ, cmd("GET").arg(key)).await
     }
 
-    /// Sets `key` to `value`, for good. Goes to Redis.
+    /// Sets `key` to `value`, without a time to live. Goes to Redis.
     ///
     /// # Errors
     /// [`Error`]. *Cancel safety*: when dropped, the value may or may not be set.
@@ -61,11 +61,11 @@ impl CacheConn {
         self.ask(&Plan::WRITE, cmd("SET").arg(key).arg(value)).await
     }
 
-    /// Sets `key` to `value` for as long as `ttl` says: seconds, or a `Duration`. Goes to Redis.
+    /// Sets `key` to `value` with the time to live `ttl`: seconds, or a `Duration`. Goes to Redis.
     ///
     /// # Errors
-    /// [`Error`], among them [`Error::Ttl`] for a time that is not in the future; then nothing is sent. *Cancel
-    /// safety*: when dropped, the value may or may not be set.
+    /// [`Error`], such as [`Error::Ttl`] for a time that is not in the future; then nothing is sent. *Cancel safety*:
+    /// when dropped, the value may or may not be set.
     pub async fn set_ex<K, V>(&mut self, key: K, value: V, ttl: impl Ttl) -> Result<(), Error>
     where
         K: ToSingleRedisArg,
@@ -75,7 +75,7 @@ impl CacheConn {
         self.ask(&Plan::WRITE, cmd("SET").arg(key).arg(value).arg("PX").arg(millis)).await
     }
 
-    /// Deletes `key`, or each of them, and says how many there were. Goes to Redis.
+    /// Deletes one key or several, and returns how many existed. Goes to Redis.
     ///
     /// # Errors
     /// [`Error`]. *Cancel safety*: when dropped, the keys may or may not be deleted.
@@ -91,11 +91,11 @@ impl CacheConn {
         self.ask(&Plan::READ, cmd("EXISTS").arg(key)).await
     }
 
-    /// Has `key` end after `ttl` from now, and says whether it exists. Goes to Redis.
+    /// Sets the time to live of `key` to `ttl`, and returns whether the key exists. Goes to Redis.
     ///
     /// # Errors
-    /// [`Error`], among them [`Error::Ttl`] for a time that is not in the future; then nothing is sent. *Cancel
-    /// safety*: when dropped, the time may or may not be set.
+    /// [`Error`], such as [`Error::Ttl`] for a time that is not in the future; then nothing is sent. *Cancel safety*:
+    /// when dropped, the time may or may not be set.
     pub async fn expire<K: ToSingleRedisArg>(
         &mut self,
         key: K,
@@ -105,7 +105,7 @@ impl CacheConn {
         self.ask(&Plan::WRITE, cmd("PEXPIRE").arg(key).arg(millis)).await
     }
 
-    /// Adds `delta`, a whole number, to `key` and says what it is now. Goes to Redis.
+    /// Adds the integer `delta` to `key`, and returns the sum. Goes to Redis.
     ///
     /// # Errors
     /// [`Error`]. *Cancel safety*: when dropped, the number may or may not be added.
@@ -118,17 +118,17 @@ impl CacheConn {
         self.ask(&Plan::WRITE, cmd("INCRBY").arg(key).arg(delta)).await
     }
 
-    /// Takes a dedicated connection for all that follows, as the first command that needs one does: `WATCH`, `SELECT`, a
-    /// command that blocks. Answers from memory if one is idle, else goes to Redis.
+    /// Takes a dedicated connection for all further commands, as the first command that needs one does: `WATCH`,
+    /// `SELECT`, a command that blocks. Answers from memory if one is idle, else goes to Redis.
     ///
     /// # Errors
-    /// [`Error::Exhausted`] when none came free in time; [`Error::OutcomeUnknown`] when a command that was sent earlier
-    /// may still be executed. Cancel safe.
+    /// [`Error::Exhausted`] if none became free in time; [`Error::OutcomeUnknown`] if an earlier command may still be
+    /// executed. Cancel safe.
     pub async fn pin(&mut self) -> Result<(), Error> {
         self.session.pin().await.map(drop)
     }
 
-    /// The same connection on the lane for large values, where they delay no small ones. Answers from memory.
+    /// Moves to the lane for large values, where they do not delay small ones. Answers from memory.
     ///
     /// # Errors
     /// [`Error`]. Cancel safe.
@@ -137,8 +137,8 @@ impl CacheConn {
         Ok(self)
     }
 
-    /// Reads and then writes as one: `attempt` reads `keys`, queues what is to be written and commits it; if anyone
-    /// else has changed one of `keys` meanwhile nothing is written and `attempt` is called again, up to 32 times, with
+    /// Reads and writes `keys` atomically. `attempt` reads them, queues writes and commits those. If another client has
+    /// changed one of `keys` meanwhile, nothing is written and `attempt` is called again, at most 32 times in all, with
     /// growing pauses. Takes a dedicated connection. Goes to Redis.
     ///
     /// ```
@@ -160,8 +160,8 @@ impl CacheConn {
     /// ```
     ///
     /// # Errors
-    /// Whatever `attempt` returns; [`Error::Conflict`] after the last attempt; [`Error::OutcomeUnknown`] when the reply
-    /// to a commit never came. *Cancel safety*: when dropped, the writes may or may not be executed, all or nothing.
+    /// Any error of `attempt`; [`Error::Conflict`] after the last attempt; [`Error::OutcomeUnknown`] if the reply to a
+    /// commit never came. *Cancel safety*: when dropped, either all writes are executed or none.
     pub async fn transaction<'c, K, T, E, F>(&'c mut self, keys: K, mut attempt: F) -> Result<T, E>
     where
         K: ToRedisArgs,
@@ -177,7 +177,7 @@ impl CacheConn {
                 transaction.end().await;
                 return result;
             }
-            part(number).await;
+            pause_after(number).await;
         }
         Err(Error::Conflict { attempts: ATTEMPTS }.into())
     }

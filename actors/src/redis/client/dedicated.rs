@@ -14,17 +14,17 @@ use crate::redis::status::{Cause, Error, Health, Meaning, cause_of};
 /// A lease as one caller uses it: a connection that it has to itself.
 pub(super) struct DedicatedConnection {
     lease: Lease,
-    /// A command left state behind that outlives it.
+    /// A command left state behind on the connection.
     is_bound: bool,
     has_written: bool,
-    /// A command that sets the connection's state was sent and its reply never came. Its state is unknown, such as its
-    /// database, and so is the meaning of whatever would follow.
-    is_lost: bool,
+    /// A command that sets the connection's state, such as its database, was sent and its reply never came. So the
+    /// meaning of further commands is unknown.
+    is_state_unknown: bool,
 }
 
 impl DedicatedConnection {
     pub(super) fn new(lease: Lease) -> Self {
-        Self { lease, is_bound: false, has_written: false, is_lost: false }
+        Self { lease, is_bound: false, has_written: false, is_state_unknown: false }
     }
 
     // redis R1, R9
@@ -49,7 +49,7 @@ impl DedicatedConnection {
                 Err(error)
             }
             Exchanged::NotSent(error) => {
-                self.is_lost = false;
+                self.is_state_unknown = false;
                 self.lease.pooled_mut().is_doubtful = self.is_bound;
                 Err(error)
             }
@@ -71,7 +71,7 @@ impl DedicatedConnection {
         self.lease.pooled_mut().is_doubtful = true;
     }
 
-    /// Whether a write was sent on this very connection.
+    /// Whether a write was sent on this connection.
     pub(super) fn has_written(&self) -> bool {
         self.has_written
     }
@@ -84,9 +84,9 @@ impl DedicatedConnection {
         self.lease.pooled()
     }
 
-    /// Lets a plan through and says until when its reply is waited for; on an error nothing has been sent. From here
-    /// until the reply is read the connection is in doubt, so that a caller who drops the future leaves no stale reply
-    /// to the next one.
+    /// Checks whether a command may be sent, and returns the time until which its reply is waited for. On an error
+    /// nothing has been sent. From here until the reply is read the connection is doubtful: if the caller drops the
+    /// future, the connection is discarded, and no other caller meets the stale reply.
     fn admit(
         &mut self,
         health: &Health,
@@ -97,7 +97,7 @@ impl DedicatedConnection {
         if let Some(error) = health.opened() {
             return Err(error);
         }
-        if self.is_lost {
+        if self.is_state_unknown {
             return Err(Error::unavailable(Cause::InDoubt));
         }
         if self.pooled().connection.is_closed() {
@@ -118,15 +118,15 @@ impl DedicatedConnection {
         }
         self.is_bound |= plan.binds;
         self.has_written |= plan.writes;
-        self.is_lost = plan.binds;
+        self.is_state_unknown = plan.binds;
         self.lease.pooled_mut().is_doubtful = true;
         Ok(until)
     }
 
-    /// The connection is trusted again: its reply has arrived.
+    /// Trusts the connection again, since its reply has arrived.
     fn answered(&mut self, connector: &Connector, health: &Health, meaning: Meaning) {
         let is_logged_out = meaning.objection == Some(Cause::Auth);
-        self.is_lost = false;
+        self.is_state_unknown = false;
         health.replied(meaning);
         let pooled = self.lease.pooled_mut();
         pooled.replied();
@@ -137,8 +137,8 @@ impl DedicatedConnection {
                 connector.backoff().answered();
             }
         }
-        // A READONLY does not end this connection: the new generation replaces it with all others. Discarding each one by
-        // itself would make a connection for each write while the server stays read-only. After a failed login it is
+        // A READONLY does not end this connection: the new generation replaces it with all others. Discarding each one
+        // by itself would make a connection for each write while the server stays read-only. After a failed login it is
         // discarded: the password may have been changed meanwhile, and a new connection logs in with the one of now.
         self.is_bound |= is_logged_out;
         self.lease.pooled_mut().is_doubtful = self.is_bound;
@@ -151,6 +151,6 @@ impl fmt::Debug for DedicatedConnection {
     }
 }
 
-/// How late a server may be to notice that a blocked client's time is over: it looks `hz` times a second
-/// (redis.conf; default 10, at least 1).
+/// How late a server may notice that the time of a blocked client is over: it looks `hz` times a second (redis.conf;
+/// default 10, at least 1).
 const LATE: Duration = Duration::from_secs(1);

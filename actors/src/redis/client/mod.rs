@@ -1,4 +1,4 @@
-//! What callers hold: a connection, and what is built on it.
+//! The connections that callers hold, with scripts and transactions on top.
 
 mod conn;
 mod dedicated;

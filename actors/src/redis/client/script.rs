@@ -11,10 +11,10 @@ use crate::deadline;
 use crate::redis::command::{Plan, ScriptText};
 use crate::redis::status::{Error, is_unknown_script};
 
-/// A Lua script. It is sent by its SHA-1 digest; where the server does not know it, one caller sends the text and all
-/// others wait for that one.
+/// A Lua script. It is sent by its SHA-1 digest. If the server does not know it, one caller sends the text while the
+/// others wait.
 ///
-/// Clones are the same script: keep one for each text, for as long as the program runs.
+/// Clones are the same script. Keep one for each text, for as long as the program runs.
 #[derive(Clone)]
 pub struct Script {
     inner: Arc<Inner>,
@@ -22,7 +22,7 @@ pub struct Script {
 
 struct Inner {
     text: Arc<ScriptText>,
-    /// How often its text was sent in a call.
+    /// How many calls sent the text.
     loads: AtomicU64,
     turn: Semaphore,
 }
@@ -76,24 +76,24 @@ pub struct Call<'s> {
 }
 
 impl Call<'_> {
-    /// The same with one more key.
+    /// Adds a key.
     #[must_use]
     pub fn key(mut self, key: impl ToRedisArgs) -> Self {
         key.write_redis_args(&mut self.keys);
         self
     }
 
-    /// The same with one more argument.
+    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, argument: impl ToRedisArgs) -> Self {
         argument.write_redis_args(&mut self.arguments);
         self
     }
 
-    /// Calls the script. Goes to Redis; once more where the server has lost the script.
+    /// Calls the script. Goes to Redis, and once more if the server has lost the script.
     ///
     /// # Errors
-    /// [`Error`], among them [`Error::OutcomeUnknown`]: a script counts as a write. *Cancel safety*: when dropped, the
+    /// [`Error`], such as [`Error::OutcomeUnknown`]: a script counts as a write. *Cancel safety*: when dropped, the
     /// script may or may not run.
     // redis R13
     pub async fn invoke<RV: FromRedisValue>(&self, conn: &mut CacheConn) -> Result<RV, Error> {
@@ -137,5 +137,5 @@ impl fmt::Debug for Call<'_> {
     }
 }
 
-/// How often a caller finds that another one has loaded the script, and the server has lost it again.
+/// How many times a caller waits for another one to load the script, before it sends the text itself.
 const TURNS: usize = 3;

@@ -18,8 +18,8 @@ use crate::redis::leases::Lease;
 use crate::redis::socket::Load;
 use crate::redis::status::{Cause, Error, Meaning, is_refusal, partial};
 
-/// The way every command takes: it finds the connection that suits the command, keeps the deadline, asks the breaker,
-/// and knows what a lost reply means.
+/// Sends every command of a caller: it chooses the connection, applies the deadline and the breaker, and tells what a
+/// lost reply means.
 ///
 /// [`CacheConn`](crate::redis::CacheConn) derefs to it, so that commands, pipelines and scripts of the redis crate run
 /// through it. It cannot be cloned, and no connection can be taken out of it.
@@ -33,7 +33,7 @@ pub struct Session {
 enum Mode {
     /// A lane. Leaves to `Dedicated` with the first command that needs a connection to itself.
     Shared(SharedConnection),
-    /// A lease, to the end.
+    /// A lease, until the session ends.
     Dedicated(Box<DedicatedConnection>),
 }
 
@@ -55,7 +55,7 @@ impl Session {
         self.endpoint.config().command_timeout
     }
 
-    /// Sends a request of which the plan is known.
+    /// Sends a request whose plan is known.
     // redis R12
     pub(super) async fn ask<R: Request>(
         &mut self,
@@ -68,14 +68,14 @@ impl Session {
             }
             Ok((reply, _)) => Ok(reply),
             Err(error) => {
-                // A refusal waits for nothing: a caller who only tries again would keep the thread to itself.
+                // A refusal does not wait, so a caller that only tries again would block its thread.
                 consume_budget().await;
                 Err(error)
             }
         }
     }
 
-    /// Takes a dedicated connection, unless it has one.
+    /// Takes a dedicated connection, unless the session has one.
     pub(super) async fn pin(&mut self) -> Result<&mut DedicatedConnection, Error> {
         if let Mode::Shared(shared) = &mut self.mode {
             shared.settle(self.endpoint.config().command_timeout).await?;
@@ -88,7 +88,7 @@ impl Session {
         }
     }
 
-    /// Goes over to the lane for large values, unless it has a dedicated connection.
+    /// Moves to the lane for large values, unless the session has a dedicated connection.
     pub(super) async fn move_to_bulk(&mut self) -> Result<(), Error> {
         if let Mode::Shared(shared) = &mut self.mode
             && shared.load() != Load::Bulk
@@ -107,7 +107,7 @@ impl Session {
         }
     }
 
-    /// What a request asks of its connection. The server is asked once about each name that we do not know.
+    /// What a request requires of its connection. Asks the server once about each command that is not in the table.
     async fn plan<R: Request>(&mut self, request: &R) -> Result<Plan, Error> {
         let lifecycle = match &self.mode {
             Mode::Shared(shared) => shared.lifecycle(),
@@ -163,7 +163,7 @@ impl Session {
         matches!(&self.mode, Mode::Dedicated(dedicated) if dedicated.has_written())
     }
 
-    /// A server that still loads its data has done nothing yet: asks again until the time is over.
+    /// Sends the request again while the server loads its data, for at most `command_timeout`. Nothing has run so far.
     async fn ask_later<R: Request>(
         &mut self,
         plan: &Plan,
@@ -197,7 +197,7 @@ impl ConnectionLike for Session {
             let plan = self.plan(cmd).await?;
             let reply = self.ask(&plan, cmd).await?;
             match &reply {
-                // Those of an `EXEC` by hand.
+                // The replies of an `EXEC` by hand.
                 Value::Array(replies) if plan.binds => match replies.iter().find_map(partial) {
                     Some(error) => Err(error.into()),
                     None => Ok(reply),
@@ -222,7 +222,7 @@ impl ConnectionLike for Session {
             } else {
                 (0, pipeline.len())
             };
-            // With other numbers the wire would take replies that belong to other callers.
+            // With other numbers the connection would take replies that belong to other callers.
             if (offset, count) != replies {
                 return Err(MISCOUNTED.into());
             }
@@ -230,7 +230,7 @@ impl ConnectionLike for Session {
             let plan = self.plan(&batch).await?;
             let replies = self.ask(&plan, &batch).await?;
             match replies.as_slice() {
-                // The library would call it a reply of the wrong type.
+                // The redis crate would report a reply of the wrong type.
                 [Value::ServerError(error)] if pipeline.is_transaction() => {
                     Err(error.clone().into())
                 }

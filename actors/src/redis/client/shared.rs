@@ -11,19 +11,19 @@ use crate::redis::lanes::{Lane, Lanes};
 use crate::redis::socket::{CloseReason, Load, Wire};
 use crate::redis::status::{Cause, Error, Health, Meaning, cause_of};
 
-/// A lane as one caller uses it. It keeps one lane for as long as that serves, so that the caller's commands are
-/// executed in the order in which they were sent.
+/// A lane as one caller uses it. The caller keeps one lane while it serves, so that its commands are executed in the
+/// order in which they were sent.
 #[derive(Debug)]
 pub(super) struct SharedConnection {
     lane: Arc<Lane>,
     load: Load,
-    /// A write was sent and nothing that was sent later has had a reply: it may still be executed.
-    in_doubt: bool,
+    /// A write was sent, and neither it nor a later command has had a reply: it may still be executed.
+    is_in_doubt: bool,
 }
 
 impl SharedConnection {
     pub(super) fn new(lane: Arc<Lane>, load: Load) -> Self {
-        Self { lane, load, in_doubt: false }
+        Self { lane, load, is_in_doubt: false }
     }
 
     pub(super) fn load(&self) -> Load {
@@ -48,7 +48,8 @@ impl SharedConnection {
             Some(wire) => wire,
             None => Box::pin(self.move_on(lanes)).await?,
         };
-        // A lane that took long to be made must not be found slow by everyone who waited for it.
+        // The clock starts after the wait for a lane: otherwise those that waited would count timeouts against a new
+        // lane.
         let begun = Instant::now();
         let whole = begun + lanes.connector.config().command_timeout;
         let until = deadline::current().map_or(whole, |deadline| deadline.min(whole));
@@ -58,9 +59,9 @@ impl SharedConnection {
         if wire.in_flight() >= MOST_IN_FLIGHT {
             return Err(Error::Crowded { in_flight: MOST_IN_FLIGHT }.into());
         }
-        let was_in_doubt = self.in_doubt;
-        // Stays so if this future is dropped under way.
-        self.in_doubt |= plan.writes;
+        let was_in_doubt = self.is_in_doubt;
+        // Stays set if this future is dropped before the reply.
+        self.is_in_doubt |= plan.writes;
         match exchange(&mut wire, request, Limit::until(until)).await {
             Exchanged::Replied(reply, meaning) => {
                 self.answered(lanes.health, meaning);
@@ -76,7 +77,7 @@ impl SharedConnection {
                 Err(error)
             }
             Exchanged::NotSent(error) => {
-                self.in_doubt = was_in_doubt;
+                self.is_in_doubt = was_in_doubt;
                 Err(error)
             }
             Exchanged::Lost(error) => Err(self.lost(plan, cause_of(&error))),
@@ -90,11 +91,11 @@ impl SharedConnection {
         }
     }
 
-    /// Makes sure that nothing sent so far can still be executed: the server answers what comes over one connection in
-    /// order.
+    /// Makes sure, with a `PING`, that nothing sent so far can still be executed: the server answers the requests of
+    /// one connection in order.
     // redis R10
     pub(super) async fn settle(&mut self, limit: Duration) -> Result<(), Error> {
-        if !self.in_doubt {
+        if !self.is_in_doubt {
             return Ok(());
         }
         let unknown = |cause| Error::OutcomeUnknown { cause };
@@ -104,11 +105,11 @@ impl SharedConnection {
             Ok(Err(cause)) if cause.will_pass() => {}
             Ok(Err(_)) | Err(_) => return Err(unknown(Cause::InDoubt)),
         }
-        self.in_doubt = false;
+        self.is_in_doubt = false;
         Ok(())
     }
 
-    /// Goes over to another lane, where this one serves no more.
+    /// Moves to another lane, after this one has stopped serving.
     async fn move_on(&mut self, lanes: Lanes<'_>) -> Result<Wire, Error> {
         self.settle(lanes.connector.config().command_timeout).await?;
         for _ in 0..LANES_TRIED {
@@ -121,11 +122,11 @@ impl SharedConnection {
     }
 
     fn answered(&mut self, health: &Health, meaning: Meaning) {
-        self.in_doubt = false;
+        self.is_in_doubt = false;
         self.lane.replied(meaning.objection);
         health.replied(meaning);
         if meaning.objection == Some(Cause::Auth) {
-            // The password may have been changed meanwhile; a new connection logs in with the one of now.
+            // The password may have been changed meanwhile; a new connection logs in with the present one.
             self.lane.close(CloseReason::Unauthenticated);
         }
     }
@@ -138,7 +139,7 @@ impl SharedConnection {
 
 /// A lane may be lost between being found and being used.
 const LANES_TRIED: usize = 3;
-/// A server that keeps up has fewer than these to answer at a time.
+/// A server that keeps up has fewer requests than this to answer at a time.
 const MOST_IN_FLIGHT: usize = 16_384;
-/// What takes longer to transfer than to answer, so that small values should not have to wait behind it.
+/// A larger value takes longer to transfer than to answer, so it delays the small ones behind it.
 const LARGE: usize = 64 * 1024;

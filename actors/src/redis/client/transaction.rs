@@ -9,11 +9,11 @@ use super::session::Session;
 use crate::redis::command::Plan;
 use crate::redis::status::{Error, is_answer, refused_multi};
 
-/// One attempt to change watched keys together: it reads now, and queues what is to be written if no one else changes a
-/// watched key meanwhile.
+/// One attempt to change watched keys together. It reads at once, and queues writes that are executed only if no other
+/// client changes a watched key meanwhile.
 ///
-/// It derefs to [`Session`]: with `use redis::AsyncCommands` every command can be sent at once, which is meant for reads.
-/// A write that is sent at once to a watched key makes the attempt fail, as anyone else's would.
+/// It derefs to [`Session`]: with `use redis::AsyncCommands` every command can be sent at once, which is meant for
+/// reads. A write to a watched key that is sent at once makes the attempt fail, as one of another client would.
 pub struct Transaction<'c> {
     session: &'c mut Session,
     queue: Pipeline,
@@ -23,7 +23,7 @@ pub struct Transaction<'c> {
 /// The stage of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The server watches nothing for us. Leaves to `Watching` when an attempt begins.
+    /// The server watches no keys for us. Leaves to `Watching` when an attempt begins.
     Idle,
     /// The server watches the keys. Leaves to `Idle` when the queue was executed or the attempt given up, to
     /// `Conflict` when the server refused because a key has changed.
@@ -39,7 +39,7 @@ impl<'c> Transaction<'c> {
         Self { session, queue: empty(), stage: Stage::Idle }
     }
 
-    /// What is to be written, all or nothing, by [`commit`](Self::commit).
+    /// The writes that [`commit`](Self::commit) executes, all or nothing.
     pub fn queue(&mut self) -> &mut Pipeline {
         &mut self.queue
     }
@@ -59,9 +59,9 @@ impl<'c> Transaction<'c> {
     /// Executes what is queued, all or nothing, and returns the replies. Goes to Redis.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when a watched key has changed or the server no longer watches; return it, and the attempt is
-    /// made again. [`Error::Server`] when a command does not suit the type of its key (`WRONGTYPE`): the others are
-    /// executed all the same. [`Error::OutcomeUnknown`] when the reply never came. *Cancel safety*: when dropped, the
+    /// [`Error::Conflict`] if a watched key has changed or the server no longer watches; return it, and the attempt is
+    /// made again. [`Error::Server`] if a command does not suit the type of its key (`WRONGTYPE`): the others are
+    /// executed all the same. [`Error::OutcomeUnknown`] if the reply never came. *Cancel safety*: when dropped, the
     /// writes may or may not be executed.
     pub async fn commit<RV: FromRedisValue>(&mut self) -> Result<RV, Error> {
         if self.stage != Stage::Watching {
@@ -104,7 +104,7 @@ impl<'c> Transaction<'c> {
         self.stage == Stage::Conflict
     }
 
-    /// Ends the attempt. A connection on which this fails is not handed on.
+    /// Ends the attempt. If this fails the connection is discarded.
     pub(crate) async fn end(&mut self) {
         if self.stage == Stage::Watching
             && let Ok(Value::Okay) = self.session.ask(&ALONE, &cmd("UNWATCH")).await
@@ -148,15 +148,15 @@ fn empty() -> Pipeline {
     queue
 }
 
-/// Waits before the attempt after `attempt`, a random time, so that callers who conflicted do not do so again.
-pub(crate) async fn part(attempt: u32) {
-    let longest = PART_MIN.saturating_mul(1 << attempt.min(10)).min(PART_MAX);
+/// Waits a random time after the attempt number `attempt`, so that callers that conflicted do not do so again.
+pub(crate) async fn pause_after(attempt: u32) {
+    let longest = PAUSE_MIN.saturating_mul(1 << attempt.min(10)).min(PAUSE_MAX);
     sleep(longest.mul_f64(fastrand::f64())).await;
 }
 
 /// For `WATCH` and `UNWATCH`: they need a dedicated connection, and what follows leaves no state behind on it.
 const ALONE: Plan = Plan { pins: true, ..Plan::READ };
-/// A caller that conflicts so often is told rather than tried again.
+/// After so many conflicts the caller gets the error.
 pub(crate) const ATTEMPTS: u32 = 32;
-const PART_MIN: Duration = Duration::from_micros(500);
-const PART_MAX: Duration = Duration::from_millis(50);
+const PAUSE_MIN: Duration = Duration::from_micros(500);
+const PAUSE_MAX: Duration = Duration::from_millis(50);

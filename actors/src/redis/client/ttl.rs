@@ -4,10 +4,10 @@ use crate::redis::status::Error;
 
 /// A time to live: seconds in any integer type, or a [`Duration`].
 ///
-/// What is not in the future is refused with [`Error::Ttl`], and so is a negative number that was cast to an
+/// A time that is not in the future is refused with [`Error::Ttl`], and so is a negative number that was cast to an
 /// unsigned type.
 pub trait Ttl {
-    /// The time in whole milliseconds, rounded up.
+    /// The time in milliseconds, rounded up.
     ///
     /// # Errors
     /// [`Error::Ttl`] for a time that is zero, negative, or longer than Redis can count.
@@ -21,7 +21,7 @@ fn from_seconds(seconds: i128) -> Result<i64, Error> {
     i64::try_from(seconds * 1000).map_err(|_| Error::Ttl { given: seconds })
 }
 
-/// A cast turns a negative number into one near the top of the unsigned type; it is shown as what it was.
+/// A cast turns a negative number into one near the top of the unsigned type. The error shows the negative one.
 fn from_cast(seconds: u64, bits: u32) -> Result<i64, Error> {
     let seconds = i128::from(seconds);
     let half = 1_i128 << (bits - 1);

@@ -7,16 +7,16 @@ use arc_swap::ArcSwap;
 use super::name::Name;
 use crate::redis::status::is_final;
 
-/// What a server has said about the commands that we do not know.
+/// The classes of commands that are not in our table, as the server described them.
 ///
-/// It is valid for one server and one user: another may have other modules and permissions. Once it has
+/// They are valid for one server and one user: another may have other modules and permissions. Once there are
 /// [`COMMANDS_MAX`] names, no more are asked about, and every other name counts as [`Class::Bound`].
 #[derive(Default)]
 pub(crate) struct LearnedCommands {
     classes: ArcSwap<HashMap<Box<[u8]>, Class>>,
 }
 
-/// What the server says about a command that is not in our table.
+/// The class of a command that is not in our table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     /// It may be sent on a shared connection.
@@ -32,7 +32,7 @@ pub(crate) struct Unlearned {
 }
 
 impl LearnedCommands {
-    /// What is known about a command, in whatever case it is written. `None` means that the server is to be asked.
+    /// The class of a command, in whatever case its name is written. `None` if the server has not been asked.
     #[cfg(test)]
     pub(crate) fn known(&self, name: &[u8]) -> Option<Class> {
         Name::new(name).map_or(Some(Class::Bound), |name| self.class(&name))
@@ -139,7 +139,7 @@ impl Class {
     }
 }
 
-/// What the server said about each name; `None` if asking again may bring more.
+/// The server's answer about each name; `None` if it refused to answer now and may answer later.
 fn answers(reply: &RedisResult<Value>) -> Option<&[Value]> {
     match reply {
         Ok(Value::Array(answers)) => Some(answers),
@@ -157,5 +157,5 @@ fn text(value: &Value) -> Option<&[u8]> {
 }
 
 pub(super) const COMMANDS_MAX: usize = 1024;
-/// So that a pipeline of strange names makes a question of at most 1 KiB.
+/// Bounds the question about a pipeline of unknown names at 1 KiB.
 pub(super) const NAMES_PER_QUESTION: usize = 16;

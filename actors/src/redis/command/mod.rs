@@ -1,4 +1,4 @@
-//! Commands: what each asks of the connection that carries it, and how it is sent.
+//! Commands: what each requires of its connection, and how it is sent.
 
 mod learned;
 mod name;

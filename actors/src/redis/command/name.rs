@@ -21,8 +21,8 @@ impl Name {
         &self.bytes[..self.len_bytes]
     }
 
-    /// Whether the server's answer about such a name is about the command of that name. A bar would ask about a
-    /// sub-command, which no client can send as one word.
+    /// Whether the server can be asked about such a name. With a `|` it would answer about a sub-command, which no
+    /// client can send as one word.
     pub(super) fn can_be_asked_about(&self) -> bool {
         self.len_bytes > 0
             && self.as_bytes().iter().all(|byte| byte.is_ascii_graphic() && *byte != b'|')

@@ -7,7 +7,7 @@ use super::name::Name;
 use super::table::{self, Behaviour, READS_OF_CLIENT, REFUSED_OF_CLIENT, WRITES_OF_CLIENT};
 use crate::redis::status::{Cause, Error};
 
-/// What a command, or a pipeline of them, asks of the connection that carries it.
+/// What a command or a pipeline requires of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(crate) struct Plan {
@@ -17,9 +17,9 @@ pub(crate) struct Plan {
     pub(crate) pins: bool,
     /// Whether it leaves state behind, so that the connection must not be handed on to another caller.
     pub(crate) binds: bool,
-    /// Whether it waits for earlier writes, and none of them is in the same pipeline.
+    /// Whether it waits for writes that were sent earlier, outside of the same pipeline.
     pub(crate) waits_for_earlier: bool,
-    /// How long the server may block it.
+    /// How long the server may block before it answers.
     pub(crate) blocks: Block,
 }
 
@@ -30,10 +30,10 @@ pub(crate) enum Block {
     Forever,
 }
 
-/// What is known of a request before the server is asked.
+/// What is known of a request without asking the server.
 pub(crate) enum Reading {
     Known(Plan),
-    /// Some names are unknown and may be harmless: ask the server, learn, and read again.
+    /// Some names are not known. Ask the server about them and read the request again.
     Unlearned {
         cautious: Plan,
         names: Unlearned,
@@ -41,7 +41,7 @@ pub(crate) enum Reading {
 }
 
 impl Reading {
-    /// The plan that is safe whatever the server would say.
+    /// The plan that is safe whatever the unknown commands do.
     pub(crate) fn cautious(self) -> Plan {
         match self {
             Self::Known(plan) | Self::Unlearned { cautious: plan, .. } => plan,
@@ -62,12 +62,12 @@ impl Plan {
     pub(super) const BIND: Self = Self { pins: true, binds: true, ..Self::READ };
     pub(super) const UNKNOWN: Self = Self { writes: true, ..Self::BIND };
 
-    /// The error where the connection broke before the reply came.
+    /// The error for a connection that broke before the reply came.
     pub(crate) fn lost(&self, cause: Cause) -> Error {
         if self.writes { Error::OutcomeUnknown { cause } } else { Error::unavailable(cause) }
     }
 
-    /// The error where no reply came in time.
+    /// The error for a reply that did not come in time.
     pub(crate) fn timed_out(&self, waited: Duration) -> Error {
         if self.writes {
             Error::OutcomeUnknown { cause: Cause::Timeout }
@@ -76,13 +76,13 @@ impl Plan {
         }
     }
 
-    /// Reads every command.
+    /// Reads every command and combines their plans.
     ///
     /// # Errors
     /// [`Error::Refused`] for the first one that would harm the connection.
     pub(crate) fn of<'a>(
         commands: impl IntoIterator<Item = &'a Cmd>,
-        capability: &LearnedCommands,
+        learned: &LearnedCommands,
     ) -> Result<Reading, Error> {
         let mut plan = Self::READ;
         let mut names = Unlearned::default();
@@ -91,14 +91,14 @@ impl Plan {
                 Arg::Simple(bytes) => bytes,
                 _ => b"",
             });
-            // The library sends nothing for it, so a pipeline would take the reply to another caller's command for its
-            // own.
+            // The redis crate sends nothing for it, so a pipeline would read the reply to another caller's command as
+            // its own.
             let Some(name) = arguments.next() else { return Err(NAMELESS) };
             let next = match table::find(name) {
                 Some((_, Behaviour::Reads)) => Self::READ,
                 Some((_, Behaviour::Writes)) => Self::WRITE,
-                Some((name, kind)) => Self::of_known(name, *kind, arguments)?,
-                None => Self::of_strange(name, capability, &mut names),
+                Some((name, behaviour)) => Self::of_known(name, *behaviour, arguments)?,
+                None => Self::of_strange(name, learned, &mut names),
             };
             plan = plan.and(next);
         }
@@ -109,9 +109,9 @@ impl Plan {
         })
     }
 
-    fn of_strange(name: &[u8], capability: &LearnedCommands, names: &mut Unlearned) -> Self {
+    fn of_strange(name: &[u8], learned: &LearnedCommands, names: &mut Unlearned) -> Self {
         let Some(name) = Name::new(name) else { return Self::UNKNOWN };
-        capability.class(&name).map_or_else(
+        learned.class(&name).map_or_else(
             || {
                 names.push(name);
                 Self::UNKNOWN
@@ -122,10 +122,10 @@ impl Plan {
 
     fn of_known<'a>(
         command: &'static str,
-        kind: Behaviour,
+        behaviour: Behaviour,
         mut arguments: impl Iterator<Item = &'a [u8]>,
     ) -> Result<Self, Error> {
-        Ok(match kind {
+        Ok(match behaviour {
             Behaviour::Reads => Self::READ,
             Behaviour::Writes => Self::WRITE,
             Behaviour::Binds => Self::BIND,
@@ -175,7 +175,7 @@ impl Plan {
         })
     }
 
-    /// `KILL` on the connection that runs the script would wait behind it.
+    /// On a shared connection `KILL` could wait behind the very script that it is to end.
     fn of_code(part: Option<&[u8]>) -> Self {
         if is_word(part, "KILL") { Self::PIN } else { Self::WRITE }
     }
@@ -190,7 +190,7 @@ impl Plan {
         }
     }
 
-    /// A time that cannot be read does not block: the server refuses it at once.
+    /// A command with a time that cannot be read does not block: the server refuses it at once.
     fn blocking(self, time: Option<&[u8]>, unit: f64) -> Self {
         let time = time.and_then(|time| std::str::from_utf8(time).ok()?.parse::<f64>().ok());
         let blocks = match time.filter(|time| *time >= 0.0) {
@@ -207,13 +207,13 @@ impl Plan {
         let mut plan = self;
         while let Some(option) = arguments.next() {
             if is_word(Some(option), "BLOCK") {
-                // Where there are two times, the server takes the second.
+                // If there are two times, the server takes the second.
                 plan = self.blocking(arguments.next(), MILLISECONDS);
             } else if is_word(Some(option), "GROUP") {
                 // A group or a consumer may well be called "block".
                 let _group_and_consumer = arguments.nth(1);
             } else if is_word(Some(option), "STREAMS") {
-                // And so may everything from here on, which is keys and ids.
+                // So may everything from here on, which is keys and ids.
                 break;
             }
         }
@@ -242,7 +242,7 @@ impl Block {
     }
 }
 
-/// The size of every argument together: nearly that of what will be sent.
+/// The size of all arguments together, which is nearly the size of the request.
 pub(crate) fn len_bytes<'a>(commands: impl IntoIterator<Item = &'a Cmd>) -> usize {
     let argument = |argument| match argument {
         Arg::Simple(bytes) => <[u8]>::len(bytes),
@@ -251,7 +251,7 @@ pub(crate) fn len_bytes<'a>(commands: impl IntoIterator<Item = &'a Cmd>) -> usiz
     commands.into_iter().flat_map(Cmd::args_iter).map(argument).sum()
 }
 
-/// The size of the texts of a reply, and of the lists that it is made of, but not of lists in those.
+/// The size of the texts in a reply, and in a list or map at its top level, but not deeper.
 pub(crate) fn reply_len_bytes(reply: &Value) -> usize {
     match reply {
         Value::Array(values) | Value::Set(values) => values.iter().map(text_len_bytes).sum(),

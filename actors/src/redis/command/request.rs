@@ -17,12 +17,12 @@ pub(crate) trait Request: Sync {
         wire: &mut MultiplexedConnection,
     ) -> impl Future<Output = RedisResult<Self::Reply>> + Send;
 
-    /// Whether nothing was executed if the server answers that it still loads its data. A script may answer so itself,
-    /// and of a pipeline some commands may have been executed.
+    /// Whether LOADING as the answer proves that nothing was executed. It does not for a script, which may answer so
+    /// itself, nor for a pipeline, of which some commands may have been executed.
     fn may_come_early(&self) -> bool;
 }
 
-/// What comes back.
+/// The reply to a [`Request`].
 pub(crate) trait Reply: Send {
     fn values(&self) -> impl Iterator<Item = &Value>;
 
@@ -30,7 +30,7 @@ pub(crate) trait Reply: Send {
         self.values().map(reply_len_bytes).sum()
     }
 
-    /// What it says of the server.
+    /// What the reply says about the server.
     fn meaning(&self) -> Meaning {
         Meaning::of(self.values())
     }

@@ -32,7 +32,7 @@ impl ScriptText {
 }
 
 impl ScriptTexts {
-    /// Beyond a number that no service should reach, a script is loaded when it is called.
+    /// Adds a script, unless there are 256 already: then it is loaded when it is called.
     pub(crate) fn remember(&self, script: &Arc<ScriptText>) {
         self.known.rcu(|known| {
             let mut known = Vec::clone(known);
@@ -44,7 +44,7 @@ impl ScriptTexts {
         });
     }
 
-    /// The pipeline that loads them all; `None` when there are none.
+    /// The pipeline that loads all of them; `None` if there are none.
     pub(crate) fn loading(&self) -> Option<::redis::Pipeline> {
         let known = self.known.load();
         let mut pipeline = ::redis::pipe();

@@ -1,19 +1,19 @@
-//! What every command does, by its name.
+//! The table of known commands, and what each does to its connection.
 
-/// What to read of a command to know what it does.
+/// What a command does, or which of its arguments say so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Behaviour {
     Reads,
     Writes,
     /// It leaves state behind on its connection.
     Binds,
-    /// Carries out what was queued on its connection.
+    /// It executes what was queued on its connection.
     Executes,
     /// It blocks, and its first argument says for how many seconds.
     BlocksByFirst,
     /// It blocks, and its last argument says for how many seconds.
     BlocksByLast,
-    /// It waits for earlier writes of its own connection to spread.
+    /// It waits until replicas or the disk have the earlier writes of its connection.
     Waits,
     StreamRead,
     StreamReadOfGroup,
@@ -21,13 +21,13 @@ pub(super) enum Behaviour {
     Config,
     Function,
     Script,
-    /// It would harm its connection: what to do instead.
+    /// It would harm its connection. The text says what to do instead.
     Refused(&'static str),
 }
 
-/// Finds a command that we know, in whatever case it is written, and its name as we write it.
+/// Finds a command by its name in any case, and returns the name in capitals.
 pub(super) fn find(name: &[u8]) -> Option<&'static (&'static str, Behaviour)> {
-    // So that the hash of a long word costs nothing.
+    // Spares the hash of a long word.
     if name.len() > LEN_BYTES_MAX {
         return None;
     }
@@ -49,17 +49,17 @@ static TABLE: [Option<(&str, Behaviour)>; SLOTS] = {
     let mut table = [const { None }; SLOTS];
     let mut list = 0;
     while list < COMMANDS.len() {
-        let (kind, names) = COMMANDS[list];
-        let mut place = 0;
-        while place < names.len() {
-            let name = names[place];
+        let (behaviour, names) = COMMANDS[list];
+        let mut index = 0;
+        while index < names.len() {
+            let name = names[index];
             assert!(name.len() <= LEN_BYTES_MAX);
             let mut slot = slot_of(name.as_bytes());
             while table[slot].is_some() {
                 slot = (slot + 1) % SLOTS;
             }
-            table[slot] = Some((name, kind));
-            place += 1;
+            table[slot] = Some((name, behaviour));
+            index += 1;
         }
         list += 1;
     }
@@ -69,10 +69,10 @@ static TABLE: [Option<(&str, Behaviour)>; SLOTS] = {
 /// FNV-1a of the bytes without the bit that tells a small letter from a capital.
 const fn slot_of(name: &[u8]) -> usize {
     let mut hash = 0x811c_9dc5_u32;
-    let mut place = 0;
-    while place < name.len() {
-        hash = (hash ^ (name[place] & !0x20) as u32).wrapping_mul(0x0100_0193);
-        place += 1;
+    let mut index = 0;
+    while index < name.len() {
+        hash = (hash ^ (name[index] & !0x20) as u32).wrapping_mul(0x0100_0193);
+        index += 1;
     }
     (hash ^ (hash >> 16)) as usize % SLOTS
 }

@@ -36,10 +36,10 @@ mod classes {
     #[test]
     fn every_name_of_the_table_is_found_once() {
         let mut names: Vec<_> = COMMANDS.iter().flat_map(|(_, names)| *names).collect();
-        for (kind, listed) in COMMANDS {
+        for (behaviour, listed) in COMMANDS {
             for name in *listed {
                 let found = table::find(name.to_lowercase().as_bytes());
-                assert_eq!(found, Some(&(*name, *kind)));
+                assert_eq!(found, Some(&(*name, *behaviour)));
             }
         }
         let count = names.len();
@@ -310,9 +310,9 @@ mod learning {
     use super::*;
 
     /// Names to ask about, had from a pipeline of them.
-    fn unlearned(names: &[&str], capability: &LearnedCommands) -> Unlearned {
+    fn unlearned(names: &[&str], learned: &LearnedCommands) -> Unlearned {
         let commands: Vec<_> = names.iter().map(|name| command(&[name, "k"])).collect();
-        match Plan::of(&commands, capability).unwrap() {
+        match Plan::of(&commands, learned).unwrap() {
             Reading::Unlearned { names, .. } => names,
             Reading::Known(plan) => panic!("known: {plan:?}"),
         }
@@ -337,9 +337,9 @@ mod learning {
     }
 
     fn learned(name: &str, reply: Value) -> Option<Class> {
-        let capability = LearnedCommands::default();
-        capability.learn(&unlearned(&[name], &capability), &Ok(reply));
-        capability.known(name.as_bytes())
+        let learned = LearnedCommands::default();
+        learned.learn(&unlearned(&[name], &learned), &Ok(reply));
+        learned.known(name.as_bytes())
     }
 
     const READING: Class = Class::Ordinary { writes: false };
@@ -398,8 +398,8 @@ mod learning {
 
     #[test]
     fn what_is_learned_holds_in_every_case_and_is_not_asked_again() {
-        let capability = LearnedCommands::default();
-        let names = unlearned(&["JSON.GET", "json.get", "JSON.SET"], &capability);
+        let learned = LearnedCommands::default();
+        let names = unlearned(&["JSON.GET", "json.get", "JSON.SET"], &learned);
         let question: Vec<u8> = names.question().get_packed_command();
         assert_eq!(
             question,
@@ -407,14 +407,14 @@ mod learning {
         );
         let answers =
             vec![answer("json.get", &["readonly"], None), answer("json.set", &["write"], None)];
-        capability.learn(&names, &Ok(Value::Array(answers)));
+        learned.learn(&names, &Ok(Value::Array(answers)));
         for (words, wanted) in [(["json.Get", "k"], Plan::READ), (["JSON.SET", "k"], Plan::WRITE)] {
-            let Ok(Reading::Known(plan)) = Plan::of([&command(&words)], &capability) else {
+            let Ok(Reading::Known(plan)) = Plan::of([&command(&words)], &learned) else {
                 panic!("{words:?}")
             };
             assert_eq!(plan, wanted, "{words:?}");
         }
-        assert_eq!(format!("{capability:?}"), "LearnedCommands { commands: 2 }");
+        assert_eq!(format!("{learned:?}"), "LearnedCommands { commands: 2 }");
     }
 
     #[test]
@@ -437,45 +437,45 @@ mod learning {
             (broken, None),
             (unsent, None),
         ] {
-            let capability = LearnedCommands::default();
-            capability.learn(&unlearned(&["JSON.GET"], &capability), &reply);
-            assert_eq!(capability.known(b"JSON.GET"), known, "{reply:?}");
+            let learned = LearnedCommands::default();
+            learned.learn(&unlearned(&["JSON.GET"], &learned), &reply);
+            assert_eq!(learned.known(b"JSON.GET"), known, "{reply:?}");
         }
     }
 
     #[test]
     fn names_that_cannot_be_commands_are_not_asked_about() {
-        let capability = LearnedCommands::default();
+        let learned = LearnedCommands::default();
         let longest = "x".repeat(LEN_BYTES_MAX);
-        assert_eq!(capability.known(longest.as_bytes()), None);
+        assert_eq!(learned.known(longest.as_bytes()), None);
         let long = "x".repeat(LEN_BYTES_MAX + 1);
         for name in ["", "client|id", "CLIENT ID", "a\0b", "caf\u{e9}", "a\r\nb", &long] {
-            assert_eq!(capability.known(name.as_bytes()), Some(Class::Bound), "{name:?}");
+            assert_eq!(learned.known(name.as_bytes()), Some(Class::Bound), "{name:?}");
         }
     }
 
     #[test]
     fn a_question_and_what_is_learned_have_a_bound() {
-        let capability = LearnedCommands::default();
+        let learned = LearnedCommands::default();
         let names: Vec<_> = (0..COMMANDS_MAX + 100).map(|number| format!("X{number}")).collect();
         let words: Vec<_> = names.iter().map(String::as_str).collect();
         let mut questions = 0;
         for words in words[..COMMANDS_MAX].chunks(NAMES_PER_QUESTION * 2) {
             for _ in 0..2 {
-                let names = unlearned(words, &capability);
+                let names = unlearned(words, &learned);
                 assert!(names.question().args_iter().len() <= NAMES_PER_QUESTION + 2);
-                capability.learn(&names, &Ok(Value::Array(vec![])));
+                learned.learn(&names, &Ok(Value::Array(vec![])));
                 questions += 1;
             }
         }
         assert_eq!(questions, COMMANDS_MAX / NAMES_PER_QUESTION);
         assert_eq!(
-            format!("{capability:?}"),
+            format!("{learned:?}"),
             format!("LearnedCommands {{ commands: {COMMANDS_MAX} }}")
         );
-        assert_eq!(capability.known(b"one.more"), Some(Class::Bound));
+        assert_eq!(learned.known(b"one.more"), Some(Class::Bound));
         assert!(matches!(
-            Plan::of([&command(&["ONE.MORE"])], &capability),
+            Plan::of([&command(&["ONE.MORE"])], &learned),
             Ok(Reading::Known(Plan::UNKNOWN))
         ));
     }
@@ -670,12 +670,12 @@ mod against_a_server {
             let mut trusted = Vec::new();
             let mut compared = 0;
             for name in COMMANDS.iter().flat_map(|(_, names)| *names) {
-                let capability = LearnedCommands::default();
+                let learned = LearnedCommands::default();
                 let mut names = Unlearned::default();
                 names.push(Name::new(name.as_bytes()).unwrap());
                 let reply = connection.send_packed_command(&names.question()).await;
-                capability.learn(&names, &reply);
-                let class = capability.known(name.as_bytes()).unwrap();
+                learned.learn(&names, &reply);
+                let class = learned.known(name.as_bytes()).unwrap();
                 let table = read(&[name, "1", "BLOCK", "1"]);
                 compared += usize::from(class != Class::Bound);
                 let is_safe = match class {
@@ -697,9 +697,9 @@ mod against_a_server {
     async fn a_renamed_command_is_not_trusted_by_its_flags() {
         let server = Server::start(&["--rename-command", "SELECT", "CHOOSE"]);
         let mut connection = server.connect(3).await;
-        let capability = LearnedCommands::default();
+        let learned = LearnedCommands::default();
         let choose = command(&["CHOOSE", "1"]);
-        let Ok(Reading::Unlearned { cautious, names }) = Plan::of([&choose], &capability) else {
+        let Ok(Reading::Unlearned { cautious, names }) = Plan::of([&choose], &learned) else {
             panic!("known")
         };
         assert_eq!(cautious, Plan::UNKNOWN);
@@ -708,8 +708,8 @@ mod against_a_server {
             matches!(&reply, Ok(Value::Array(answers)) if answers[0] != Value::Nil),
             "{reply:?}"
         );
-        capability.learn(&names, &reply);
-        assert_eq!(capability.known(b"choose"), Some(Class::Bound));
+        learned.learn(&names, &reply);
+        assert_eq!(learned.known(b"choose"), Some(Class::Bound));
     }
 
     #[tokio::test]
@@ -717,14 +717,14 @@ mod against_a_server {
         let server =
             Server::start(&["--user", "default", "on", "nopass", "~*", "+@all", "-command"]);
         let mut connection = server.connect(3).await;
-        let capability = LearnedCommands::default();
+        let learned = LearnedCommands::default();
         let get = command(&["JSON.GET", "k"]);
-        let Ok(Reading::Unlearned { names, .. }) = Plan::of([&get], &capability) else {
+        let Ok(Reading::Unlearned { names, .. }) = Plan::of([&get], &learned) else {
             panic!("known")
         };
         let reply = connection.send_packed_command(&names.question()).await;
-        capability.learn(&names, &reply);
-        assert_eq!(capability.known(b"json.get"), Some(Class::Bound), "{reply:?}");
+        learned.learn(&names, &reply);
+        assert_eq!(learned.known(b"json.get"), Some(Class::Bound), "{reply:?}");
     }
 
     // redis R1

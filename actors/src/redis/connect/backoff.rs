@@ -45,14 +45,15 @@ impl Backoff {
         self.streak.load().as_ref().map(|streak| streak.cause)
     }
 
-    /// Why connecting fails, once it is more than one unlucky attempt. A failed login counts from the first one.
+    /// Why connecting fails, after at least two failed attempts or one failed login. A single failure may be an
+    /// accident.
     pub(crate) fn standing(&self) -> Option<Cause> {
         let streak = self.streak.load();
         let stands = |streak: &Streak| streak.failures >= STANDING || is_login(streak.cause);
         streak.as_ref().filter(|streak| stands(streak)).map(|streak| streak.cause)
     }
 
-    /// Why the login fails, while the next attempt is not due yet.
+    /// Why the login failed, until the next attempt is due.
     pub(crate) fn refused_login(&self) -> Option<Cause> {
         let streak = self.streak.load();
         let is_early =
@@ -65,7 +66,7 @@ impl Backoff {
         self.streak.load().as_ref().map_or(0, |streak| streak.failures)
     }
 
-    /// Ends when the next attempt is due.
+    /// Waits until the next attempt is due.
     pub(crate) async fn due(&self) {
         let ended = self.ended.notified();
         let Some(streak) = self.streak.load_full() else { return };
@@ -75,7 +76,7 @@ impl Backoff {
         }
     }
 
-    /// Ends when the present streak ends, or the next one if there is none.
+    /// Waits until the present streak ends, or the next one if there is none.
     pub(crate) fn ended(&self) -> impl Future<Output = ()> {
         self.ended.notified()
     }
@@ -108,8 +109,7 @@ impl Backoff {
         // Read and written as one: attempts for leases and for the probe may fail at the same moment.
         self.streak.rcu(|streak| {
             let failures = streak.as_ref().map_or(1, |streak| streak.failures.saturating_add(1));
-            // A probe's failure must not delay the next attempt of those who wait for a lease, unless the login failed:
-            // that is not tried again soon by anyone.
+            // A probe's failure must not delay the next attempt for a lease. A failed login delays every attempt.
             let is_apart =
                 matches!(failure, Failure::Connect(Purpose::Probe | Purpose::Subscription));
             let next_attempt = if is_apart && !is_login(cause) {
@@ -135,8 +135,8 @@ impl fmt::Debug for Backoff {
     }
 }
 
-/// The time to the next attempt: 250 ms growing to 500 ms, 50 % more or less; 2 s after a failed login, which trying
-/// again sooner would not change. `chance` is in 0..1.
+/// The pause before the next attempt: 250 ms growing to 500 ms, 50 % more or less; 2 s after a failed login, since
+/// trying again sooner would not help. `chance` is in 0..1.
 pub(crate) fn pause(failures: u32, cause: Cause, chance: f64) -> Duration {
     let middle = match cause {
         cause if is_login(cause) => return AUTH_PAUSE,

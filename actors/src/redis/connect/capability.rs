@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Something that a server does not have or does not permit, and that we can do without.
+/// Something that a server lacks or does not permit, and that we can do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MissingCapability {
     Resp3,
@@ -9,7 +9,7 @@ pub(crate) enum MissingCapability {
     CommandInfo,
 }
 
-/// What was missing so far, each logged once.
+/// The capabilities that were missing so far. Each is logged once.
 #[derive(Debug, Default)]
 pub(crate) struct MissingCapabilities {
     noted: AtomicU8,

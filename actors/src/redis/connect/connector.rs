@@ -18,11 +18,11 @@ use crate::redis::config::Config;
 use crate::redis::socket::{Budget, Load, Permit, Purpose};
 use crate::redis::status::{Cause, Error};
 
-/// Makes connections to one address, each attempt when it is due.
+/// Makes connections to one address, and times the attempts.
 pub(crate) struct Connector {
     handshake: Handshake,
     pace: Arc<Pace>,
-    /// While attempts fail they are made one after the other, however many connections are wanted.
+    /// Held by an attempt while connecting fails: then attempts are made one after the other.
     turn: Semaphore,
     backoff: Backoff,
 }
@@ -58,17 +58,17 @@ impl Connector {
         self.handshake.scripts()
     }
 
-    /// Notes what the server does not have and we can do without.
+    /// Notes that the server lacks a capability.
     pub(crate) fn note_missing(&self, missing: MissingCapability) {
         self.handshake.note_missing(missing);
     }
 
-    /// Whether connecting fails at present.
+    /// Whether connecting fails at present, and when the next attempt is due.
     pub(crate) fn backoff(&self) -> &Backoff {
         &self.backoff
     }
 
-    /// How many connections there are and may be.
+    /// How many connections are open and may be.
     pub(crate) fn budget(&self) -> &Budget {
         self.handshake.budget()
     }
@@ -77,7 +77,7 @@ impl Connector {
         &self.handshake
     }
 
-    /// Tries until a connection is made or `end` ends.
+    /// Tries until a connection is made, or `end` is ready.
     // redis R4, R5, R26
     pub(crate) async fn connect_until(
         &self,
@@ -98,13 +98,13 @@ impl Connector {
         }
     }
 
-    /// One attempt, made when it is due.
+    /// Makes one attempt when it is due.
     async fn attempt(&self, purpose: Purpose) -> Option<Connection> {
-        // Taken before anything that others wait for too.
+        // Taken first: an attempt that waits for its permit must hold nothing that others wait for.
         let permit = self.budget().of(purpose).take().await;
         let mut turn =
             if self.backoff.is_failing() { self.turn.acquire().await.ok() } else { None };
-        // The attempt before this one may have changed everything.
+        // The attempt before this one may have ended the streak, or prolonged the pause.
         self.backoff.due().await;
         let is_retry = self.backoff.is_failing();
         if !is_retry {
@@ -118,15 +118,16 @@ impl Connector {
         let made = tokio::select! {
             biased;
             made = self.connect_once(purpose, permit) => made.ok(),
-            // An attempt that began while connecting failed may hang, and its failure would begin a new streak.
+            // The streak has ended, so connecting works. An attempt that began earlier may hang, and its failure would
+            // begin a new streak.
             () = ended => None,
         };
         drop((pass, turn));
         made
     }
 
-    /// One attempt for a probe. While attempts fail it keeps the pace of all others; while none is due because the
-    /// login failed, that failure is the answer.
+    /// Makes one attempt for a probe. While attempts fail it keeps the common pace; until the next attempt after a
+    /// failed login is due, it returns that failure.
     // redis R4, R5
     pub(crate) async fn connect_probe(&self) -> Result<Connection, Cause> {
         self.wait_pace().await?;
@@ -134,28 +135,29 @@ impl Connector {
         self.connect_once(Purpose::Probe, permit).await
     }
 
-    /// A permit for an attempt that is not repeated by itself: its caller does something else meanwhile.
+    /// A permit for an attempt that its caller repeats, so the wait for it is limited by `connect_timeout`.
     pub(super) async fn permit(&self, purpose: Purpose) -> Result<Permit, Cause> {
         self.budget().of(purpose).take_within(self.config().connect_timeout).await
     }
 
-    /// Waits for the turn of an attempt that is for no lease; fails at once while none is due.
+    /// Waits for the turn of an attempt for a probe or a subscription; fails at once until the next login is due.
     pub(super) async fn wait_pace(&self) -> Result<(), Cause> {
         if let Some(cause) = self.backoff.refused_login() {
             return Err(cause);
         }
         if self.backoff.is_failing() {
-            // It takes neither a turn nor one of the few permits of the pace, so that no attempt that hangs delays it.
+            // It takes neither the turn nor one of the few permits of the pace, so an attempt that hangs does not delay
+            // it.
             self.pace.wait().await;
         }
         Ok(())
     }
 
-    /// Waits for the turn of a lane that was lost, so that many that are lost at once do not come back at once.
+    /// Waits for the turn of a lost lane, so that many lanes that are lost at once do not reconnect at once.
     // redis R4
     pub(crate) async fn wait_turn(&self, load: Load) {
-        // One at a time: a row of moments taken in advance would delay the first attempt that can succeed. The lane for
-        // large values does not wait for the others, which cannot serve in its place.
+        // One at a time: if all took their moments in advance, the first attempt that can succeed would come late. The
+        // lane for large values does not wait for the others, which cannot serve in its place.
         let _turn = match load {
             Load::Ordinary => self.turn.acquire().await.ok(),
             Load::Bulk => None,
@@ -169,7 +171,7 @@ impl Connector {
         self.once(purpose, self.handshake.connection(purpose, permit)).await
     }
 
-    /// One attempt, made now, within `connect_timeout`; every way to fail, including a panic, comes back as a cause.
+    /// Makes one attempt now, within `connect_timeout`. Every failure, including a panic, becomes a cause.
     // redis R6, R27
     pub(crate) async fn once<T>(
         &self,
@@ -183,7 +185,7 @@ impl Connector {
             Err(_elapsed) if self.address().is_tls() => Err(Cause::TlsTimeout),
             Err(_elapsed) => Err(Cause::Timeout),
         };
-        // A handshake that succeeded does not end the streak: a proxy may shake hands for a server that is away.
+        // A successful handshake does not end the streak: a proxy may shake hands for a server that is away.
         if let Err(cause) = &made {
             self.backoff.failed(*cause, Failure::Connect(purpose));
         }

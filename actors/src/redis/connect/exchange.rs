@@ -1,15 +1,15 @@
-//! The one function through which every request goes to Redis, whatever connection it takes.
+//! The one function that sends a request to Redis, over whatever connection.
 
 use std::pin::pin;
 use std::time::Duration;
 
-use ::redis::{ErrorKind, RedisError, RedisResult};
+use ::redis::{RedisError, RedisResult};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::lifecycle::Lifecycle;
 use crate::redis::command::{Reply, Request};
 use crate::redis::socket::Wire;
-use crate::redis::status::{Cause, Error, Meaning, cause_of, is_answer};
+use crate::redis::status::{Cause, Error, Meaning, cause_of, is_answer, is_unsent};
 
 /// What became of a request.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(crate) enum Exchanged<T> {
     Replied(T, Meaning),
     /// The server answered with an error to the request as a whole, as it does to a transaction.
     Refused(RedisError, Meaning),
-    /// The library declined to send it.
+    /// The redis crate refused to send it. Nothing was executed.
     NotSent(RedisError),
     /// The connection broke. The request may or may not have been executed.
     Lost(RedisError),
@@ -33,12 +33,12 @@ pub(crate) enum Exchanged<T> {
 pub(crate) struct Limit<'a> {
     /// `None` waits for as long as the connection lives.
     pub(crate) until: Option<Instant>,
-    /// A generation whose cut ends the wait: for commands that block. Any other ends soon by itself.
+    /// The generation whose cut ends the wait. Set only for commands that block: any other ends soon by itself.
     pub(crate) cut: Option<&'a Lifecycle>,
 }
 
 impl Limit<'_> {
-    /// For a handshake, which is limited as a whole.
+    /// No limit, for a handshake, which is limited as a whole.
     pub(super) const NONE: Self = Self { until: None, cut: None };
 
     pub(crate) fn until(moment: Instant) -> Self {
@@ -46,8 +46,9 @@ impl Limit<'_> {
     }
 }
 
-/// Sends `request` and waits for its reply. Dropping it leaves the reply to be read and thrown away by the connection;
-/// the request may or may not be executed.
+/// Sends `request` and waits for its reply.
+///
+/// When dropped, the connection still reads the reply and throws it away; the request may or may not be executed.
 pub(crate) async fn exchange<R: Request>(
     wire: &mut Wire,
     request: &R,
@@ -70,7 +71,7 @@ pub(crate) async fn exchange<R: Request>(
     }
 }
 
-/// One `PING`. Every answer means that the server serves, except the ones that say "not now".
+/// Sends one `PING`. Every answer means that the server serves, except those that say "not now".
 pub(crate) async fn ping(wire: &mut Wire, limit: Duration) -> Result<(), Cause> {
     let limit = Limit::until(Instant::now() + limit);
     match exchange(wire, &::redis::cmd("PING"), limit).await {
@@ -90,12 +91,12 @@ impl<T: Reply> Exchanged<T> {
                 let meaning = Meaning::of_error(&error);
                 Self::Refused(error, meaning)
             }
-            Err(error) if error.kind() == ErrorKind::Client => Self::NotSent(error),
+            Err(error) if is_unsent(&error) => Self::NotSent(error),
             Err(error) => Self::Lost(error),
         }
     }
 
-    /// For those who make no difference between the ways to fail.
+    /// The reply, or one error for all ways to fail.
     pub(super) fn into_result(self) -> RedisResult<T> {
         match self {
             Self::Replied(reply, _) => Ok(reply),

@@ -17,7 +17,7 @@ use crate::redis::status::{
     Cause, Error, cause_of_handshake, cause_of_login, is_refusal, knows_no_resp3,
 };
 
-/// How a connection to one address is opened, logged in and named.
+/// Opens connections to one address: socket, protocol version, login and name.
 pub(crate) struct Handshake {
     endpoint: Box<str>,
     address: Address,
@@ -53,7 +53,7 @@ impl Handshake {
         &self.config
     }
 
-    /// How many connections there are and may be.
+    /// How many connections are open and may be.
     pub(super) fn budget(&self) -> &Budget {
         &self.budget
     }
@@ -62,7 +62,7 @@ impl Handshake {
         &self.scripts
     }
 
-    /// Notes what the server does not have and we can do without.
+    /// Notes that the server lacks a capability.
     pub(super) fn note_missing(&self, missing: MissingCapability) {
         self.missing.note(&self.endpoint, missing);
     }
@@ -96,7 +96,7 @@ impl Handshake {
         Ok(Connection::new(wire, closing, self.budget.of(purpose).count()))
     }
 
-    /// The login, with the password of now.
+    /// The login, with the password that the file holds now.
     pub(super) async fn login(&self) -> Result<RedisConnectionInfo, Cause> {
         let password = match &self.config.password_file {
             Some(path) => Some(password_in(path).await.ok_or(Cause::PasswordFile)?),
@@ -115,7 +115,7 @@ impl Handshake {
         let name = ::redis::cmd("CLIENT").arg("SETNAME").arg(self.client_name(purpose)).take();
         let named = exchange(wire, &name, Limit::NONE).await.into_result();
         let named = named.map_err(|error| cause_of_handshake(&error))?;
-        // A user without permission for CLIENT has connections without names.
+        // Without permission for CLIENT our connections have no names.
         if is_refusal(&named) {
             self.note_missing(MissingCapability::ClientSetname);
         }
@@ -126,7 +126,7 @@ impl Handshake {
         self.speaks_resp2.load(Ordering::Relaxed)
     }
 
-    /// Whether an attempt failed only because the server knows no RESP3, which is remembered.
+    /// Whether an attempt failed only because the server does not speak RESP3. Then RESP2 is spoken from now on.
     pub(super) fn falls_back<T>(&self, opened: &Result<T, RedisError>) -> bool {
         let falls_back = opened.as_ref().is_err_and(knows_no_resp3);
         if falls_back {
@@ -140,7 +140,7 @@ impl Handshake {
         let Some(loading) = self.scripts.loading() else { return Ok(()) };
         let loaded = exchange(wire, &Batch::whole(&loading), Limit::NONE).await.into_result();
         let loaded = loaded.map_err(|error| cause_of_handshake(&error))?;
-        // A user without permission for SCRIPT, or a script that does not compile: the call will tell.
+        // The user may lack permission for SCRIPT, or a script may not compile: calling it returns the error.
         if loaded.iter().any(is_refusal) {
             self.note_missing(MissingCapability::ScriptLoad);
         }
@@ -163,8 +163,8 @@ pub(super) fn in_resp3(login: &RedisConnectionInfo) -> RedisConnectionInfo {
     login.clone().set_protocol(ProtocolVersion::RESP3)
 }
 
-/// The password in a file, without the end of its line. `None` when there is none: a pipe, which might never end, an
-/// empty file, or one too large to be a password.
+/// The password in a file, without a line end. `None` if the file cannot be read, is not a regular file (a pipe might
+/// never end), is empty, or is too large for a password.
 async fn password_in(path: &Path) -> Option<String> {
     let mut text = String::from_utf8(read_file(path, LARGEST_PASSWORD).await?).ok()?;
     text.truncate(text.trim_end_matches(['\r', '\n']).len());

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::redis::command::LearnedCommands;
 
-/// What a generation and its connections share: its number, whether it is still in use, and what was learned of its
-/// server.
+/// The state that a generation and its connections share: its number, whether it is in use, and what its server said of
+/// commands.
 pub(crate) struct Lifecycle {
     number: u64,
     stage: AtomicU8,
@@ -48,12 +48,12 @@ impl Lifecycle {
         self.leased.load(Ordering::Acquire)
     }
 
-    /// No new connection is made for it, and none that comes back is kept.
+    /// Ends its use: no connection is made for it, and none that is given back is kept.
     pub(crate) fn close(&self) {
         self.advance(CLOSED);
     }
 
-    /// Blocking commands are cut, and every further command fails.
+    /// Ends blocking commands, and fails every further one.
     pub(crate) fn cut(&self) {
         self.advance(CUT);
     }
@@ -74,7 +74,7 @@ impl Lifecycle {
         self.reached(CUT).await;
     }
 
-    /// Ends when none of its connections is leased any more.
+    /// Waits until none of its connections is leased.
     pub(crate) async fn drained(&self) {
         loop {
             let changed = self.changed.notified();
@@ -85,7 +85,7 @@ impl Lifecycle {
         }
     }
 
-    /// An idle connection turned out to be dead: the others that have been silent as long are not tried one by one.
+    /// Notes that an idle connection was dead, so that the others that are idle are not tried one by one.
     pub(crate) fn distrust_idle(&self) {
         self.distrusted.fetch_max(self.nanos(Instant::now()), Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! Making connections: the handshake, how often one is tried, and what is sent over it.
+//! Making connections: the handshake, the pace of attempts, and the one function that sends every request.
 
 mod backoff;
 mod capability;

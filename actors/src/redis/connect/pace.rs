@@ -4,8 +4,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
-/// Limits the rate of connecting: a few attempts at once, and at most ten a second while they fail. One for each tree,
-/// shared by its endpoints.
+/// Limits the rate of connecting: six attempts at once, and at most ten a second while they fail. All endpoints of a
+/// tree share one.
 #[derive(Debug)]
 pub struct Pace {
     at_once: Semaphore,

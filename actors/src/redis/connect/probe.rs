@@ -8,7 +8,7 @@ use super::connector::Connector;
 use super::exchange::ping;
 use crate::redis::status::Cause;
 
-/// A connection that is only asked whether the server is well. It takes no lease and passes no breaker.
+/// A connection for probes of the server. It takes no lease and ignores the breaker.
 #[derive(Debug)]
 pub struct Probe {
     connection: Connection,
@@ -29,7 +29,7 @@ impl Probe {
         self.connection.is_closed()
     }
 
-    /// Sends a `PING` and says how long the answer took. Goes to Redis. Cancel safe.
+    /// Sends a `PING` and returns how long the answer took. Goes to Redis. Cancel safe.
     ///
     /// # Errors
     /// The cause; after [`Cause::Timeout`] or [`Cause::Closed`] the probe should be dropped.

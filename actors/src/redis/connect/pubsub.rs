@@ -90,7 +90,7 @@ impl PubSub {
         Ok((pubsub, Incoming { source, dropped }))
     }
 
-    /// Ends when the server has confirmed each of `names`, or refused all of them.
+    /// Subscribes to `names`. Returns when the server has confirmed each of them, or refused all.
     pub(crate) async fn subscribe(
         &self,
         kind: TopicKind,
@@ -108,7 +108,7 @@ impl PubSub {
         .await
     }
 
-    /// Ends when the server has confirmed the end of each of these subscriptions, or refused all of them.
+    /// Unsubscribes from `names`. Returns when the server has confirmed each of them, or refused all.
     pub(crate) async fn unsubscribe(
         &self,
         kind: TopicKind,
@@ -141,14 +141,14 @@ impl PubSub {
         .await
     }
 
-    /// Waits for an answer. Messages that were published before it arrive before it, so while anything arrives a late
-    /// answer is waited for.
+    /// Waits for an answer, beyond the limit while anything arrives: messages that were published earlier arrive before
+    /// it.
     async fn answered(
         &self,
         answer: impl Future<Output = Result<(), RedisError>>,
     ) -> Result<(), Failed> {
         let mut answer = std::pin::pin!(answer);
-        for _ in 0..PATIENCE {
+        for _ in 0..LATE_ANSWERS {
             let heard = self.heard.load(Ordering::Relaxed);
             let Ok(answered) = timeout(self.limit, &mut answer).await else {
                 if self.heard.load(Ordering::Relaxed) == heard {
@@ -168,7 +168,7 @@ impl PubSub {
 }
 
 impl Incoming {
-    /// Ends when the server has closed the connection, or the [`PubSub`] was dropped.
+    /// Follows the connection until the server closes it, or the [`PubSub`] is dropped.
     pub(crate) async fn follow(self) {
         let lost = async {
             match self.source {
@@ -198,8 +198,8 @@ impl Failed {
     }
 }
 
-/// On RESP3 the connection is like any other. On RESP2 a connection that has subscribed speaks differently; the redis
-/// crate has a type of its own for it, which cannot send CLIENT SETNAME.
+/// Opens a connection for subscriptions. On RESP3 it is like any other. On RESP2 a connection that has subscribed
+/// speaks differently; the redis crate has a type of its own for it, which cannot send CLIENT SETNAME.
 async fn open(
     handshake: &Handshake,
     mut permit: Permit,
@@ -259,4 +259,4 @@ impl fmt::Debug for Incoming {
 }
 
 /// How many times in a row a late answer is waited for while something arrives.
-const PATIENCE: u32 = 10;
+const LATE_ANSWERS: u32 = 10;

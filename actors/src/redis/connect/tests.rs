@@ -37,13 +37,13 @@ fn no_failure_is_forgotten_when_several_fail_at_once() {
 
 // redis R26
 #[tokio::test]
-async fn a_panic_while_connecting_is_an_attempt_that_failed_and_leaves_its_place() {
+async fn a_panic_while_connecting_is_an_attempt_that_failed_and_leaves_its_permit() {
     let connector = connector();
     let lanes = connector.config().connections()[1];
     for _ in 0..=lanes {
-        let place = connector.budget().of(LANE).take().await;
+        let permit = connector.budget().of(LANE).take().await;
         let panics = async move {
-            let _place = place;
+            let _permit = permit;
             panic!("on purpose");
         };
         assert_eq!(connector.once::<()>(LANE, panics).await, Err(Cause::Defect));
@@ -52,7 +52,7 @@ async fn a_panic_while_connecting_is_an_attempt_that_failed_and_leaves_its_place
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_sockets_are_opened_than_there_are_places() {
+async fn no_more_sockets_are_opened_than_there_are_permits() {
     let connector = connector();
     let most = connector.config().connections()[1];
     let mut held = Vec::new();

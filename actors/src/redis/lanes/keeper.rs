@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::lane::Lane;
 use super::lane_set::LaneSet;
-use super::state::{Farewell, PATIENCE, Succession, Wait};
+use super::state::{OldLane, PATIENCE, Succession, Wait};
 use crate::deadline;
 use crate::redis::connect::{Connector, Failure, jittered, ping};
 use crate::redis::leases::{CurrentGeneration, Waiting, most_waiting};
@@ -23,10 +23,10 @@ pub(crate) struct Lanes<'a> {
 }
 
 impl Lanes<'_> {
-    /// A lane that serves. Waits for one for as long as one attempt to connect may take. Cancel safe.
+    /// A lane that serves. Waits for one for at most `connect_timeout`. Cancel safe.
     pub(crate) async fn take(self, load: Load) -> Result<Arc<Lane>, Error> {
         if let Some(error) = self.health.opened() {
-            // A caller who only tries again would keep the thread to itself.
+            // Otherwise a caller that only tries again would block its thread.
             consume_budget().await;
             return Err(error);
         }
@@ -63,7 +63,7 @@ impl Lanes<'_> {
         }
     }
 
-    /// Watches the lane in `slot` until it has been replaced, and says why it was; `None` where there was none. Cancel
+    /// Watches the lane in `slot` until it has been replaced, and returns why; `None` if the slot was empty. Cancel
     /// safe: the lane stays in use, unwatched.
     // redis R3, R4, R24
     pub(crate) async fn keep(self, slot: usize) -> Option<CloseReason> {
@@ -98,18 +98,18 @@ impl Lanes<'_> {
             lane.retire(reason);
         };
         let reason = lane.watch(limit, self.health).await;
-        if succession.ends(reason) == Farewell::GiveUp {
+        if succession.ends(reason) == OldLane::GiveUp {
             give_up(reason);
             self.connector.wait_turn(load).await;
             return self.connect(load).await;
         }
-        // It is in use until its successor is there, so it may still fail.
+        // The old lane is in use until its successor is ready, so it may still fail.
         let mut connecting = pin!(self.connect(load));
         tokio::select! {
             biased;
             new = &mut connecting => new,
             reason = lane.fails(limit, self.health) => {
-                if succession.ends(reason) == Farewell::GiveUp {
+                if succession.ends(reason) == OldLane::GiveUp {
                     give_up(reason);
                 }
                 connecting.await
@@ -117,7 +117,7 @@ impl Lanes<'_> {
         }
     }
 
-    /// A lane whose server has answered. Never ends once the endpoint is closed.
+    /// Makes a lane whose server has answered. Never returns once the endpoint is closed.
     async fn connect(self, load: Load) -> Lane {
         let config = self.connector.config();
         loop {
@@ -125,7 +125,7 @@ impl Lanes<'_> {
             let lifecycle = generation.lifecycle();
             drop(generation);
             if lifecycle.is_closed() {
-                // Whoever closed it is about to publish the next one.
+                // The next generation is about to be published.
                 sleep(PATIENCE).await;
                 continue;
             }

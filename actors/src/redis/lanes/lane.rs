@@ -13,21 +13,21 @@ use crate::redis::status::{Cause, Health};
 
 /// A connection that callers share: their commands go out together, and each gets its own reply.
 pub(crate) struct Lane {
-    /// Taken out when the lane is retired: requests under way keep the wire until they end, later ones find none, and a
-    /// caller who holds a lane for long holds no connection open.
+    /// Taken out when the lane is retired. Requests under way keep the wire until they end, later ones find none, and a
+    /// caller that holds a lane for long keeps no connection open.
     connection: ArcSwapOption<Connection>,
     closing: Arc<CloseSignal>,
     lifecycle: Arc<Lifecycle>,
     expires: Instant,
-    /// A [`Heard`]: the most telling since the last beat.
+    /// A [`Heard`]: the highest since the last look.
     heard: AtomicU8,
     heartbeat: Mutex<Heartbeat>,
-    /// Commands without a reply since the last reply.
+    /// How many commands had no reply in time since the last reply.
     timeouts: AtomicU32,
 }
 
 impl Lane {
-    /// A lane over a connection that has just been replied to.
+    /// A lane over a connection that has just had a reply.
     pub(super) fn new(
         connection: Connection,
         lifecycle: Arc<Lifecycle>,
@@ -53,8 +53,8 @@ impl Lane {
         self.closing.reason().is_none()
     }
 
-    /// Whether it serves and was answered lately, if only to the `PING` that an idle one is sent. "Not now" is no
-    /// answer.
+    /// Whether it serves and was answered lately, be it only to the `PING` of an idle lane. "Not now" does not count as
+    /// an answer.
     pub(crate) fn is_answered(&self) -> bool {
         let lately = || self.heartbeat().was_answered_lately(Instant::now());
         let has_heard = || self.heard.load(Ordering::Relaxed) == Heard::Answer as u8;
@@ -66,7 +66,7 @@ impl Lane {
         if self.is_serving() { self.last_wire() } else { None }
     }
 
-    /// The wire, also of a lane that does not serve any more, as long as it is there.
+    /// The wire, also of a lane that no longer serves, until the lane is retired.
     pub(crate) fn last_wire(&self) -> Option<Wire> {
         self.connection.load().as_ref().map(|connection| connection.wire.clone())
     }
@@ -75,8 +75,8 @@ impl Lane {
         self.closing.fire(reason);
     }
 
-    /// Notes a reply, and whether it says "not now". Reads before it writes, so that lanes in full use share no cache
-    /// line that changes.
+    /// Notes a reply, and whether it says "not now". Reads before it writes, so that busy lanes do not contend for a
+    /// cache line.
     pub(crate) fn replied(&self, objection: Option<Cause>) {
         let heard = Heard::of(objection) as u8;
         if self.heard.load(Ordering::Relaxed) < heard {
@@ -95,13 +95,13 @@ impl Lane {
         }
     }
 
-    /// Closes the lane for new requests. Those under way end as they would have.
+    /// Closes the lane for new requests. Those under way finish as usual.
     pub(super) fn retire(&self, reason: CloseReason) {
         self.close(reason);
         self.connection.store(None);
     }
 
-    /// Ends when the lane is to be replaced, and says why.
+    /// Waits until the lane is to be replaced, and returns why.
     // redis R24
     pub(super) async fn watch(&self, limit: Duration, health: &Health) -> CloseReason {
         tokio::select! {
@@ -112,7 +112,7 @@ impl Lane {
         }
     }
 
-    /// Ends when no reply is expected on the lane any more, and says why. A lane that has had no reply for a second is
+    /// Waits until no reply is expected on the lane any more, and returns why. A lane without a reply for a second is
     /// sent a `PING`.
     // redis R2, R3
     pub(super) async fn fails(&self, limit: Duration, health: &Health) -> CloseReason {

@@ -9,7 +9,7 @@ use tokio::sync::futures::Notified;
 use super::lane::Lane;
 use crate::redis::socket::{CloseReason, Load};
 
-/// The slots in which lanes are published, and replaced while in use.
+/// The slots of an endpoint's lanes. A slot's lane is replaced while it is in use.
 pub(crate) struct LaneSet {
     ordinary: Box<[ArcSwapOption<Lane>]>,
     bulk: ArcSwapOption<Lane>,
@@ -29,12 +29,13 @@ impl LaneSet {
         }
     }
 
-    /// How many slots there are; the last one is for bulk.
+    /// The number of slots. The last one is for large values.
     pub(crate) fn count(&self) -> usize {
         self.ordinary.len() + 1
     }
 
-    /// Whether any ordinary lane is so. Callers reach the lane for large values only by way of these.
+    /// Whether `is_so` holds for any ordinary lane. Callers reach the lane for large values only through an ordinary
+    /// one.
     pub(crate) fn any(&self, is_so: impl Fn(&Lane) -> bool) -> bool {
         self.ordinary.iter().any(|slot| slot.load().as_deref().is_some_and(&is_so))
     }
@@ -47,7 +48,7 @@ impl LaneSet {
         }
     }
 
-    /// Counts a large value on an ordinary lane, and warns of the first one.
+    /// Counts a large value on an ordinary lane, and logs a warning for the first.
     pub(crate) fn saw_large_value(&self, endpoint: &str) {
         if self.large_values.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(
@@ -75,12 +76,12 @@ impl LaneSet {
         old
     }
 
-    /// Ends when a lane is published after this call.
+    /// Waits until a lane is published after this call.
     pub(super) fn published(&self) -> Notified<'_> {
         self.published.notified()
     }
 
-    /// A lane that serves. Each thread has its own first choice, so that threads share little.
+    /// A lane that serves. Each thread prefers its own lane, so that threads share little.
     pub(super) fn serving(&self, load: Load) -> Option<Arc<Lane>> {
         let serving = |slot: &ArcSwapOption<Lane>| {
             let lane = slot.load();
@@ -97,7 +98,7 @@ impl LaneSet {
     }
 }
 
-/// A number of this thread's own.
+/// A number that no other thread has.
 fn number_of_thread() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {

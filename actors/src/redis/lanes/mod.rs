@@ -1,4 +1,4 @@
-//! Lanes: the connections that callers share, and who replaces which of them.
+//! Lanes: the connections that callers share, and how each of them is replaced.
 
 mod keeper;
 mod lane;

@@ -1,4 +1,5 @@
-//! Who replaces which lane, and when. Decisions only: the moment comes in, what is to be done goes out.
+//! Decides when a lane is pinged, closed and replaced, and how long callers wait for one. No clock and no IO: the time
+//! comes in, a decision goes out.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tokio::time::Instant;
 use crate::redis::socket::CloseReason;
 use crate::redis::status::{Cause, Error};
 
-/// What a lane has heard from its server since it was last looked at, the more telling above the other.
+/// What a lane has heard from its server since the last look. Later variants take precedence over earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Heard {
     Silence,
@@ -22,42 +23,42 @@ pub(super) struct Heartbeat {
     answered: Option<Instant>,
 }
 
-/// What follows from a look at a lane.
+/// What to do after a look at a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beat {
     Rest,
-    /// Nothing was heard: a `PING` is due.
+    /// Nothing was heard, so a `PING` is due.
     Ping,
 }
 
-/// What follows from the answer to a `PING`.
+/// What to do after a `PING`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pinged {
-    /// It counts as a reply, perhaps with an objection.
+    /// Count it as a reply, perhaps with an objection.
     Replied(Option<Cause>),
     Close(CloseReason),
 }
 
-/// The way from one lane of a slot to the next.
+/// How far a slot is on the way from one lane to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Succession {
-    /// There is no lane. Its first one is being made.
+    /// There is no lane yet. The first one is being made.
     Vacant,
     /// The lane serves. Leaves to `Leaving` when it has reached its age or its generation is closed, to `Lost` when no
     /// reply is expected on it any more.
     Serving,
     /// The lane serves until its successor is there. Leaves to `Lost` when it fails before that.
     Leaving(CloseReason),
-    /// The lane was given up. Its successor is being made.
+    /// The lane was taken out of use. Its successor is being made.
     Lost(CloseReason),
 }
 
-/// What is to be done with a lane that ends.
+/// What to do with the old lane while its successor is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Farewell {
-    /// It stays in use, and its successor is made at once.
+pub(super) enum OldLane {
+    /// Keep it in use, and make its successor at once.
     Keep,
-    /// It is taken out of use, and its successor waits for its turn: many may be lost at once.
+    /// Take it out of use. Its successor waits for its turn, since many lanes may be lost at once.
     GiveUp,
 }
 
@@ -84,7 +85,7 @@ impl Heartbeat {
         Beat::Rest
     }
 
-    /// Whether an answer was found in the last two seconds.
+    /// Whether an answer was heard in the last two seconds.
     pub(super) fn was_answered_lately(&self, now: Instant) -> bool {
         self.answered.is_some_and(|answered| now.saturating_duration_since(answered) < LATELY)
     }
@@ -107,18 +108,18 @@ impl Succession {
         if has_lane { Self::Serving } else { Self::Vacant }
     }
 
-    /// The lane ends, or fails while it waits for its successor.
-    pub(super) fn ends(&mut self, reason: CloseReason) -> Farewell {
+    /// Decides what to do with a lane that is to be replaced, or that fails while its successor is made.
+    pub(super) fn ends(&mut self, reason: CloseReason) -> OldLane {
         let is_lost = reason.is_sudden() || matches!(self, Self::Leaving(_));
         if is_lost {
             *self = Self::Lost(reason);
-            return Farewell::GiveUp;
+            return OldLane::GiveUp;
         }
         *self = Self::Leaving(reason);
-        Farewell::Keep
+        OldLane::Keep
     }
 
-    /// Why the lane was replaced; `None` where there was none.
+    /// Why the lane was replaced; `None` if there was none.
     pub(super) fn reason(self) -> Option<CloseReason> {
         match self {
             Self::Vacant | Self::Serving => None,
@@ -132,7 +133,7 @@ impl Wait {
         Self { begun, deadline }
     }
 
-    /// When to look again for a lane, where none serves; `request` is the deadline of the caller's request.
+    /// The time of the next look for a lane, while none serves; `request` is the deadline of the caller's request.
     ///
     /// # Errors
     /// Why the caller waits no longer.
@@ -156,14 +157,14 @@ impl Wait {
     }
 }
 
-/// Whether a lane is closed after so many commands in a row that had no reply.
+/// Whether a lane is closed after so many commands in a row without a reply.
 pub(super) fn is_too_many(timeouts: u32) -> bool {
     timeouts >= TIMEOUTS_TO_REPLACE
 }
 
 /// How long a caller without a lane waits while connecting fails: long enough for a second attempt.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
-/// Two of these without a reply are the longest silence: an idle lane is asked once a second.
+/// The time between two looks at a lane. An idle lane is silent for at most two of them: it is pinged once a second.
 pub(super) const BEAT: Duration = Duration::from_millis(500);
 /// Twice the longest silence of a lane that is answered.
 const LATELY: Duration = Duration::from_secs(2);

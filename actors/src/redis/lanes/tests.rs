@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::state::{
-    Beat, Farewell, Heard, Heartbeat, PATIENCE, Pinged, Succession, Wait, is_too_many,
+    Beat, Heard, Heartbeat, OldLane, PATIENCE, Pinged, Succession, Wait, is_too_many,
 };
 use crate::redis::socket::CloseReason;
 use crate::redis::status::{Cause, Error};
@@ -15,7 +15,7 @@ const SUDDEN: [CloseReason; 4] =
 fn a_lane_that_is_lost_is_given_up_before_its_successor_is_made() {
     for reason in SUDDEN {
         let mut succession = Succession::begin(true);
-        assert_eq!(succession.ends(reason), Farewell::GiveUp);
+        assert_eq!(succession.ends(reason), OldLane::GiveUp);
         assert_eq!(succession, Succession::Lost(reason));
         assert_eq!(succession.reason(), Some(reason));
     }
@@ -25,7 +25,7 @@ fn a_lane_that_is_lost_is_given_up_before_its_successor_is_made() {
 fn a_lane_that_is_old_or_replaced_serves_until_its_successor_is_there() {
     for reason in [CloseReason::Aged, CloseReason::Replaced] {
         let mut succession = Succession::begin(true);
-        assert_eq!(succession.ends(reason), Farewell::Keep);
+        assert_eq!(succession.ends(reason), OldLane::Keep);
         assert_eq!(succession, Succession::Leaving(reason));
         assert_eq!(succession.reason(), Some(reason));
     }
@@ -36,7 +36,7 @@ fn a_lane_that_fails_before_its_successor_is_there_is_given_up_for_that() {
     for reason in SUDDEN {
         let mut succession = Succession::begin(true);
         succession.ends(CloseReason::Aged);
-        assert_eq!(succession.ends(reason), Farewell::GiveUp);
+        assert_eq!(succession.ends(reason), OldLane::GiveUp);
         assert_eq!(succession.reason(), Some(reason));
     }
 }

@@ -29,14 +29,14 @@ impl Pool {
         let pool = bb8::Pool::builder()
             .max_size(config.max_connections.max(1))
             .min_idle(None)
-            // `is_valid` only looks at flags; a lease makes the round trip where one is due.
+            // `is_valid` only looks at flags. The lease sends a `PING` if one is due.
             .test_on_check_out(true)
-            // Ours has jitter.
+            // Connections have a lifetime of their own, with jitter.
             .max_lifetime(None)
             .idle_timeout(Some(config.recycle_timeout))
-            // The lease keeps the deadline and knows the cause; the pool must never answer first.
+            // The lease keeps the deadline and knows the cause, so the pool must never time out first.
             .connection_timeout(NEVER)
-            // `connect` tries until it succeeds or the generation is closed; then nothing should try again.
+            // `connect` tries until it succeeds or the generation is closed, after which no retry makes sense.
             .retry_connection(false)
             .queue_strategy(bb8::QueueStrategy::Lifo)
             .build_unchecked(Adapter { connector, lifecycle });
@@ -59,7 +59,7 @@ impl Pool {
 }
 
 impl Adapter {
-    /// Whoever finds that a connection is spent drops it, so that each stillborn one is noted once.
+    /// Whether a connection must not be used again. The pool then drops it, so each stillborn one is noted once.
     fn is_spent(&self, connection: &PooledConnection) -> bool {
         if connection.is_stillborn() {
             self.connector.backoff().failed(Cause::Closed, Failure::Unanswered);
@@ -72,7 +72,7 @@ impl ManageConnection for Adapter {
     type Connection = PooledConnection;
     type Error = Error;
 
-    /// Tries until it succeeds; an error means that the generation was closed.
+    /// Tries until it succeeds. An error means that the generation was closed.
     async fn connect(&self) -> Result<PooledConnection, Error> {
         let made = self.connector.connect_until(Purpose::Lease, self.lifecycle.closed()).await?;
         let lifetime = jittered(self.connector.config().recycle_timeout, fastrand::f64());
@@ -91,5 +91,5 @@ impl ManageConnection for Adapter {
     }
 }
 
-/// Long enough that the pool never answers a waiter, short enough to be added to any clock.
+/// So long that the pool never times out, and short enough to be added to any clock.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);

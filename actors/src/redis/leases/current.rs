@@ -6,7 +6,7 @@ use arc_swap::ArcSwapOption;
 use super::generation::{Generation, Reason};
 use crate::redis::connect::Connector;
 
-/// The generation in use, and how many there were.
+/// The generation in use, and how many were built and replaced.
 #[derive(Debug, Default)]
 pub(crate) struct CurrentGeneration {
     current: ArcSwapOption<Generation>,
@@ -35,13 +35,13 @@ impl CurrentGeneration {
         self.rebuilds.load(Ordering::Relaxed)
     }
 
-    /// The next generation, not yet in use.
+    /// Builds the next generation without putting it into use.
     pub(crate) fn build(&self, reason: Reason, connector: &Arc<Connector>) -> Generation {
         let number = self.built.fetch_add(1, Ordering::Relaxed) + 1;
         Generation::build(number, reason, Arc::clone(connector))
     }
 
-    /// Puts `generation` into use, closes the one before it and returns that one.
+    /// Puts `generation` into use, and closes and returns the old one.
     pub(crate) fn publish(&self, generation: Generation) -> Option<Arc<Generation>> {
         let old = self.current.swap(Some(Arc::new(generation)));
         if let Some(old) = &old {

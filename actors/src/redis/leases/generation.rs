@@ -4,8 +4,8 @@ use std::sync::Arc;
 use super::bb8_adapter::Pool;
 use crate::redis::connect::{Connector, Lifecycle};
 
-/// One pool, built from one configuration. An outage makes no new generation; a changed configuration does. Lanes are
-/// kept beside it: each belongs to the generation it was made in and is replaced once that one is closed.
+/// One pool, built from one configuration. An outage does not make a new generation; a changed configuration does. Each
+/// lane belongs to the generation in which it was made, and is replaced once that generation is closed.
 pub struct Generation {
     pool: Pool,
     lifecycle: Arc<Lifecycle>,
@@ -18,21 +18,21 @@ pub struct Generation {
 pub enum Reason {
     /// It is the first one.
     Start,
-    /// Someone asked for it.
+    /// It was asked for.
     Requested,
     /// The server answered that it is read-only: it is no longer the primary.
     ReadOnly,
 }
 
 impl Generation {
-    /// Does no IO: connections are made when leases ask for them.
+    /// Builds a generation. Does no IO: connections are made when leases need them.
     pub(crate) fn build(number: u64, reason: Reason, connector: Arc<Connector>) -> Self {
         let lifecycle = Arc::new(Lifecycle::new(number));
         let pool = Pool::new(connector, Arc::clone(&lifecycle));
         Self { pool, lifecycle, reason }
     }
 
-    /// Counts from 1 within an endpoint.
+    /// Its number, counted from 1 within an endpoint.
     pub fn number(&self) -> u64 {
         self.lifecycle.number()
     }
@@ -42,20 +42,21 @@ impl Generation {
         self.lifecycle.leased()
     }
 
-    /// Makes no more connections, drops the idle ones, and drops leased ones as they come back. Answers from memory.
+    /// Makes no more connections, drops the idle ones at once, and leased ones when they are given back. Answers from
+    /// memory.
     pub fn close(&self) {
         self.lifecycle.close();
         self.pool.drop_idle();
     }
 
-    /// Ends what is still leased: commands in flight that block are cut, every further one fails. Answers from
+    /// Ends every lease that is still out: blocking commands are cut, and every further command fails. Answers from
     /// memory.
     pub fn cut(&self) {
         self.close();
         self.lifecycle.cut();
     }
 
-    /// Ends when none of its connections is leased any more. Cancel safe.
+    /// Waits until none of its connections is leased. Cancel safe.
     pub async fn drained(&self) {
         self.lifecycle.drained().await;
     }
@@ -71,7 +72,7 @@ impl Generation {
 
 impl Drop for Generation {
     fn drop(&mut self) {
-        // Otherwise the pool would go on connecting for ever, for nobody.
+        // Otherwise the pool would try to connect for ever, with no caller left.
         self.lifecycle.close();
     }
 }

@@ -11,7 +11,7 @@ use crate::redis::status::Health;
 
 /// A connection that one caller has to itself.
 pub(crate) struct Lease {
-    // Fields are dropped in this order: the connection is back in the pool before the next in line may look there.
+    // Fields are dropped in this order: the connection is back in the pool before the permit wakes the next caller.
     connection: Checkout,
     _leased: Leased,
     permit: OwnedSemaphorePermit,
@@ -31,8 +31,8 @@ impl Lease {
         &mut self.connection
     }
 
-    /// Sends a `PING` on a connection that has been silent for long. One that does not answer within `limit` gives its
-    /// permit back for the next try.
+    /// Tests a connection that has been silent for long with a `PING`. If it does not answer within `limit` it is
+    /// dropped, and the permit is returned for the next try.
     pub(super) async fn tested(
         mut self,
         health: &Health,
@@ -43,17 +43,17 @@ impl Lease {
             return Ok(self);
         }
         let pooled = self.pooled_mut();
-        // Stays so if this future is dropped under way.
+        // Stays set if this future is dropped before the answer.
         pooled.is_doubtful = true;
         match timeout_at(deadline, ping(&mut pooled.connection.wire, limit)).await {
             Ok(Ok(())) => health.succeeded(),
-            // It answers, which is all that is asked here: the command will say the rest.
+            // Any answer is enough here: the command gets the same error.
             Ok(Err(cause)) if cause.will_pass() => {}
             Ok(Err(_)) => {
                 pooled.generation.distrust_idle();
                 return Err(self.discarded());
             }
-            // Our caller had no time for an answer, which says nothing of the server.
+            // The caller's deadline has passed, which says nothing of the server.
             Err(_) => return Err(self.discarded()),
         }
         pooled.is_doubtful = false;

@@ -1,4 +1,4 @@
-//! Leases: connections that one caller has to itself, the line of those who wait for one, and the pool they come from.
+//! Leases: dedicated connections, the queue of callers that wait for one, and the pool that they come from.
 
 mod bb8_adapter;
 mod current;

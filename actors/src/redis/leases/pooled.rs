@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::redis::connect::{Connection, Lifecycle};
 
-/// A connection that the pool keeps, with what decides whether it may be used again.
+/// A connection of the pool, with the facts that decide whether it may be used again.
 pub(crate) struct PooledConnection {
     pub(crate) connection: Connection,
     pub(crate) generation: Arc<Lifecycle>,
@@ -14,7 +14,7 @@ pub(crate) struct PooledConnection {
     /// state behind.
     pub(crate) is_doubtful: bool,
     pub(crate) last_reply: Instant,
-    /// Until its first command ends, however it ends.
+    /// True until its first command ends, however it ends.
     pub(crate) is_new: bool,
     created: Instant,
     expires: Instant,
@@ -72,6 +72,6 @@ impl fmt::Debug for PooledConnection {
     }
 }
 
-/// A connection that is closed is noticed within milliseconds; this bounds the trust in one that is merely silent.
+/// A silent connection is trusted for this long. One that the server closes is noticed within milliseconds.
 const TRUSTED: Duration = Duration::from_secs(1);
 const STILLBORN: Duration = Duration::from_secs(1);

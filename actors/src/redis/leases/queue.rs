@@ -13,7 +13,7 @@ use crate::deadline;
 use crate::redis::connect::Connector;
 use crate::redis::status::{Cause, Error, Health};
 
-/// The line of those who wait for a lease: first come, first served, over all generations of an endpoint.
+/// The queue for leases: first come, first served, over all generations of an endpoint.
 #[derive(Debug)]
 pub(crate) struct Leases {
     permits: Arc<Semaphore>,
@@ -52,7 +52,7 @@ impl Leases {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Waits in line for a permit and then for a connection of the current generation. Cancel safe: nothing is lost.
+    /// Waits for a permit and then for a connection of the current generation. Cancel safe: nothing is lost.
     // redis R6, R7, R22
     pub(crate) async fn take(
         &self,
@@ -108,15 +108,15 @@ impl Wait<'_> {
         let backoff = self.connector.backoff();
         let probe_timeout = self.connector.config().probe_timeout;
         loop {
-            // Looked up each time, so that a waiter moves on to a new generation with everyone else.
+            // Looked up each time, so that a caller that waits moves on to a new generation.
             let generation = self.current.load().ok_or(Error::NotBuilt)?;
             let look_again = self.deadline.min(Instant::now() + LOOK_AGAIN);
             let connection = tokio::select! {
                 biased;
                 taken = generation.pool().take() => taken,
                 error = self.health.wait_opened() => return Err(error),
-                // The pool loses a wake-up when two connections come back between its check and its wait, so no
-                // wait of it is trusted for long.
+                // The pool loses a wake-up when two connections come back between its check and its wait, so no wait of
+                // the pool lasts long.
                 () = sleep_until(look_again) => None,
             };
             if let Some(connection) = connection {
@@ -141,13 +141,13 @@ impl Wait<'_> {
         }
     }
 
-    /// Until when a caller waits for a connection while new ones cannot be made: long enough for one attempt.
+    /// The end of a caller's wait while connecting fails: long enough for one attempt.
     // redis R6
     fn patience(&self) -> Instant {
         self.begun + self.connector.config().connect_timeout
     }
 
-    /// Why there is no permit: those who hold one have a connection, or wait for one that cannot be made.
+    /// Why there is no permit: all lease holders have a connection, or some wait for one that cannot be made.
     fn refused(&self, waited: Duration) -> Error {
         match self.shortage() {
             Some(cause) => Error::unavailable(cause),
@@ -155,7 +155,8 @@ impl Wait<'_> {
         }
     }
 
-    /// Why a caller cannot expect a lease soon: leases are out that wait for a connection themselves.
+    /// Why connecting fails, if callers that hold a permit wait for a connection too. Then no lease is to be expected
+    /// soon.
     fn shortage(&self) -> Option<Cause> {
         let most = usize::try_from(self.leases.most).unwrap_or(usize::MAX);
         let is_short = self.connector.budget().leases.open() < most;

@@ -12,7 +12,7 @@ impl<'a> Waiting<'a> {
         Self { counter, number }
     }
 
-    /// How many waited when this one came, itself included.
+    /// How many callers waited when this one came, including this one.
     pub(crate) fn number(&self) -> usize {
         self.number
     }
@@ -30,6 +30,6 @@ pub(crate) fn most_waiting(max_connections: u32) -> usize {
     leases.saturating_mul(WAITING_EACH).max(WAITING_LEAST)
 }
 
-/// A caller beyond these would most likely wait in vain, and cost memory.
+/// A caller beyond these would most likely wait in vain, and use memory.
 const WAITING_EACH: usize = 16;
 const WAITING_LEAST: usize = 1024;

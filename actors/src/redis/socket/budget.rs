@@ -26,7 +26,7 @@ pub(crate) enum Load {
     Bulk,
 }
 
-/// How many connections an endpoint may have open, and how many it has. The sum is logged at the start.
+/// How many connections an endpoint may open, and how many are open. The sum is logged at the start.
 #[derive(Debug)]
 pub(crate) struct Budget {
     pub(crate) leases: Quota,
@@ -35,15 +35,14 @@ pub(crate) struct Budget {
     pub(crate) control: Quota,
 }
 
-/// The part of the budget that one kind of connection has.
+/// The share of the budget for one kind of connection.
 #[derive(Debug)]
 pub(crate) struct Quota {
     free: Arc<Semaphore>,
     open: Arc<AtomicUsize>,
 }
 
-/// The right to have a socket open. It is given back when the socket is closed, a moment after its last user dropped
-/// it.
+/// The right to have a socket open. It is given back when the socket is closed, a moment after its last user drops it.
 pub(crate) type Permit = OwnedSemaphorePermit;
 
 /// Counts one connection for as long as it is open.
@@ -71,12 +70,12 @@ impl Quota {
         Self { free, open: Arc::default() }
     }
 
-    /// Waits until another connection may be opened.
+    /// Waits for the right to open a connection.
     pub(crate) async fn take(&self) -> Permit {
         Arc::clone(&self.free).acquire_owned().await.expect("nobody closes this semaphore")
     }
 
-    /// The same for at most `limit`.
+    /// Waits for the right to open a connection, for at most `limit`.
     pub(crate) async fn take_within(&self, limit: Duration) -> Result<Permit, Cause> {
         timeout(limit, self.take()).await.map_err(|_| Cause::Timeout)
     }

@@ -28,7 +28,7 @@ pub(crate) struct CloseSignal {
 }
 
 impl CloseSignal {
-    /// Only the first reason counts.
+    /// Signals that the connection is closed, and why. Only the first reason counts.
     pub(crate) fn fire(&self, reason: CloseReason) {
         let first =
             self.reason.compare_exchange(0, reason as u8 + 1, Ordering::AcqRel, Ordering::Acquire);
@@ -56,7 +56,8 @@ impl CloseSignal {
 }
 
 impl CloseReason {
-    /// Whether no reply is expected on the connection any more, so that it is given up before its successor is made.
+    /// Whether no reply is expected on the connection any more, so that it is taken out of use before its successor is
+    /// made.
     pub(crate) fn is_sudden(self) -> bool {
         match self {
             Self::Closed | Self::Timeouts | Self::Silent | Self::Unauthenticated => true,

@@ -2,8 +2,8 @@ use std::path::Path;
 
 use tokio::io::AsyncReadExt;
 
-/// Reads a whole regular file. `None` if it cannot be read, is larger than `most_bytes`, or is no regular file: a pipe
-/// might never end.
+/// Reads a whole regular file. `None` if it cannot be read, is larger than `most_bytes`, or is not a regular file: a
+/// pipe might never end.
 pub(crate) async fn read(path: &Path, most_bytes: u64) -> Option<Vec<u8>> {
     if !tokio::fs::metadata(path).await.ok()?.is_file() {
         return None;

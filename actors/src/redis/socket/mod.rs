@@ -1,4 +1,4 @@
-//! Sockets: the bytes of a connection, with TLS where the address asks for it, and how many of them may be open.
+//! Sockets: the bytes of a connection, with TLS if the address says so, and how many may be open.
 
 mod budget;
 mod close_reason;

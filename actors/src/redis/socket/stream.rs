@@ -19,7 +19,7 @@ pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// Connects, with TLS where the address says so. The name of a host is looked up each time.
+/// Connects, with TLS if the address says so. A host name is looked up each time.
 // redis R25
 pub(crate) async fn open(address: &Address, tls: &Tls) -> Result<Stream, Cause> {
     match address {

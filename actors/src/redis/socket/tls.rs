@@ -58,8 +58,8 @@ mod rustls_side {
             }
             None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         }
-        // The process's own choice comes first; ours is named, since a process in which two crates bring a provider
-        // has no default.
+        // The default provider of the process comes first. Otherwise ours is named, since rustls has no default if two
+        // crates bring a provider.
         let provider = CryptoProvider::get_default().cloned();
         let provider = provider.unwrap_or_else(|| Arc::new(ring::default_provider()));
         let config = ClientConfig::builder_with_provider(provider)

@@ -13,8 +13,8 @@ use super::budget::{OpenCount, Permit};
 use super::close_reason::{CloseReason, CloseSignal};
 use super::stream::Stream;
 
-/// A connection that carries any number of requests at once. All clones are the same connection, which is closed with
-/// the last of them.
+/// A connection that carries any number of requests at once. All clones are the same connection; dropping the last one
+/// closes it.
 #[derive(Clone)]
 pub(crate) struct Wire {
     mux: MultiplexedConnection,
@@ -41,7 +41,7 @@ impl Wire {
         pushed: Option<Pushed>,
         closing: &Arc<CloseSignal>,
     ) -> RedisResult<Self> {
-        // Each request has a deadline of its own; a second clock would contradict it.
+        // Each request has its own deadline. A second clock would contradict it.
         let mut config =
             AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         if is_shared {
@@ -70,23 +70,23 @@ impl Wire {
         Ok(Self { mux, driver: Arc::new(driver) })
     }
 
-    /// Keeps `open` until the connection is closed, which may be after its opener has dropped it.
+    /// Keeps `open` until the connection is closed, which may be after the caller has dropped it.
     pub(crate) fn count_by(&self, open: OpenCount) {
         self.driver.open.set(open).expect("a wire is counted once");
     }
 
-    /// The connection to send one request on, which is in flight until the second half is dropped.
+    /// The connection to send one request on. The request counts as in flight until the guard is dropped.
     pub(crate) fn begin(&mut self) -> (&mut MultiplexedConnection, InFlight<'_>) {
         let in_flight = InFlight::count(&self.driver.in_flight);
         (&mut self.mux, in_flight)
     }
 
-    /// The library's connection, for what only that can do. It ends with the wire.
+    /// The connection of the redis crate, for subscriptions. It ends with the wire.
     pub(crate) fn mux(&self) -> MultiplexedConnection {
         self.mux.clone()
     }
 
-    /// How many requests wait for their replies.
+    /// How many requests wait for a reply.
     pub(crate) fn in_flight(&self) -> usize {
         self.driver.in_flight.load(Ordering::Relaxed)
     }
@@ -125,8 +125,8 @@ impl Drop for FireAtEnd {
 
 /// The bytes of a connection, for as long as it is open.
 ///
-/// Gathers the commands of all tasks that are ready to send into one write: while other requests are in flight, it goes
-/// once to the back of the queue of ready tasks before it writes. A request that is alone never waits.
+/// Gathers the commands of all tasks that are ready to send into one write: while other requests are in flight, a write
+/// yields once to the other ready tasks. A request that is alone never waits.
 pub(crate) struct Socket {
     // Dropped first: the permit is given back after the socket is closed.
     stream: Stream,
@@ -189,7 +189,7 @@ impl AsyncRead for Socket {
     }
 }
 
-/// Commands and bytes that one write of a shared wire may carry.
+/// How many commands and bytes one write of a shared wire may carry.
 const GATHERED: usize = 1024;
 const GATHERED_BYTES: usize = 64 * 1024;
 /// A write of this size is not delayed to gather more.

@@ -3,7 +3,7 @@ use std::io;
 #[cfg(feature = "tls")]
 use tokio_rustls::rustls;
 
-/// The root of a failure, told apart as far as an operator would act differently.
+/// The root cause of a failure. There is one for each thing that an operator would do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
@@ -26,22 +26,22 @@ pub enum Cause {
         "the other side does not speak tls; check that the port of the url is the server's port for tls, or say redis:// if it has none"
     )]
     NotTls,
-    /// No encrypted session came about in time. A server that does not speak TLS may wait for more without a word.
+    /// The TLS handshake did not end in time. A server that does not speak TLS may wait silently for more.
     #[error(
         "no answer to the tls handshake in time; check that the port of the url is the server's port for tls, the server's load and the network"
     )]
     TlsTimeout,
-    /// The file with the authorities' certificates could not be read, or holds something else.
+    /// The file with the authorities' certificates could not be read, or holds no certificates.
     #[error(
         "tls.ca_file holds no certificates; check its path and permissions, wanted is a regular file of at most 1 MiB with certificates in PEM"
     )]
     CaFile,
-    /// The file with our own certificate could not be read, or holds something else.
+    /// The file with our certificate could not be read, or holds no certificate.
     #[error(
         "tls.cert_file holds no certificate; check its path and permissions, wanted is a regular file of at most 1 MiB with certificates in PEM"
     )]
     CertFile,
-    /// The file with our own certificate's key could not be read, or holds something else.
+    /// The file with our private key could not be read, or holds no key for the certificate.
     #[error(
         "tls.key_file holds no private key that belongs to tls.cert_file; check its path and permissions, wanted is a regular file of at most 1 MiB with a key in PEM that is not encrypted"
     )]
@@ -54,7 +54,7 @@ pub enum Cause {
         "the server wants a password; give it in the url, redis://:password@host, or in password_file"
     )]
     NoPassword,
-    /// The password file could not be read, is no file, is empty, or is too large.
+    /// The password file could not be read, is not a regular file, is empty, or is too large.
     #[error(
         "password_file holds no password; check its path and permissions, wanted is a regular file of 1 to 4096 bytes"
     )]
@@ -71,7 +71,7 @@ pub enum Cause {
     /// The server is loading its data.
     #[error("the server is loading its data")]
     Loading,
-    /// The server runs a script or a module's command that takes long, and answers nothing else meanwhile.
+    /// The server runs a slow script or a module's slow command, and answers nothing else meanwhile.
     #[error("the server is busy with a script; check SCRIPT KILL or the script")]
     Busy,
     /// The server is a replica, or follows one that is away.
@@ -85,35 +85,35 @@ pub enum Cause {
         "no answer in time; check the server's load and the network, and that the url names redis"
     )]
     Timeout,
-    /// The connection was closed under way.
+    /// The connection was closed while it was in use.
     #[error("the connection was closed by the other side; where one is kept, take another one")]
     Closed,
-    /// An earlier command on this connection had no reply, so that nobody knows what would come before or after it.
+    /// An earlier command on this connection had no reply, so the order of further commands is unknown.
     #[error(
-        "an earlier command on this connection had no reply and may still be carried out; drop the connection and take another one"
+        "an earlier command on this connection had no reply and may still run; drop the connection and take another one"
     )]
     InDoubt,
-    /// The connection was closed before it was ready. A server that is full does this, one that expects TLS, and one
-    /// that expects a certificate of ours.
+    /// The connection was closed before it was ready. Servers with too many clients do this, and servers that expect
+    /// TLS or a client certificate.
     #[error(
         "the connection was closed during the handshake; check the server's maxclients, a proxy in between, and whether the server expects tls (rediss://) or a certificate of ours (tls.cert_file)"
     )]
     HandshakeClosed,
-    /// We closed the connection ourselves: its generation was replaced or the service stops.
+    /// The connection was closed from our side: its generation was replaced, or the service stops.
     #[error("the connection belongs to a closed generation")]
     Replaced,
-    /// What came back is no reply of Redis.
+    /// The reply does not follow the Redis protocol.
     #[error(
         "the reply is not the redis protocol; check that the url names a redis server, and whether it expects tls (rediss://)"
     )]
     Protocol,
-    /// A defect of ours while connecting.
+    /// Connecting failed by a defect of Mainstay.
     #[error("connecting failed by a defect")]
     Defect,
 }
 
 impl Cause {
-    /// The cause of an error of a socket.
+    /// The cause of a socket error.
     pub(crate) fn of_io(error: &io::Error) -> Self {
         #[cfg(feature = "tls")]
         if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
@@ -123,7 +123,7 @@ impl Cause {
             };
         }
         match error.kind() {
-            // A socket file that does not exist yet belongs to a server that does not listen yet.
+            // The socket file of a server that does not listen yet may not exist.
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Self::Timeout,
             io::ErrorKind::PermissionDenied => Self::Denied,
@@ -135,7 +135,7 @@ impl Cause {
         }
     }
 
-    /// Whether a server that answers with it is there all the same, and may serve soon or serves others.
+    /// Whether a server that answers so still works: it may serve soon, or serves other callers.
     pub(crate) fn will_pass(self) -> bool {
         matches!(self, Self::Loading | Self::Busy | Self::ReadOnly | Self::Down)
     }

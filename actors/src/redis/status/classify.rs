@@ -1,4 +1,4 @@
-//! What a reply, or an error of the redis crate, means. Every answer of a server is read here and nowhere else.
+//! What a reply or an error of the redis crate means. Every error of a server is read here and nowhere else.
 
 use std::sync::Arc;
 use std::{error, io};
@@ -11,12 +11,12 @@ use super::error::Error;
 use super::server_state::ServerState;
 use crate::Outcome;
 
-/// What a reply says of the server.
+/// What a reply says about the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Meaning {
-    /// The first answer that says "not now" or "not you".
+    /// The cause of the first answer that says "not now" or "not you".
     pub(crate) objection: Option<Cause>,
-    /// The first answer that comes of the server's state.
+    /// The state behind the first answer that refuses for a state of the server.
     pub(crate) state: Option<ServerState>,
 }
 
@@ -30,8 +30,8 @@ impl Meaning {
         Self::of_codes(errors)
     }
 
-    /// The meaning of an error that is a server's answer. A transaction that is refused as a whole is answered
-    /// `EXECABORT`, and the reason stands in the answer to one of its commands.
+    /// The meaning of an error that is a server's answer. The answer to a transaction that is refused as a whole is
+    /// `EXECABORT`; the answer to one of its commands has the reason.
     pub(crate) fn of_error(error: &RedisError) -> Self {
         match error.clone().into_server_errors() {
             Some(errors) => Self::of_codes(errors.iter().map(|(_, error)| code_of(error))),
@@ -47,12 +47,17 @@ impl Meaning {
     }
 }
 
-/// Whether the server answered with it, so that the connection is fine.
+/// Whether the error is a server's answer, so that the connection works.
 pub(crate) fn is_answer(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
-/// The cause of an error met while connecting or waiting for a reply.
+/// Whether the redis crate declined to send the request.
+pub(crate) fn is_unsent(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Client
+}
+
+/// The cause of an error while connecting or waiting for a reply.
 pub(crate) fn cause_of(error: &RedisError) -> Cause {
     if let Some(cause) = typed(error).and_then(Error::cause) {
         return cause;
@@ -63,7 +68,7 @@ pub(crate) fn cause_of(error: &RedisError) -> Cause {
     match error.kind() {
         ErrorKind::AuthenticationFailed => Cause::Auth,
         ErrorKind::Io => io_error(error).map_or(Cause::Closed, Cause::of_io),
-        // The library words these two and gives them no kind of their own.
+        // The redis crate gives these two no kind of their own, so their texts tell.
         ErrorKind::Server(ServerErrorKind::ResponseError)
             if error.to_string().starts_with("Redis server refused to switch database") =>
         {
@@ -78,7 +83,7 @@ pub(crate) fn cause_of(error: &RedisError) -> Cause {
     }
 }
 
-/// The same for a connection that is not ready yet.
+/// The cause of an error during the handshake.
 pub(crate) fn cause_of_handshake(error: &RedisError) -> Cause {
     match cause_of(error) {
         Cause::Closed => Cause::HandshakeClosed,
@@ -87,7 +92,7 @@ pub(crate) fn cause_of_handshake(error: &RedisError) -> Cause {
     }
 }
 
-/// Why the login failed, if `reply` says that it did.
+/// Why the login failed, if `reply` says so.
 pub(crate) fn cause_of_login(reply: &Value) -> Option<Cause> {
     match reply {
         Value::ServerError(error) => code::cause_of_login(error.code()),
@@ -95,8 +100,8 @@ pub(crate) fn cause_of_login(reply: &Value) -> Option<Cause> {
     }
 }
 
-/// Whether the server does not speak RESP3. Servers before 6.0 do not know HELLO; some that imitate Redis know it and
-/// not version 3.
+/// Whether the server does not speak RESP3. Servers before 6.0 do not know HELLO; some servers that imitate Redis know
+/// HELLO but not version 3.
 pub(crate) fn knows_no_resp3(error: &RedisError) -> bool {
     error.kind() == ErrorKind::RESP3NotSupported
         || error.code() == Some("NOPROTO")
@@ -112,7 +117,7 @@ pub(crate) fn is_refusal(reply: &Value) -> bool {
             .is_some_and(|details| details.to_ascii_lowercase().starts_with("unknown"))
 }
 
-/// Whether asking the same again would be in vain: the server has no such command, or this user may not ask.
+/// Whether asking again would be in vain: the server has no such command, or this user may not send it.
 pub(crate) fn is_final(reply: &RedisResult<Value>) -> bool {
     let code = match reply {
         Ok(Value::ServerError(error)) => error.code(),
@@ -122,19 +127,20 @@ pub(crate) fn is_final(reply: &RedisResult<Value>) -> bool {
     code == "ERR" || code::is_denial(code)
 }
 
-/// Whether the server does not know a script's digest.
+/// Whether the server does not know the digest of a script.
 pub(crate) fn is_unknown_script(error: &Error) -> bool {
     matches!(error, Error::Server { code } if &**code == "NOSCRIPT")
 }
 
-/// Whether the server refused `MULTI`, so that it executed what followed one by one, and still watches what it
-/// watched.
+/// Whether the server refused `MULTI`, so that it executed the following commands one by one, and still watches the
+/// watched keys.
 pub(crate) fn refused_multi(error: &RedisError) -> bool {
     let errors = error.clone().into_server_errors();
     errors.is_some_and(|errors| errors.iter().any(|(index, _)| *index == MULTI))
 }
 
-/// The error for one command of an `EXEC` by hand, where the answer alone would wrongly mean that nothing was done.
+/// The error for one refused command of an `EXEC` by hand, whose answer alone would wrongly mean that nothing was
+/// executed.
 pub(crate) fn partial(reply: &Value) -> Option<Error> {
     let Value::ServerError(error) = reply else { return None };
     let refused = Error::from(RedisError::from(error.clone()));
@@ -142,8 +148,8 @@ pub(crate) fn partial(reply: &Value) -> Option<Error> {
     says_that_nothing_was_done(&refused).then(|| Error::Partial { code: code() })
 }
 
-/// Commands go through traits of the redis crate, which know only its own error: ours travels inside it, and the
-/// conversion back finds it again.
+/// Commands go through traits of the redis crate, which know only its own error. Ours travels inside it, and the
+/// conversion back takes it out.
 impl From<Error> for RedisError {
     fn from(error: Error) -> Self {
         let kind = match &error {
@@ -164,7 +170,7 @@ impl From<RedisError> for Error {
             return refused;
         }
         match error.kind() {
-            // It is not one of our errors, so nothing is known of what was sent.
+            // The error does not come from us, so whether anything was sent is not known.
             ErrorKind::Io => Self::OutcomeUnknown { cause: cause_of(&error) },
             ErrorKind::AuthenticationFailed => Self::unavailable(Cause::Auth),
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::Value,
@@ -173,7 +179,7 @@ impl From<RedisError> for Error {
     }
 }
 
-/// What the server's answer means to the caller, where the error is one.
+/// What a server's answer means to the caller; `None` if the error is not one.
 fn refused(error: &RedisError) -> Option<Error> {
     let errors = error.clone().into_server_errors();
     let first = errors.as_ref().and_then(|errors| errors.first());
@@ -186,7 +192,7 @@ fn refused(error: &RedisError) -> Option<Error> {
     };
     // A connection that is not logged in is refused everything.
     let is_logged_out = cause == Some(Cause::Auth) && (index == 0 || index == MULTI);
-    // Without `MULTI` the other commands were executed, whatever the server says of why there was none.
+    // Without `MULTI` the other commands were executed, for whatever reason it was refused.
     let is_partial = refused_multi(error)
         || (says_that_nothing_was_done(&refused) && executes_one_by_one(error));
     if is_partial && !is_logged_out {
@@ -202,8 +208,8 @@ fn says_that_nothing_was_done(error: &Error) -> bool {
     }
 }
 
-/// Whether a server's error is about one command of several that were executed or refused one by one. How many there
-/// were is not known.
+/// Whether the error is about a pipeline whose commands were executed or refused one by one. How many there were is not
+/// known.
 fn executes_one_by_one(error: &RedisError) -> bool {
     match ServerError::try_from(error.clone()) {
         Ok(_) => false,
@@ -212,7 +218,7 @@ fn executes_one_by_one(error: &RedisError) -> bool {
     }
 }
 
-/// The first word of a server's error. Where `EXEC` itself was refused, it is the reason for that.
+/// The first word of a server's error; for a refused `EXEC`, the first word of the reason.
 fn code_of(error: &ServerError) -> &str {
     let reason = error.details().and_then(|details| details.strip_prefix(DISCARDED));
     match reason.and_then(|reason| reason.split_whitespace().next()) {
@@ -235,5 +241,5 @@ fn io_error(error: &RedisError) -> Option<&io::Error> {
 /// The index that the redis crate gives to `MULTI` in a transaction: before the first command, which is 0 (1.8.1; where
 /// overflow is checked it panics instead, and the connection is lost).
 const MULTI: usize = 0_usize.wrapping_sub(1);
-/// What Redis says of a transaction before it says why (`multi.c`).
+/// The words of Redis before the reason why it discarded a transaction (`multi.c`).
 const DISCARDED: &str = "Transaction discarded because of: ";

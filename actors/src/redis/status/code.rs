@@ -25,7 +25,7 @@ pub(super) fn cause_of_login(code: &str) -> Option<Cause> {
     }
 }
 
-/// The state of the server that makes it refuse.
+/// The state of the server in which it refuses with this code.
 pub(super) fn server_state(code: &str) -> Option<ServerState> {
     match code {
         "OOM" => Some(ServerState::Full),
@@ -41,7 +41,7 @@ pub(super) fn is_denial(code: &str) -> bool {
     code == "NOPERM"
 }
 
-/// `code` as it may be shown. A script may answer with any text, and only what looks like a code is one.
+/// `code` if it looks like a code, else `ERR`: a script may answer with any text, which must not be shown.
 pub(super) fn presentable(code: &str) -> &str {
     let is_code = !code.is_empty()
         && code.len() <= 32

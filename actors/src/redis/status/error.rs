@@ -12,18 +12,18 @@ use crate::redis::{address, config};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Redis is away or not fit to serve. Nothing was changed: the command was never sent, it only read, or the server
-    /// refused it. If a script was refused midway, what came before that may have been executed.
+    /// Redis is away or cannot serve. Nothing was changed: the command was not sent, it only read, or the server
+    /// refused it. If a script was refused midway, its earlier commands may have been executed.
     #[error("redis is unavailable")]
     Unavailable {
-        /// What stands in the way.
+        /// Why Redis cannot serve.
         #[source]
         cause: Cause,
         /// How long to wait before the next try.
         retry_after: Duration,
     },
-    /// Every lease stayed in use until the wait was over, or so many callers wait already (16 for each lease, at
-    /// least 1 024) that this one is refused at once. Nothing was sent.
+    /// Every lease stayed in use until the wait was over, or too many callers wait already (16 for each lease, at least
+    /// 1 024), so this one was refused at once. Nothing was sent.
     #[error("{}", exhausted(*max_connections, *waited))]
     Exhausted {
         /// How many leases there are.
@@ -31,7 +31,7 @@ pub enum Error {
         /// How long this caller waited for one; zero if too many waited already.
         waited: Duration,
     },
-    /// So many commands wait for replies on a shared connection that no more are taken. Nothing was sent.
+    /// Too many commands wait for replies on a shared connection. Nothing was sent.
     #[error(
         "{in_flight} commands wait for replies on one connection already; check the server's load"
     )]
@@ -39,7 +39,7 @@ pub enum Error {
         /// How many wait.
         in_flight: usize,
     },
-    /// The time ran out. Nothing was changed: the command was never sent, or it only read.
+    /// The time ran out. Nothing was changed: the command was not sent, or it only read.
     #[error("no reply within {} ms; check command_timeout, the request's deadline and the server's load", waited.as_millis())]
     Deadline {
         /// How long this caller waited.
@@ -47,28 +47,24 @@ pub enum Error {
     },
     /// A command that may change data was sent and its reply never came. It may or may not have been executed, and must
     /// not be sent again blindly.
-    #[error(
-        "the reply to a command that was sent never came, whether it was carried out is unknown"
-    )]
+    #[error("a command was sent and its reply never came; it may or may not have run")]
     OutcomeUnknown {
-        /// What cut the reply off.
+        /// Why no reply came.
         #[source]
         cause: Cause,
     },
-    /// The server answered with an error. The command was not executed, nor anything of a transaction that was refused as
-    /// a whole. Other commands of a pipeline, and earlier ones of a script, may have been.
+    /// The server answered with an error. The command was not executed; of a transaction that was refused as a whole,
+    /// no command was. Other commands of a pipeline, and earlier ones of a script, may have been executed.
     #[error("redis refused the command with {code}")]
     Server {
         /// The first word of the server's answer, such as `WRONGTYPE`.
         code: Box<str>,
     },
     /// The server refused a command of a pipeline, or a script in a transaction by hand, with an answer that says "not
-    /// now" or "not you", and may have executed any of the others, before or after it. What was sent must not be sent
-    /// again as it is. The same applies if the server refused `MULTI` alone, so that the commands of an `atomic()`
-    /// pipeline were executed one by one.
-    #[error(
-        "redis refused a command of a pipeline with {code} and may have carried out the others"
-    )]
+    /// now" or "not you", and may have executed any of the others, before or after it. Do not send the whole again as
+    /// it is. The same applies if the server refused only `MULTI`, so that the commands of an `atomic()` pipeline were
+    /// executed one by one.
+    #[error("redis refused a command of a pipeline with {code} and may have run the others")]
     Partial {
         /// The first word of the server's answer, such as `OOM`.
         code: Box<str>,
@@ -106,7 +102,7 @@ pub enum Error {
     /// The URL cannot be used.
     #[error(transparent)]
     Address(#[from] address::Fault),
-    /// Every value of the configuration that is not accepted.
+    /// The configuration has values that are not accepted; these are all of them.
     #[error("the redis configuration cannot stand: {}", listed(.0))]
     Config(Vec<config::Fault>),
 }
@@ -128,7 +124,7 @@ impl Error {
             Self::Deadline { .. } => Outcome::Deadline,
             Self::OutcomeUnknown { .. } | Self::Partial { .. } => Outcome::OutcomeUnknown,
             Self::Server { code } if code::is_denial(code) => Outcome::Refused,
-            // Nothing was written, and the state passes: no memory, no disk, too few replicas (redis.conf).
+            // Nothing was written, and the state may pass: no memory, no disk, too few replicas (redis.conf).
             Self::Server { code } => match code::server_state(code) {
                 Some(ServerState::Full) => Outcome::Overloaded { retry_after: RETRY_AFTER },
                 Some(ServerState::Unsaved | ServerState::FewReplicas) => {

@@ -12,36 +12,36 @@ use super::classify::Meaning;
 use super::error::{Error, RETRY_AFTER};
 use super::server_state::{RefusalCounts, ServerState};
 
-/// What the last look at an endpoint found.
+/// The result of the last probe of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// Whether the last probe was answered.
     pub healthy: bool,
-    /// Why not, where it was not.
+    /// Why the probe failed, if it did.
     pub cause: Option<Cause>,
-    /// The same for a reader.
+    /// The result in words.
     pub message: Cow<'static, str>,
     /// Whether commands are let through.
     pub breaker: Breaker,
-    /// When the probe ended. A verdict grows old: see [`Health::is_healthy`] and [`Health::opened`].
+    /// When the probe ended. A verdict counts for a limited time: see [`Health::is_healthy`] and [`Health::opened`].
     pub as_of: Instant,
     /// When health or breaker last changed.
     pub since: Instant,
-    /// How long the probe's answer took, where one came.
+    /// How long the answer took, if one came.
     pub latency: Option<Duration>,
 }
 
 /// Whether commands are let through to an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Breaker {
-    /// They are. Leaves to `Open` when a probe and its repetition failed and nothing else succeeded since, unless only
-    /// new connections fail and a lane is still answered.
+    /// Commands are let through. Leaves to `Open` when a probe and its repetition failed and nothing else succeeded
+    /// since, unless only new connections fail and a lane is still answered.
     Closed,
-    /// They fail at once with this cause. Leaves to `Closed` when a probe is answered, or a lane.
+    /// Commands fail at once with this cause. Leaves to `Closed` when a probe is answered, or a lane.
     Open {
-        /// What stands in the way.
+        /// Why the endpoint cannot serve.
         cause: Cause,
-        /// Since when.
+        /// When the breaker opened.
         since: Instant,
         /// How long a caller should wait before the next try.
         retry_after: Duration,
@@ -56,18 +56,18 @@ pub struct Health {
     max_age: Duration,
     /// How many moments were marked.
     marks: AtomicU64,
-    /// How many there were when anyone was last answered.
+    /// The number of marks when a caller was last answered.
     succeeded: AtomicU64,
     refusals: RefusalCounts,
     read_only: Notify,
 }
 
-/// A moment. Successes can be compared with it.
+/// A moment to compare successes with: see [`Health::succeeded_since`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark(u64);
 
 impl Verdict {
-    /// Before the first probe: not healthy, and nothing is held back.
+    /// The verdict before the first probe: not healthy, and commands are let through.
     pub fn unknown() -> Self {
         let now = Instant::now();
         Self {
@@ -83,7 +83,7 @@ impl Verdict {
 }
 
 impl Health {
-    /// Nothing known yet; what is published counts for `max_age`.
+    /// The health before the first verdict. Each verdict counts for `max_age`.
     pub fn new(max_age: Duration) -> Self {
         Self {
             verdict: ArcSwap::from_pointee(Verdict::unknown()),
@@ -119,7 +119,7 @@ impl Health {
         verdict.healthy && self.is_fresh(&verdict)
     }
 
-    /// Why commands are not let through, or `None` when they are. A breaker in an old verdict counts as closed:
+    /// The error of an open breaker; `None` if commands are let through. A breaker in an old verdict counts as closed:
     /// the monitor that should have closed it is not running. Answers from memory.
     pub fn opened(&self) -> Option<Error> {
         let verdict = self.verdict.load();
@@ -131,7 +131,7 @@ impl Health {
         }
     }
 
-    /// Ends when commands are not let through, and says why.
+    /// Waits until the breaker is open, and returns its error.
     pub(crate) async fn wait_opened(&self) -> Error {
         loop {
             let changed = self.changed.notified();
@@ -142,8 +142,8 @@ impl Health {
         }
     }
 
-    /// Notes that the server has just answered someone. Called for each command, so it reads no clock, and writes only
-    /// what changed since the last mark. Answers from memory.
+    /// Notes that the server has just answered a caller. Called for each command, so it reads no clock, and writes only
+    /// once after each mark. Answers from memory.
     pub(crate) fn succeeded(&self) {
         let marks = self.marks.load(Ordering::Acquire);
         if self.succeeded.load(Ordering::Relaxed) < marks {
@@ -151,7 +151,7 @@ impl Health {
         }
     }
 
-    /// Notes what a reply says of the server.
+    /// Notes what a reply says about the server.
     pub(crate) fn replied(&self, meaning: Meaning) {
         if let Some(state) = meaning.state {
             self.refusals.refused_for(state);
@@ -163,7 +163,7 @@ impl Health {
         }
     }
 
-    /// Ends when the server has answered that it is read-only since this was last waited for.
+    /// Waits until the server has answered READONLY since the last wait.
     pub(crate) async fn read_only(&self) {
         self.read_only.notified().await;
     }
@@ -178,7 +178,7 @@ impl Health {
         Mark(self.marks.fetch_add(1, Ordering::AcqRel) + 1)
     }
 
-    /// Whether the server has answered anyone since `mark`: such an answer vetoes opening the breaker for a probe that
+    /// Whether the server has answered a caller since `mark`. Such an answer keeps the breaker closed for a probe that
     /// was sent then. Answers from memory.
     pub fn succeeded_since(&self, mark: Mark) -> bool {
         self.succeeded.load(Ordering::Acquire) >= mark.0

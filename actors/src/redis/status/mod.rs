@@ -1,4 +1,4 @@
-//! What is known of a server: why something failed, which state it is in, whether it is healthy.
+//! The status of a server: causes of failures, its health and state, and what its replies mean.
 
 mod cause;
 mod classify;
@@ -13,7 +13,7 @@ mod tests;
 pub use cause::Cause;
 pub(crate) use classify::{
     Meaning, cause_of, cause_of_handshake, cause_of_login, is_answer, is_final, is_refusal,
-    is_unknown_script, knows_no_resp3, partial, refused_multi,
+    is_unknown_script, is_unsent, knows_no_resp3, partial, refused_multi,
 };
 pub use error::Error;
 pub(crate) use error::RETRY_AFTER;

@@ -1,10 +1,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Why a server that answers refuses commands all the same: a state that it is in, and no fault of the command.
+/// A state in which a server answers but refuses commands that are correct.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerState {
-    /// Its memory is used up, and it may or can evict nothing.
+    /// Its memory is used up, and it may not or cannot evict anything.
     #[error("redis is out of memory (OOM); check its maxmemory and maxmemory-policy")]
     Full,
     /// It is a replica.
@@ -12,10 +12,10 @@ pub enum ServerState {
         "redis is a replica that takes no writes (READONLY); check that the url names the primary, see ROLE"
     )]
     ReadOnly,
-    /// It cannot save its data, and takes no more until it can.
+    /// It cannot save its data, and takes no writes until it can.
     #[error("redis cannot save to its disk (MISCONF); check the disk and the server's log")]
     Unsaved,
-    /// Fewer replicas follow it than it wants for a write.
+    /// Fewer replicas follow it than it requires for a write.
     #[error(
         "redis has too few replicas for a write (NOREPLICAS); check them and min-replicas-to-write"
     )]
@@ -23,11 +23,11 @@ pub enum ServerState {
 }
 
 impl ServerState {
-    /// Every one of them.
+    /// All states.
     pub const ALL: [Self; 4] = [Self::Full, Self::ReadOnly, Self::Unsaved, Self::FewReplicas];
 }
 
-/// How often the server has refused in each state. Counted by requests, read by whoever watches the endpoint.
+/// How often the server has refused in each state. Requests count, and the health monitor reads.
 #[derive(Debug, Default)]
 pub(crate) struct RefusalCounts {
     refused: [AtomicU64; ServerState::ALL.len()],

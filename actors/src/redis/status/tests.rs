@@ -129,6 +129,19 @@ mod meanings {
         assert_eq!(found.objection, Some(Cause::ReadOnly));
         assert_eq!(found.state, Some(ServerState::ReadOnly));
     }
+
+    #[test]
+    fn a_refused_transaction_counts_for_the_state_that_it_was_discarded_for() {
+        for code in ["OOM", "MISCONF", "NOREPLICAS", "READONLY"] {
+            let answer =
+                format!("-EXECABORT Transaction discarded because of: {code} no writes.\r\n");
+            let reply = parse_redis_value(answer.as_bytes()).unwrap();
+            let error = reply.clone().extract_error().unwrap_err();
+            let meaning = Meaning::of_error(&error);
+            assert!(meaning.state.is_some(), "{code}");
+            assert_eq!(meaning, Meaning::of([&reply].into_iter()), "{code}");
+        }
+    }
 }
 
 mod verdicts {
