@@ -4,4 +4,5 @@
 mod laws;
 mod machine;
 mod properties;
+mod review;
 mod world;

@@ -17,6 +17,7 @@ mod messages;
 mod observation;
 mod removal;
 mod retry;
+mod review;
 mod runtime_end;
 mod shutdown;
 mod spans;
