@@ -99,6 +99,12 @@ impl Groups {
                         && (is_stopping || children[*member].state == State::Idle)
                 };
                 members.extend(group.members.iter().copied().filter(is_due));
+                // Those that are already back, or are ending by themselves, are in no group from here on.
+                for member in group.members {
+                    if children[member].group == Some(id) {
+                        children.update(member, |child| child.group = None);
+                    }
+                }
             }
             members.sort_unstable();
             members.dedup();
@@ -151,7 +157,7 @@ impl Groups {
     }
 
     /// Lets a child that is about to be started anyway start without delay. `false` if it is not.
-    pub(super) fn hasten(&mut self, now: Instant, child: usize, children: &Children) -> bool {
+    pub(super) fn hasten(&mut self, now: Instant, child: usize, children: &mut Children) -> bool {
         let comes_back = match children[child].state {
             State::Idle => true,
             State::Stopping(Stopping { reason: StopReason::Asked, .. }) => {
@@ -163,6 +169,8 @@ impl Groups {
         let Some(group) = self.by_id.get_mut(&id) else { return false };
         self.waiting.remove(&(group.until, id));
         group.until = group.until.min(now);
+        // All of them come back sooner than watchers were told.
+        group.members.iter().for_each(|&member| children.mark_changed(member));
         self.stirred.push_back(id);
         true
     }

@@ -337,7 +337,7 @@ impl Machine {
         }
         self.children.update(index, |child| child.attempt = 0);
         self.forget_failed_starts(index);
-        if self.groups.hasten(now, index, &self.children) {
+        if self.groups.hasten(now, index, &mut self.children) {
             return;
         }
         self.children.update(index, |child| match &mut child.state {
