@@ -77,7 +77,8 @@ impl Groups {
             Strategy::RestForOne => (fallen..children.len()).collect(),
         };
         members.retain(|&child| {
-            children[child].state != State::Ended || comes_back_with_others(children, child)
+            let may_start = children[child].state != State::Ended && !children[child].removed;
+            may_start || comes_back_with_others(children, child)
         });
         // A further fall joins a restart that is under way. What it must not do is to restart once
         // more what is already back, or to touch the restart by hand of someone it spares.

@@ -386,7 +386,12 @@ impl Machine {
         self.groups.clear(&mut self.children);
         // Whoever was to be started is not.
         for index in 0..self.children.len() {
-            if self.children[index].state == child::State::Idle {
+            let waits_for_a_start = matches!(
+                self.children[index].state,
+                child::State::Idle
+                    | child::State::Stopping(Stopping { reason: StopReason::Fell(_), .. })
+            );
+            if waits_for_a_start {
                 self.children.mark_changed(index);
             }
         }
@@ -420,7 +425,12 @@ impl Machine {
             // It may never be gone, and whoever started the tree waits.
             let child = &self.children[index];
             let timed_out = || Exit::StartTimedOut(child.policy.start_timeout.unwrap_or_default());
-            let exit = child.fell_with.clone().unwrap_or_else(timed_out);
+            let fell = matches!(
+                child.state,
+                child::State::Stopping(Stopping { reason: StopReason::Fell(_), .. })
+            );
+            // One that was cut off was killed, but that is not why it did not start.
+            let exit = child.fell_with.clone().filter(|_| fell).unwrap_or_else(timed_out);
             let path = Arc::clone(&child.policy.path);
             self.escalate(child.key(index), Cause::StartFailed { path, exit }, out);
         }

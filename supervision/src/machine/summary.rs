@@ -6,6 +6,7 @@ use super::child::{self, Child, StopReason, Stopping};
 use super::event::State;
 use super::group::Reason;
 use crate::exit::Exit;
+use crate::policy::Restart;
 
 /// What a supervisor says of one of its children.
 #[derive(Debug, Clone)]
@@ -45,7 +46,9 @@ impl Summary {
             },
             child::State::Starting { .. } => (State::Starting, None, None),
             child::State::Up { since } => (State::Up, Some(since), None),
-            child::State::Stopping(Stopping { reason: StopReason::Fell(at), .. }) => {
+            child::State::Stopping(Stopping { reason: StopReason::Fell(at), .. })
+                if !is_ending && !child.removed && child.policy.restart != Restart::Temporary =>
+            {
                 (State::Backoff, None, Some(at))
             }
             // As long as it cannot be cut off nobody knows whether it comes back.
