@@ -52,7 +52,7 @@ impl<T> Drop for Quiet<T> {
     }
 }
 
-impl<T> Future for Quiet<BoxFuture<'static, T>> {
+impl<T> Future for Quiet<BoxFuture<'_, T>> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {

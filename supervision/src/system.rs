@@ -16,7 +16,7 @@ use crate::exit::Cause;
 use crate::incarnation::Command;
 use crate::machine::Deadlines;
 use crate::message::{Reply, Request, short_name};
-use crate::policy::Intensity;
+use crate::policy::{Intensity, Restart};
 use crate::published::{Ended, Event, Hub, Node, ShutdownReport, TreeSnapshot};
 use crate::supervisor::{Driver, Plan, Supervisor};
 
@@ -121,11 +121,18 @@ impl System {
     ///
     /// *Cancel safety:* if the future is dropped, the actors that were started are stopped.
     pub async fn start(mut root: Supervisor) -> Result<Self, StartError> {
-        let mut routes = take_routes(&mut root)?;
+        let routes = take_routes(&mut root);
         let hub = Arc::new(Hub::new());
         let plan = root.into_plan();
+        let assembled = assemble(&plan, &hub, &mut HashSet::from([Arc::clone(&plan.node.id)]));
+        let mut routes = match assembled.and(routes) {
+            Ok(routes) => routes,
+            Err(refused) => {
+                plan.all_down();
+                return Err(refused);
+            }
+        };
         answer_get_tree(&mut routes, &plan, &hub);
-        assemble(&plan, &hub, &mut HashSet::from([Arc::clone(&plan.node.id)]))?;
 
         let (booted, boot) = oneshot::channel();
         let driver = Driver::root(Arc::clone(&plan), Arc::clone(&hub), booted);
@@ -303,7 +310,9 @@ fn assemble(plan: &Plan, hub: &Arc<Hub>, ids: &mut HashSet<Arc<str>>) -> Result<
         let intensity = plan.policy.intensity;
         let Intensity { max, within } = intensity;
         let policy = child.policy();
-        if !intensity.is_reachable(&policy.backoff, policy.stall_after.unwrap_or_default()) {
+        let is_restarted = policy.restart != Restart::Temporary && !policy.significant;
+        let until_fall = policy.stall_after.unwrap_or_default();
+        if is_restarted && !intensity.is_reachable(&policy.backoff, until_fall) {
             return Err(StartError::UnreachableIntensity { id: Arc::clone(id), max, within });
         }
         if let Some(plan) = child.plan() {

@@ -1,6 +1,7 @@
 //! Messages on their way to an actor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Span, span};
@@ -70,8 +71,10 @@ pub(crate) enum Body<M> {
     Tick(M, #[expect(dead_code, reason = "held for its drop")] Slot),
     /// A task of the actor panicked.
     TaskPanicked(Box<TaskPanic>),
-    /// Its supervisor asks it to end when all of its work is done.
-    Drain,
+    /// Its supervisor asks it to end when all of its work is done. It waits for tasks for so long.
+    Drain(Duration),
+    /// It has waited for its tasks long enough.
+    Drained,
     #[cfg(feature = "chaos")]
     Panic,
 }

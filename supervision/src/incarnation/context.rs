@@ -156,6 +156,15 @@ impl<M: Send + 'static> Cx<M> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends the wait for tasks after a while. The messages that are queued by then are handled first.
+    pub(crate) fn drained_after(&self, patience: Duration) {
+        let myself = self.myself.clone();
+        self.spawn("drain", async move {
+            tokio::time::sleep(patience).await;
+            send_to_self(&myself, Body::Drained);
+        });
+    }
+
     pub(crate) fn load(&self) -> &Load {
         &self.load
     }

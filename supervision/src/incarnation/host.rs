@@ -60,8 +60,9 @@ impl<S: Server> Running<S> {
     /// Ends the tasks, calls `terminate`, and drops state and server. The error is the first panic.
     async fn terminate(mut self) -> Result<(), Fall> {
         self.cx.end_tasks().await;
-        let goodbye = self.server.terminate(&self.cx, &mut self.state);
-        let said = AssertUnwindSafe(goodbye).catch_unwind().await.map_err(Fall::panicked);
+        let goodbye = async { self.server.terminate(&self.cx, &mut self.state).await };
+        let goodbye = AssertUnwindSafe(Quiet::new(goodbye.boxed())).catch_unwind();
+        let said = goodbye.await.map_err(Fall::panicked);
         let Self { state, server, cx: _cx, .. } = self;
         // Separately, so that the second is dropped even if the first panics.
         said.and(dropped(state.into_inner())).and(dropped(server.into_inner()))
@@ -100,6 +101,8 @@ impl<S: Server> Host<S> {
             let state = Quiet::new(server.init(&cx).await?);
             Ok((server, state))
         };
+        // One that is cut off is dropped where it stands, and may panic then.
+        let start = Quiet::new(start.boxed());
         let started: Result<Result<_, BoxError>, _> = AssertUnwindSafe(start).catch_unwind().await;
         match started {
             Ok(Ok((server, state))) => {
@@ -118,7 +121,9 @@ impl<S: Server> Host<S> {
         span: Option<Box<Span>>,
     ) -> Result<(), ActorProcessingErr> {
         let ended = {
-            let handling = running.server.handle(&running.cx, message, &mut running.state);
+            let Running { server, cx, state, .. } = running;
+            // Called within the future, so that a panic before its first await is caught too.
+            let handling = async move { server.handle(cx, message, state).await };
             let mut handling = pin!(AssertUnwindSafe(handling).catch_unwind());
             let mut limit = None;
             poll_fn(|context| {
@@ -236,9 +241,14 @@ impl<S: Server> ractor::Actor for Host<S> {
             Body::Message(message) => (message, InHand::Message),
             Body::Own(message) | Body::Tick(message, _) => (message, InHand::Nothing),
             Body::Result(message, task) => (message, InHand::Task(task)),
-            Body::Drain => {
+            Body::Drain(patience) => {
                 running.draining = true;
                 running.stop_if_drained();
+                running.cx.drained_after(patience);
+                return Either::Right(ready(Ok(())));
+            }
+            Body::Drained => {
+                running.cx.end_now();
                 return Either::Right(ready(Ok(())));
             }
             Body::TaskPanicked(panic) => {

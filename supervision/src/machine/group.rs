@@ -78,7 +78,8 @@ impl Groups {
             Strategy::RestForOne => (fallen..children.len()).collect(),
         };
         members.retain(|&child| {
-            children[child].state != State::Ended || comes_back_with_others(children, child)
+            let may_start = children[child].state != State::Ended && !children[child].removed;
+            may_start || comes_back_with_others(children, child)
         });
         // A further fall joins the current restart. It must not restart children that are already up
         // again, nor affect the restart by hand of a child outside of its group.
@@ -100,6 +101,12 @@ impl Groups {
                         && (is_stopping || children[*member].state == State::Idle)
                 };
                 members.extend(group.members.iter().copied().filter(is_due));
+                // Those that are already back, or are ending by themselves, are in no group from here on.
+                for member in group.members {
+                    if children[member].group == Some(id) {
+                        children.update(member, |child| child.group = None);
+                    }
+                }
             }
             members.sort_unstable();
             members.dedup();
@@ -152,7 +159,7 @@ impl Groups {
     }
 
     /// Lets a child that waits for its start begin without delay. Returns `false` if it does not wait.
-    pub(super) fn hasten(&mut self, now: Instant, child: usize, children: &Children) -> bool {
+    pub(super) fn hasten(&mut self, now: Instant, child: usize, children: &mut Children) -> bool {
         let comes_back = match children[child].state {
             State::Idle => true,
             State::Stopping(Stopping { reason: StopReason::Asked, .. }) => {
@@ -164,6 +171,8 @@ impl Groups {
         let Some(group) = self.by_id.get_mut(&id) else { return false };
         self.waiting.remove(&(group.until, id));
         group.until = group.until.min(now);
+        // All of them come back sooner than watchers were told.
+        group.members.iter().for_each(|&member| children.mark_changed(member));
         self.stirred.push_back(id);
         true
     }
@@ -172,6 +181,14 @@ impl Groups {
     pub(super) fn of(&self, child: usize, children: &Children) -> Option<(Reason, Instant)> {
         let group = self.by_id.get(&children[child].group?)?;
         Some((group.reason, group.until))
+    }
+
+    /// Whether a child is to be started again because somebody asked for it, whatever its policy says.
+    pub(super) fn is_asked_for(&self, child: usize, children: &Children) -> bool {
+        let group = children[child].group.and_then(|id| self.by_id.get(&id));
+        group.is_some_and(|group| {
+            group.reason == Reason::ByHand && matches!(group.phase, Phase::Stopping { .. })
+        })
     }
 
     /// When the next of the stopped groups may start.

@@ -293,13 +293,11 @@ impl Machine {
         if child.policy.significant && exit.is_abnormal() {
             return self.escalate(key, Cause::SignificantExit { path, exit }, out);
         }
-        let restarts = match child.policy.restart {
-            Restart::Permanent => true,
-            Restart::Transient => exit.is_abnormal(),
-            Restart::Temporary => false,
-        };
-        if !restarts {
-            return self.children.set_state(key.child, child::State::Ended);
+        if !child.policy.restart.follows(&exit) {
+            if !self.groups.is_asked_for(key.child, &self.children) {
+                self.children.set_state(key.child, child::State::Ended);
+            }
+            return;
         }
         if !self.window.admit(now) {
             let falls = self.window.count() + 1;
@@ -337,7 +335,7 @@ impl Machine {
         }
         self.children.update(index, |child| child.attempt = 0);
         self.forget_failed_starts(index);
-        if self.groups.hasten(now, index, &self.children) {
+        if self.groups.hasten(now, index, &mut self.children) {
             return;
         }
         self.children.update(index, |child| match &mut child.state {
@@ -384,11 +382,9 @@ impl Machine {
 
     fn begin_ending(&mut self, deadlines: Option<Deadlines>, cause: Option<Arc<Cause>>) {
         self.groups.clear(&mut self.children);
-        // Those that were to be started are not, and the report is about those who are there now.
+        // Nobody is started any more, and the report is about those who are there now.
         for index in 0..self.children.len() {
-            if !self.children[index].is_alive() {
-                self.children.update(index, |child| child.killed = false);
-            }
+            self.children.update(index, |child| child.killed &= child.is_alive());
         }
         self.phase = Phase::Stopping(Ending::new(&self.children, deadlines, cause));
     }

@@ -57,7 +57,6 @@ pub(super) fn begin_stop(
 
 /// Notes that a child has ended without being asked. From now on it has a second to be gone.
 pub(super) fn note_fall(now: Instant, index: usize, exit: Exit, children: &mut Children) {
-    children.update(index, |child| child.fell_with = Some(exit));
     if let State::Starting { .. } | State::Up { .. } = children[index].state {
         let stopping = Stopping {
             reason: StopReason::Fell(now),
@@ -66,7 +65,10 @@ pub(super) fn note_fall(now: Instant, index: usize, exit: Exit, children: &mut C
             leaked_at: Some(later(now, KILL_GRACE)),
             leaked: false,
         };
-        children.set_state(index, State::Stopping(stopping));
+        children.update(index, |child| {
+            child.state = State::Stopping(stopping);
+            child.fell_with = Some(exit);
+        });
     }
 }
 

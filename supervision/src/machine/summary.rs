@@ -46,7 +46,9 @@ impl Summary {
             },
             child::State::Starting { .. } => (State::Starting, None, None),
             child::State::Up { since } => (State::Up, Some(since), None),
-            child::State::Stopping(Stopping { reason: StopReason::Fell(at), .. }) => {
+            child::State::Stopping(Stopping { reason: StopReason::Fell(at), .. })
+                if !is_ending && !child.removed && child.policy.restart != Restart::Temporary =>
+            {
                 (State::Backoff, None, Some(at))
             }
             child::State::Stopping(stopping) => {

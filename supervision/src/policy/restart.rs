@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::exit::Exit;
+
 /// After which exits a child is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -14,6 +16,17 @@ pub enum Restart {
     Transient,
     /// Never, not even with its siblings.
     Temporary,
+}
+
+impl Restart {
+    /// Whether a child that ended by itself is restarted after this exit.
+    pub(crate) fn follows(self, exit: &Exit) -> bool {
+        match self {
+            Self::Permanent => true,
+            Self::Transient => exit.is_abnormal(),
+            Self::Temporary => false,
+        }
+    }
 }
 
 /// Which siblings are restarted with a child that fell.
@@ -39,7 +52,8 @@ pub enum Shutdown {
     /// The default, with 5 s.
     Stop(Duration),
     /// Handles the messages in the queue and waits for its tasks, including the replies that they send.
-    /// Timers are not waited for. After this time it is killed.
+    /// Timers are not waited for, nor tasks that still run after half of this time. After this time it
+    /// is killed.
     Drain(Duration),
     /// Like `Stop`, with no limit of its own. The budget of a [shutdown](crate::System::shutdown) still
     /// applies.

@@ -202,6 +202,7 @@ impl Driver {
         if let Parent::Nobody(_) = self.parent {
             let last_exit = cause.clone().map(Exit::GaveUp);
             self.plan.node.set_summary(Summary { last_exit, ..self.plan.node.summary() });
+            self.plan.all_down();
             self.plan.node.set_down();
             self.hub.ended.send_replace(Some(Ended { cause: cause.clone(), report }));
             self.hub.touch();
@@ -267,6 +268,10 @@ impl Driver {
         let child = Arc::clone(&self.plan.children[key.child]);
         child.close();
         child.node().clear_load();
+        if !state.machine.is_ending() {
+            // It ended alone: that is no news of the end of everything.
+            child.node().set_report(ShutdownReport::default());
+        }
         state.cells[key.child] = None;
         // One that ended in order has dropped all that it owned: there is nothing to wait for.
         if matches!(exit, Exit::Stopped) && !child.node().is_occupied() {

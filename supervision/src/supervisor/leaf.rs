@@ -77,10 +77,10 @@ impl<S: Server> Child for Leaf<S> {
 
     fn stop(&self, cell: &ActorCell, _deadlines: Option<Deadlines>) {
         match self.shutdown {
-            Shutdown::Drain(_) => {
+            Shutdown::Drain(limit) => {
                 let actor: ActorRef<Envelope<S::Message>> = cell.clone().into();
                 // It fails only if the actor is already ending.
-                actor.send_message(Envelope::own(Body::Drain)).ok();
+                actor.send_message(Envelope::own(Body::Drain(limit / 2))).ok();
             }
             Shutdown::Stop(_) | Shutdown::Unlimited | Shutdown::Kill => cell.stop(None),
         }

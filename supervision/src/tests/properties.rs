@@ -30,13 +30,15 @@ fn plot() -> impl Strategy<Value = Plot> {
     ];
     let lag = prop_oneof![3 => Just(0), 1 => 0_u64..500];
     let lingers = prop_oneof![3 => Just(0), 1 => millis()];
-    (start, run, stop, millis(), lingers, lag, any::<bool>()).prop_map(
-        |(start, run, stop, kill_ms, lingers_ms, lag_ms, echoes)| Plot {
+    let waits = prop_oneof![4 => Just(0), 1 => millis()];
+    (start, run, stop, millis(), lingers, waits, lag, any::<bool>()).prop_map(
+        |(start, run, stop, kill_ms, lingers_ms, waits_ms, lag_ms, echoes)| Plot {
             start,
             run,
             stop,
             kill_ms,
             lingers_ms,
+            waits_ms,
             lag_ms,
             echoes,
         },
@@ -74,8 +76,38 @@ fn child(index: usize) -> impl Strategy<Value = (ChildPolicy, Vec<Plot>)> {
     )
 }
 
+/// A supervisor below: it always comes back, is never cut off, and leaves nothing.
+fn supervisor((named, plots): (ChildPolicy, Vec<Plot>)) -> (ChildPolicy, Vec<Plot>) {
+    let named = ChildPolicy {
+        is_supervisor: true,
+        restart: Restart::Permanent,
+        shutdown: Shutdown::Unlimited,
+        start_timeout: None,
+        ..named
+    };
+    let alone = |plot: Plot| Plot {
+        start: match plot.start {
+            Start::Hangs => Start::Succeeds(30_000),
+            other => other,
+        },
+        run: match plot.run {
+            Run::Finishes(ms) => Run::Falls(ms),
+            other => other,
+        },
+        lingers_ms: 0,
+        waits_ms: 0,
+        lag_ms: 0,
+        ..plot
+    };
+    (named, plots.into_iter().map(alone).collect())
+}
+
+fn any_child(index: usize) -> impl Strategy<Value = (ChildPolicy, Vec<Plot>)> {
+    prop_oneof![3 => child(index), 1 => child(index).prop_map(supervisor)]
+}
+
 fn children() -> impl Strategy<Value = Vec<(ChildPolicy, Vec<Plot>)>> {
-    (1_usize..=5).prop_flat_map(|count| (0..count).map(child).collect::<Vec<_>>())
+    (1_usize..=5).prop_flat_map(|count| (0..count).map(any_child).collect::<Vec<_>>())
 }
 
 fn flags() -> impl Strategy<Value = SupervisorPolicy> {

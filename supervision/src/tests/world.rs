@@ -20,6 +20,9 @@ pub(super) struct Plot {
     pub(super) kill_ms: u64,
     /// How long something of it is left after its end.
     pub(super) lingers_ms: u64,
+    /// How long it waits before its start begins, for what is left of an incarnation that the machine
+    /// never knew.
+    pub(super) waits_ms: u64,
     /// How long its messages travel.
     pub(super) lag_ms: u64,
     /// Whether everything it said is said once more after its end.
@@ -54,6 +57,7 @@ impl Plot {
         stop: Ending::Obeys(0),
         kill_ms: 0,
         lingers_ms: 0,
+        waits_ms: 0,
         lag_ms: 0,
         echoes: false,
     };
@@ -71,12 +75,14 @@ pub(super) enum Deed {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Truth {
+    Waiting,
     Starting,
     Up,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Doing {
+    Begins,
     StartSucceeds,
     StartFails,
     Falls,
@@ -121,6 +127,10 @@ struct Child {
     spawned_at: u64,
     fell_at: u64,
     spawn_time: Instant,
+    /// When it truly began to start; `None` while it waits.
+    begun_time: Option<Instant>,
+    /// Whether the machine was told that it waits, and not yet that it begins.
+    told_waits: bool,
 }
 
 /// The machine in its world, with the promises checked at each step.
@@ -129,6 +139,8 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) log: Vec<String>,
     start: Instant,
+    /// What watchers were last told of each child.
+    published: Vec<String>,
     flags: SupervisorPolicy,
     policies: Vec<ChildPolicy>,
     children: Vec<Child>,
@@ -184,9 +196,15 @@ impl World {
             spawned_at: 0,
             fell_at: 0,
             spawn_time: now,
+            begun_time: None,
+            told_waits: false,
         };
+        let machine = Machine::new(flags, policies.clone(), seed);
+        let published =
+            (0..policies.len()).map(|child| format!("{:?}", machine.summary(child))).collect();
         Self {
-            machine: Machine::new(flags, policies.clone(), seed),
+            machine,
+            published,
             now,
             log: Vec::new(),
             start: now,
@@ -368,6 +386,15 @@ impl World {
         }
         let panicked = || Exit::Panicked(Arc::from("boom"));
         match (doing, truth) {
+            (Doing::Begins, Truth::Waiting) => {
+                self.children[key.child].alive = Some((key, Truth::Starting));
+                self.children[key.child].begun_time = Some(self.now);
+                self.send(key, Input::Begins(key));
+                self.begin(key);
+            }
+            (Doing::Stops, Truth::Starting) if self.policies[key.child].is_supervisor => {
+                self.end(key, Exit::Stopped);
+            }
             (Doing::StartSucceeds, Truth::Starting) => {
                 self.children[key.child].alive = Some((key, Truth::Up));
                 self.send(key, Input::Started(key));
@@ -385,7 +412,8 @@ impl World {
             (Doing::Stops, Truth::Up) => self.end(key, Exit::Stopped),
             (Doing::DiesOfKill, _) => self.end(key, Exit::Killed),
             (
-                Doing::StartSucceeds
+                Doing::Begins
+                | Doing::StartSucceeds
                 | Doing::StartFails
                 | Doing::Falls
                 | Doing::Finishes
@@ -439,12 +467,29 @@ impl World {
         if let Some(deadline) = self.machine.next_deadline() {
             assert!(deadline > self.now, "a deadline lies in the past after a tick");
         }
+        self.publish();
         self.check_alarms();
+    }
+
+    /// Whoever watches was told of everything that is new, and of nothing else.
+    fn publish(&mut self) {
+        while let Some(index) = self.machine.next_changed() {
+            self.published[index] = format!("{:?}", self.machine.summary(index));
+        }
+        for (index, published) in self.published.iter().enumerate() {
+            let now = format!("{:?}", self.machine.summary(index));
+            assert_eq!(*published, now, "watchers know something old of {index}");
+        }
     }
 
     /// Keeps the books on what the machine is about to hear. The key of a significant child whose
     /// fall must escalate.
     fn note(&mut self, input: &Input) -> Option<Key> {
+        if let Input::Waits(key) | Input::Begins(key) = input
+            && self.children[key.child].newest == key.incarnation
+        {
+            self.children[key.child].told_waits = matches!(input, Input::Waits(_));
+        }
         let Input::Exited(key, exit) = input else { return None };
         let child = &mut self.children[key.child];
         if child.newest != key.incarnation || child.fell {
@@ -468,12 +513,17 @@ impl World {
         for (index, child) in self.children.iter().enumerate() {
             let needs = match self.machine.summary(index).state {
                 State::Starting => {
-                    self.policies[index].start_timeout.is_some_and(|limit| limit < Duration::MAX)
+                    !child.told_waits
+                        && self.policies[index]
+                            .start_timeout
+                            .is_some_and(|limit| limit < Duration::MAX)
                 }
                 // It waits for no one's end, as far as the machine may know.
                 State::Backoff => self.children.iter().all(|child| child.fell || child.newest == 0),
                 State::Stopping => {
-                    !child.leaked && self.policies[index].shutdown != Shutdown::Stop(Duration::MAX)
+                    !child.leaked
+                        && self.policies[index].shutdown != Shutdown::Unlimited
+                        && self.policies[index].shutdown != Shutdown::Stop(Duration::MAX)
                 }
                 State::Idle | State::Up | State::Down => false,
             };
@@ -489,6 +539,18 @@ impl World {
         assert!(!self.halted, "after Halt there came {effect:?}");
         match effect {
             Effect::Spawn(key) => self.spawn(key),
+            Effect::Stop(key, deadlines) if self.policies[key.child].is_supervisor => {
+                self.log(key, "stop");
+                self.check_end(key);
+                // One obeys in its own time, and gives up on its children by the deadlines.
+                let ms = match self.plot(key).stop {
+                    Ending::Obeys(ms) | Ending::Panics(ms) => ms,
+                    Ending::Ignores => 100_000,
+                };
+                let at = self.now + Duration::from_millis(ms);
+                let give_up = deadlines.map_or(at, |deadlines| deadlines.give_up.max(self.now));
+                self.enqueue(at.min(give_up), Happening::Happens(key, Doing::Stops));
+            }
             Effect::Stop(key, _) => {
                 self.log(key, "stop");
                 self.check_end(key);
@@ -500,6 +562,7 @@ impl World {
             }
             Effect::Kill(key) => {
                 self.log(key, "kill");
+                assert!(!self.policies[key.child].is_supervisor, "{key:?} keeps its own deadlines");
                 self.check_end(key);
                 self.later(key, self.plot(key).kill_ms, Doing::DiesOfKill);
             }
@@ -554,13 +617,27 @@ impl World {
         self.sequence += 1;
         let child = &mut self.children[index];
         child.newest = key.incarnation;
-        child.alive = Some((key, Truth::Starting));
+        child.alive = Some((key, Truth::Waiting));
+        child.told_waits = false;
+        child.begun_time = None;
         child.by_hand = false;
         child.fell = false;
         child.asked = false;
         child.stopping = false;
         child.spawned_at = self.sequence;
         child.spawn_time = self.now;
+        let waits_ms = self.plot(key).waits_ms;
+        if waits_ms > 0 {
+            self.send(key, Input::Waits(key));
+            return self.later(key, waits_ms, Doing::Begins);
+        }
+        let child = &mut self.children[index];
+        child.alive = Some((key, Truth::Starting));
+        child.begun_time = Some(self.now);
+        self.begin(key);
+    }
+
+    fn begin(&mut self, key: Key) {
         match self.plot(key).start {
             Start::Succeeds(ms) => self.later(key, ms, Doing::StartSucceeds),
             Start::Fails(ms) => self.later(key, ms, Doing::StartFails),

@@ -112,7 +112,7 @@ async fn a_drain_waits_for_the_replies_of_many_tasks_also_in_a_restart_and_a_rem
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_waits_for_a_task_no_longer_than_its_time() {
+async fn a_drain_waits_for_a_task_for_half_of_its_time_and_then_ends_well() {
     let journal = Journal::default();
     let (system, a) = alone(drains(&journal)).await;
     let begun = Instant::now();
@@ -122,8 +122,8 @@ async fn a_drain_waits_for_a_task_no_longer_than_its_time() {
             system.shutdown(secs(60)).await
         },);
     assert_eq!(answer, Err(CallError::Died { incarnation: 1 }));
-    assert_eq!(report.killed, ["root/a"], "what it cut off, it says");
-    assert_eq!(begun.elapsed().as_secs(), 5);
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(begun.elapsed().as_secs(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 mod asks;
 mod bounds;
 mod drain;
+mod edges;
 mod end;
 mod escalation;
 mod extremes;
