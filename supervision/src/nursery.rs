@@ -39,8 +39,10 @@ impl Nursery {
     pub fn add_to(supervisor: &mut Supervisor, id: impl Into<Arc<str>>, capacity: usize) -> Self {
         let panics = Arc::new(AtomicU64::new(0));
         let nurse = move || Nurse { panics: Arc::clone(&panics) };
-        // The slots are the bound; a task counts for a moment longer than the work in it.
-        let actor = Actor::new(id, nurse).capacity(capacity).tasks(usize::MAX);
+        // The slots are the bound. A task counts for a moment longer than the work in it, and so does
+        // the message in hand, of which the work may be over before its handling is.
+        let messages = capacity.saturating_add(1);
+        let actor = Actor::new(id, nurse).capacity(messages).tasks(usize::MAX);
         let handle = supervisor.actor(actor);
         Self { handle, slots: Arc::new(AtomicUsize::new(0)), capacity }
     }
