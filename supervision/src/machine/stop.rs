@@ -92,7 +92,8 @@ pub(super) fn expire(now: Instant, children: &mut Children, out: &mut Vec<Effect
             State::Stopping(stopping) if stopping.leaked_at.is_some() => {
                 children.set_state(index, State::Stopping(Stopping { leaked: true, ..stopping }));
                 out.push(Effect::Tell(key, Change::Leaked));
-                if stopping.up_since.is_none() && stopping.reason != StopReason::Asked {
+                let is_asked = children[index].removed || stopping.reason == StopReason::Asked;
+                if stopping.up_since.is_none() && !is_asked {
                     never_up.push(index);
                 }
             }

@@ -69,8 +69,11 @@ fn a_removed_child_that_cannot_be_ended_holds_up_nobody() {
 #[test]
 fn a_removed_child_that_never_comes_up_does_not_fail_the_boot() {
     let hung = Plot { start: Start::Hangs, kill_ms: FOREVER_MS, ..GOOD };
-    let mut world =
-        world(Strategy::OneForOne, vec![(policy("a"), vec![]), (policy("b"), vec![hung])]);
+    let slow = Plot { start: Start::Succeeds(4_000), ..GOOD };
+    let mut world = world(
+        Strategy::OneForOne,
+        vec![(policy("a"), vec![]), (policy("b"), vec![hung]), (policy("c"), vec![slow])],
+    );
     world.boot();
     world.run_for(5_500);
     world.act(Deed::Remove(1));
