@@ -184,9 +184,7 @@ impl Driver {
                     booted.send(()).ok();
                 }
             }
-            Parent::Supervisor(report) => {
-                report.supervisor.send_message(Command::Started(report.key)).ok();
-            }
+            Parent::Supervisor(report) => report.say(Command::Started),
         }
     }
 
