@@ -39,8 +39,8 @@ impl Nursery {
     pub fn add_to(supervisor: &mut Supervisor, id: impl Into<Arc<str>>, capacity: usize) -> Self {
         let panics = Arc::new(AtomicU64::new(0));
         let nurse = move || Nurse { panics: Arc::clone(&panics) };
-        // The slots are the bound. A task counts for a moment longer than the work in it, and so does
-        // the message in hand, of which the work may be over before its handling is.
+        // The slots are the bound. A task counts for a moment longer than its work. So does the message
+        // that is being handled, which therefore needs a place beyond the slots.
         let messages = capacity.saturating_add(1);
         let actor = Actor::new(id, nurse).capacity(messages).tasks(usize::MAX);
         let handle = supervisor.actor(actor);

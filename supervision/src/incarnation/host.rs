@@ -101,7 +101,7 @@ impl<S: Server> Host<S> {
             let state = Quiet::new(server.init(&cx).await?);
             Ok((server, state))
         };
-        // One that is cut off is dropped where it stands, and may panic then.
+        // If `init` is cut off, its future is dropped, and that may panic.
         let start = Quiet::new(start.boxed());
         let started: Result<Result<_, BoxError>, _> = AssertUnwindSafe(start).catch_unwind().await;
         match started {
@@ -113,7 +113,7 @@ impl<S: Server> Host<S> {
         }
     }
 
-    /// Handles one message. The future is moved about for each message: it is kept small.
+    /// Handles one message. The future is moved for each message, so it is kept small.
     async fn handle_message(
         &self,
         running: &mut Running<S>,

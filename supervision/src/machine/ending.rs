@@ -43,7 +43,7 @@ impl Ending {
     pub(super) fn shorten(&mut self, deadlines: Deadlines) -> bool {
         let is_nearer = self.deadlines.is_none_or(|known| deadlines.give_up < known.give_up);
         if is_nearer {
-            // Whoever was cut off by the earlier ones has less time to be gone now.
+            // Both deadlines are run again: children that are already killed have less time now.
             (self.deadlines, self.next) = (Some(deadlines), LastMoment::AskAll);
         }
         is_nearer

@@ -33,10 +33,10 @@ pub(super) enum Reason {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// So many members, counted from the first, may still be alive. Exits to `Starting` when none
+    /// The first `left` members may still be alive. Exits to `Starting` when none
     /// is left and `until` has come.
     Stopping { left: usize },
-    /// So many members, counted from the first, are up or have ended.
+    /// The first `done` members are up or have ended.
     Starting { done: usize },
 }
 
@@ -101,7 +101,7 @@ impl Groups {
                         && (is_stopping || children[*member].state == State::Idle)
                 };
                 members.extend(group.members.iter().copied().filter(is_due));
-                // Those that are already back, or are ending by themselves, are in no group from here on.
+                // Members that are up, or end by themselves, leave the group.
                 for member in group.members {
                     if children[member].group == Some(id) {
                         children.update(member, |child| child.group = None);

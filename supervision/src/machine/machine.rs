@@ -382,7 +382,8 @@ impl Machine {
 
     fn begin_ending(&mut self, deadlines: Option<Deadlines>, cause: Option<Arc<Cause>>) {
         self.groups.clear(&mut self.children);
-        // Nobody is started any more, and the report is about those who are there now.
+        // Every child is marked as changed, since none is started any more. Kills of those that are gone do
+        // not count for the report of this end.
         for index in 0..self.children.len() {
             self.children.update(index, |child| child.killed &= child.is_alive());
         }

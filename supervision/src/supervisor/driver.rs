@@ -267,7 +267,7 @@ impl Driver {
         child.close();
         child.node().clear_load();
         if !state.machine.is_ending() {
-            // It ended alone: that is no news of the end of everything.
+            // It ended outside of a shutdown: its report is not part of the next one.
             child.node().set_report(ShutdownReport::default());
         }
         state.cells[key.child] = None;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ractor::{Actor as _, ActorCell, ActorRef, SpawnErr};
+use tokio::time::Instant;
 
 use super::child::{Child, Plan};
 use crate::address::{Body, Envelope, Seat};
@@ -75,12 +76,15 @@ impl<S: Server> Child for Leaf<S> {
         self.seat.close();
     }
 
-    fn stop(&self, cell: &ActorCell, _deadlines: Option<Deadlines>) {
+    fn stop(&self, cell: &ActorCell, deadlines: Option<Deadlines>) {
         match self.shutdown {
             Shutdown::Drain(limit) => {
+                let until_all_end =
+                    |by: Deadlines| by.ask_all.saturating_duration_since(Instant::now());
+                let budget = deadlines.map_or(limit, until_all_end);
                 let actor: ActorRef<Envelope<S::Message>> = cell.clone().into();
                 // It fails only if the actor is already ending.
-                actor.send_message(Envelope::own(Body::Drain(limit / 2))).ok();
+                actor.send_message(Envelope::own(Body::Drain(limit.min(budget) / 2))).ok();
             }
             Shutdown::Stop(_) | Shutdown::Unlimited | Shutdown::Kill => cell.stop(None),
         }

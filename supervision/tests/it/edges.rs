@@ -485,3 +485,19 @@ async fn a_remove_and_a_restart_by_hand_leave_no_one_waiting_in_a_rest_for_one_b
     in_state(&system, "below", State::Up).await;
     assert!(system.shutdown(secs(5)).await.is_clean());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_tasks_for_half_of_a_shorter_budget() {
+    let journal = Journal::default();
+    let actor = Probe::new("a", &journal).actor().shutdown(Shutdown::Drain(secs(30)));
+    let (system, a) = alone(actor).await;
+    a.tell(act(|cx, _| {
+        cx.task("follows", std::future::pending(), |()| panics());
+        Box::pin(async { Ok(()) })
+    }))
+    .unwrap();
+    ping(&a).await;
+    let report = system.shutdown(secs(10)).await;
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(journal.take(), ["a#1 init", "a#1 terminate", "a#1 dropped"]);
+}
