@@ -38,6 +38,7 @@ impl<M> Envelope<M> {
         Self { body: Some(Body::Message(message)), question, trace }
     }
 
+    #[inline]
     pub(crate) fn open(&mut self) -> Body<M> {
         self.body.take().expect("an envelope is opened once")
     }

@@ -16,7 +16,7 @@ use tracing::Span;
 use super::context::Cx;
 use super::link::{Command, Report};
 use super::server::Server;
-use crate::address::{Body, Caller, Envelope, Seat, Trace};
+use crate::address::{Body, Caller, Envelope, Question, Seat, Trace};
 use crate::exit::{BoxError, Exit, Fall};
 use crate::published::{Load, Task};
 use crate::quiet::Quiet;
@@ -29,13 +29,6 @@ pub(crate) struct Host<S: Server> {
     report: Report,
 }
 
-/// How the current message counts until it has been handled.
-enum InHand {
-    Message,
-    Task(Task),
-    Nothing,
-}
-
 /// What one incarnation owns. `None` before `init` has succeeded, and after `terminate`.
 pub(crate) type Owned<S> = Option<Box<Running<S>>>;
 
@@ -45,8 +38,10 @@ pub(crate) struct Running<S: Server> {
     server: Quiet<S>,
     /// Whether it ends when all of its work is done.
     draining: bool,
-    /// Kept here, because the future of the handling is moved for each message and must stay small.
-    in_hand: InHand,
+    /// The task whose result is being handled. It counts until that is done.
+    task_in_hand: Option<Task>,
+    /// Whether the next message may have had to wait for another one.
+    is_behind: bool,
     cx: Cx<S::Message>,
 }
 
@@ -105,9 +100,14 @@ impl<S: Server> Host<S> {
         let start = Quiet::new(start.boxed());
         let started: Result<Result<_, BoxError>, _> = AssertUnwindSafe(start).catch_unwind().await;
         match started {
-            Ok(Ok((server, state))) => {
-                Ok(Running { state, server, draining: false, in_hand: InHand::Nothing, cx })
-            }
+            Ok(Ok((server, state))) => Ok(Running {
+                state,
+                server,
+                draining: false,
+                task_in_hand: None,
+                is_behind: true,
+                cx,
+            }),
             Ok(Err(error)) => Err(Fall::start_failed(error)),
             Err(panic) => Err(Fall::start_panicked(panic)),
         }
@@ -119,11 +119,15 @@ impl<S: Server> Host<S> {
         running: &mut Running<S>,
         message: S::Message,
         span: Option<Box<Span>>,
+        is_counted: bool,
     ) -> Result<(), ActorProcessingErr> {
         let ended = {
             let Running { server, cx, state, .. } = running;
-            // Called within the future, so that a panic before its first await is caught too.
-            let handling = async move { server.handle(cx, message, state).await };
+            let called = AssertUnwindSafe(|| server.handle(cx, message, state));
+            let handling = match panic::catch_unwind(called) {
+                Ok(handling) => handling,
+                Err(panic) => return Err(Fall::panicked(panic).into()),
+            };
             let mut handling = pin!(AssertUnwindSafe(handling).catch_unwind());
             let mut limit = None;
             poll_fn(|context| {
@@ -144,7 +148,7 @@ impl<S: Server> Host<S> {
                 let handled = node.handled.load(Ordering::Relaxed);
                 node.handled.store(handled + 1, Ordering::Relaxed);
                 node.busy_since_ms.store(0, Ordering::Relaxed);
-                self.dealt_with(running);
+                self.dealt_with(running, is_counted);
                 Ok(())
             }
             Some(Ok(Err(error))) => Err(Fall::failed(error).into()),
@@ -164,15 +168,14 @@ impl<S: Server> Host<S> {
     }
 
     /// Updates the counts when a message has been handled or skipped.
-    fn dealt_with(&self, running: &mut Running<S>) {
-        match std::mem::replace(&mut running.in_hand, InHand::Nothing) {
-            InHand::Message => running.cx.load().remove_message(),
-            InHand::Task(task) => {
-                drop(task);
-                running.cx.reap_tasks();
-            }
-            InHand::Nothing => running.cx.reap_tasks(),
+    fn dealt_with(&self, running: &mut Running<S>, is_counted: bool) {
+        if is_counted {
+            running.cx.load().remove_message();
+        } else {
+            running.task_in_hand = None;
+            running.cx.reap_tasks();
         }
+        running.is_behind = running.cx.load().messages() > 0;
         self.seat.relieved(running.cx.load());
         running.stop_if_drained();
     }
@@ -229,18 +232,22 @@ impl<S: Server> ractor::Actor for Host<S> {
     ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
         let running = owned.as_mut().expect("messages come after a start that succeeded");
         let (body, trace) = (envelope.open(), envelope.trace.take());
-        let is_withdrawn = envelope.question.as_ref().is_some_and(|question| !question.take());
-        let (message, in_hand) = match body {
+        let is_behind = running.is_behind;
+        let may_be_handled = |question: &Arc<Question>| question.take(is_behind);
+        let is_withdrawn = !envelope.question.as_ref().is_none_or(may_be_handled);
+        let (message, is_counted) = match body {
             // Its caller no longer waits: skip it.
             Body::Message(message) if is_withdrawn => {
                 let dropped = dropped(message);
-                running.in_hand = InHand::Message;
-                self.dealt_with(running);
+                self.dealt_with(running, true);
                 return Either::Right(ready(dropped.map_err(ActorProcessingErr::from)));
             }
-            Body::Message(message) => (message, InHand::Message),
-            Body::Own(message) | Body::Tick(message, _) => (message, InHand::Nothing),
-            Body::Result(message, task) => (message, InHand::Task(task)),
+            Body::Message(message) => (message, true),
+            Body::Own(message) | Body::Tick(message, _) => (message, false),
+            Body::Result(message, task) => {
+                running.task_in_hand = Some(task);
+                (message, false)
+            }
             Body::Drain(patience) => {
                 running.draining = true;
                 running.stop_if_drained();
@@ -262,9 +269,8 @@ impl<S: Server> ractor::Actor for Host<S> {
                 return Either::Right(ready(panic.map_err(|panic| Fall::panicked(panic).into())));
             }
         };
-        running.in_hand = in_hand;
         let span = trace.map(|trace| Box::new(self.span(*trace)));
-        Either::Left(self.handle_message(running, message, span))
+        Either::Left(self.handle_message(running, message, span, is_counted))
     }
 
     /// Drops everything that the incarnation owns, in the actor's own task. What is left in `owned` is
