@@ -12,7 +12,6 @@ mod slot;
 pub use self::call_error::{CallError, Rejected};
 pub(crate) use self::envelope::{Body, Caller, Envelope, TaskPanic, Trace};
 pub use self::handle::Handle;
-pub(crate) use self::question::Question;
 pub use self::recipient::Recipient;
 pub(crate) use self::route::Route;
 pub use self::route::{Accept, Asked, Told};

@@ -26,10 +26,9 @@ impl Question {
         Arc::new(Self { deadline, fate: AtomicU8::new(QUEUED) })
     }
 
-    /// Whether the actor may handle it. From then on it can no longer be withdrawn. The clock is read
-    /// only if the question `may_be_late`, because it had to wait for other messages.
-    pub(crate) fn take(&self, may_be_late: bool) -> bool {
-        if may_be_late && self.deadline <= Instant::now() {
+    /// Whether the actor may handle it. From then on it can no longer be withdrawn.
+    pub(crate) fn take(&self) -> bool {
+        if self.deadline <= Instant::now() {
             return !self.withdraw();
         }
         self.settle(TAKEN)

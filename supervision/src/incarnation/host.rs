@@ -16,7 +16,7 @@ use tracing::Span;
 use super::context::Cx;
 use super::link::{Command, Report};
 use super::server::Server;
-use crate::address::{Body, Caller, Envelope, Question, Seat, Trace};
+use crate::address::{Body, Caller, Envelope, Seat, Trace};
 use crate::exit::{BoxError, Exit, Fall};
 use crate::published::{Load, Task};
 use crate::quiet::Quiet;
@@ -40,8 +40,6 @@ pub(crate) struct Running<S: Server> {
     draining: bool,
     /// The task whose result is being handled. It counts until that is done.
     task_in_hand: Option<Task>,
-    /// Whether the next message may have had to wait for another one.
-    is_behind: bool,
     cx: Cx<S::Message>,
 }
 
@@ -100,14 +98,9 @@ impl<S: Server> Host<S> {
         let start = Quiet::new(start.boxed());
         let started: Result<Result<_, BoxError>, _> = AssertUnwindSafe(start).catch_unwind().await;
         match started {
-            Ok(Ok((server, state))) => Ok(Running {
-                state,
-                server,
-                draining: false,
-                task_in_hand: None,
-                is_behind: true,
-                cx,
-            }),
+            Ok(Ok((server, state))) => {
+                Ok(Running { state, server, draining: false, task_in_hand: None, cx })
+            }
             Ok(Err(error)) => Err(Fall::start_failed(error)),
             Err(panic) => Err(Fall::start_panicked(panic)),
         }
@@ -175,7 +168,6 @@ impl<S: Server> Host<S> {
             running.task_in_hand = None;
             running.cx.reap_tasks();
         }
-        running.is_behind = running.cx.load().messages() > 0;
         self.seat.relieved(running.cx.load());
         running.stop_if_drained();
     }
@@ -232,9 +224,7 @@ impl<S: Server> ractor::Actor for Host<S> {
     ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
         let running = owned.as_mut().expect("messages come after a start that succeeded");
         let (body, trace) = (envelope.open(), envelope.trace.take());
-        let is_behind = running.is_behind;
-        let may_be_handled = |question: &Arc<Question>| question.take(is_behind);
-        let is_withdrawn = !envelope.question.as_ref().is_none_or(may_be_handled);
+        let is_withdrawn = envelope.question.as_ref().is_some_and(|question| !question.take());
         let (message, is_counted) = match body {
             // Its caller no longer waits: skip it.
             Body::Message(message) if is_withdrawn => {

@@ -165,3 +165,23 @@ async fn an_asker_who_looks_late_still_gets_the_answer_that_came_in_time() {
     advance(secs(1)).await;
     assert_eq!(asked.await, Ok(1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_question_whose_deadline_has_passed_is_not_handled_by_an_idle_actor_either() {
+    let journal = Journal::default();
+    let (_system, a) = alone(Probe::new("a", &journal).actor()).await;
+    for _ in 0..5_000 {
+        let asked = a.ask(Instant::now(), |reply| {
+            Message::Ask(
+                Box::new(|_, state| {
+                    state.journal.write("handled");
+                    Box::pin(async { Ok(()) })
+                }),
+                reply,
+            )
+        });
+        assert_eq!(asked.await, Err(CallError::Deadline { accepted: false }));
+    }
+    ping(&a).await;
+    assert!(!journal.take().contains(&"handled".to_owned()));
+}
