@@ -28,6 +28,10 @@ impl<M> Envelope<M> {
         Self { body: Some(body), question: None, trace: None }
     }
 
+    pub(crate) fn control(control: Control) -> Self {
+        Self::own(Body::Control(control))
+    }
+
     /// A message from outside.
     pub(super) fn message(
         message: M,
@@ -70,6 +74,12 @@ pub(crate) enum Body<M> {
     Result(M, Task),
     /// From a timer. The next tick is sent only after this one is handled or dropped.
     Tick(M, #[expect(dead_code, reason = "held for its drop")] Slot),
+    /// Not for the actor's own code, but for what is around it.
+    Control(Control),
+}
+
+/// What concerns the incarnation as a whole. Rare.
+pub(crate) enum Control {
     /// A task of the actor panicked.
     TaskPanicked(Box<TaskPanic>),
     /// Its supervisor asks it to end when all of its work is done. It waits for tasks for so long.

@@ -10,7 +10,7 @@ mod seat;
 mod slot;
 
 pub use self::call_error::{CallError, Rejected};
-pub(crate) use self::envelope::{Body, Caller, Envelope, TaskPanic, Trace};
+pub(crate) use self::envelope::{Body, Caller, Control, Envelope, TaskPanic, Trace};
 pub use self::handle::Handle;
 pub use self::recipient::Recipient;
 pub(crate) use self::route::Route;

@@ -44,6 +44,10 @@ impl Question {
     }
 
     fn settle(&self, fate: u8) -> bool {
+        // Nothing leaves a final state, so a cheaper load is often enough.
+        if self.fate.load(Ordering::Acquire) != QUEUED {
+            return false;
+        }
         self.fate.compare_exchange(QUEUED, fate, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }

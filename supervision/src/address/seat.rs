@@ -9,6 +9,8 @@ use ractor::{ActorRef, MessagingErr};
 use tokio::time::Instant;
 
 use super::call_error::CallError;
+#[cfg(feature = "chaos")]
+use super::envelope::Control;
 use super::envelope::{Body, Envelope};
 use super::question::Question;
 use crate::clock::later;
@@ -64,6 +66,7 @@ impl<M: Send + 'static> Seat<M> {
         }
     }
 
+    #[cold]
     fn overloaded(&self, incarnation: u64, depth: usize) -> CallError {
         if !self.refusing.swap(true, Ordering::AcqRel)
             && let Some(hub) = self.hub.get()
@@ -76,7 +79,7 @@ impl<M: Send + 'static> Seat<M> {
     /// Makes the running incarnation panic in its next message. Returns `false` if none is running.
     #[cfg(feature = "chaos")]
     pub(crate) fn inject_panic(&self) -> bool {
-        let envelope = Envelope::own(Body::Panic);
+        let envelope = Envelope::control(Control::Panic);
         let live = self.live.load();
         live.as_ref().is_some_and(|live| live.actor.send_message(envelope).is_ok())
     }
@@ -91,6 +94,7 @@ impl<M: Send + 'static> Seat<M> {
         }
     }
 
+    #[cold]
     fn unavailable(&self) -> CallError {
         let now = Instant::now();
         let at = comes_back_at(&self.node, later(now, SOON));
@@ -121,7 +125,7 @@ impl<M: Send + 'static> Seat<M> {
                 Ok(()) => return Ok(live.incarnation),
                 // It ended after `live` was read and did not accept the message. Try a newer incarnation.
                 Err(MessagingErr::SendErr(returned)) => {
-                    live.load.remove_message();
+                    live.load.take_back_message();
                     refused_by = live.incarnation;
                     envelope = returned;
                 }

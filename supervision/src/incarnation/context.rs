@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
 use super::link::{Command, Report};
-use crate::address::{Body, Envelope, Handle, Seat, Slot, TaskPanic};
+use crate::address::{Body, Control, Envelope, Handle, Seat, Slot, TaskPanic};
 use crate::clock::from_now;
 use crate::exit::panic_text;
 use crate::published::Load;
@@ -143,10 +143,9 @@ impl<M: Send + 'static> Cx<M> {
         self.tasks().get_or_insert_default().spawn(async move {
             if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
                 let message = panic_text(panic);
-                send_to_self(
-                    &myself,
-                    Body::TaskPanicked(Box::new(TaskPanic { task: name, message })),
-                );
+                let panicked = TaskPanic { task: name, message };
+                let control = Control::TaskPanicked(Box::new(panicked));
+                send_to_self(&myself, Body::Control(control));
             }
             drop(occupancy);
         });
@@ -161,12 +160,32 @@ impl<M: Send + 'static> Cx<M> {
         let myself = self.myself.clone();
         self.spawn("drain", async move {
             tokio::time::sleep(patience).await;
-            send_to_self(&myself, Body::Drained);
+            send_to_self(&myself, Body::Control(Control::Drained));
         });
     }
 
     pub(crate) fn load(&self) -> &Load {
         &self.load
+    }
+
+    /// The handling of a message has to wait, from now on.
+    pub(super) fn begin_waiting(&self) {
+        let since_ms = self.report.hub.elapsed_ms().saturating_add(1);
+        self.seat.node.busy_since_ms.store(since_ms, Ordering::Relaxed);
+    }
+
+    /// A message has been handled.
+    pub(super) fn count_handled(&self) {
+        let node = &self.seat.node;
+        // There is no other writer, so a cheaper load and store will do.
+        let handled = node.handled.load(Ordering::Relaxed);
+        node.handled.store(handled + 1, Ordering::Relaxed);
+        node.busy_since_ms.store(0, Ordering::Relaxed);
+    }
+
+    /// Reports overload again from the next refusal on, if there is room again.
+    pub(super) fn relieve(&self) {
+        self.seat.relieved(&self.load);
     }
 
     /// Ends this incarnation after the current message, as its supervisor asked.

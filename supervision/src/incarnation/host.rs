@@ -1,24 +1,24 @@
 //! The ractor actor around each [`Server`].
 
-use std::future::{poll_fn, ready};
+use std::future::ready;
 use std::panic::{self, AssertUnwindSafe};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Either};
+use futures_util::future::Either;
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Span;
 
 use super::context::Cx;
+use super::handling::{Handling, Progress};
 use super::link::{Command, Report};
 use super::server::Server;
-use crate::address::{Body, Caller, Envelope, Seat, Trace};
+use crate::address::{Body, Caller, Control, Envelope, Seat, Trace};
 use crate::exit::{BoxError, Exit, Fall};
-use crate::published::{Load, Task};
+use crate::published::Load;
 use crate::quiet::Quiet;
 
 /// The ractor actor around one incarnation.
@@ -36,20 +36,11 @@ pub(crate) type Owned<S> = Option<Box<Running<S>>>;
 pub(crate) struct Running<S: Server> {
     state: Quiet<S::State>,
     server: Quiet<S>,
-    /// Whether it ends when all of its work is done.
-    draining: bool,
-    /// The task whose result is being handled. It counts until that is done.
-    task_in_hand: Option<Task>,
+    progress: Progress,
     cx: Cx<S::Message>,
 }
 
 impl<S: Server> Running<S> {
-    fn stop_if_drained(&self) {
-        if self.draining && self.cx.load().is_nothing() {
-            self.cx.end_now();
-        }
-    }
-
     /// Ends the tasks, calls `terminate`, and drops state and server. The error is the first panic.
     async fn terminate(mut self) -> Result<(), Fall> {
         self.cx.end_tasks().await;
@@ -99,79 +90,14 @@ impl<S: Server> Host<S> {
         let started: Result<Result<_, BoxError>, _> = AssertUnwindSafe(start).catch_unwind().await;
         match started {
             Ok(Ok((server, state))) => {
-                Ok(Running { state, server, draining: false, task_in_hand: None, cx })
+                Ok(Running { state, server, progress: Progress::default(), cx })
             }
             Ok(Err(error)) => Err(Fall::start_failed(error)),
             Err(panic) => Err(Fall::start_panicked(panic)),
         }
     }
 
-    /// Handles one message. The future is moved for each message, so it is kept small.
-    async fn handle_message(
-        &self,
-        running: &mut Running<S>,
-        message: S::Message,
-        span: Option<Box<Span>>,
-        is_counted: bool,
-    ) -> Result<(), ActorProcessingErr> {
-        let ended = {
-            let Running { server, cx, state, .. } = running;
-            let called = AssertUnwindSafe(|| server.handle(cx, message, state));
-            let handling = match panic::catch_unwind(called) {
-                Ok(handling) => handling,
-                Err(panic) => return Err(Fall::panicked(panic).into()),
-            };
-            let mut handling = pin!(AssertUnwindSafe(handling).catch_unwind());
-            let mut limit = None;
-            poll_fn(|context| {
-                let _entered = span.as_deref().map(Span::enter);
-                let polled = handling.as_mut().poll(context).map(Some);
-                if polled.is_pending() {
-                    let limit = limit.get_or_insert_with(|| self.begin_waiting());
-                    return limit.poll_unpin(context).map(|()| None);
-                }
-                polled
-            })
-            .await
-        };
-        match ended {
-            Some(Ok(Ok(()))) => {
-                let node = &self.seat.node;
-                // There is no other writer, so a cheaper load and store will do.
-                let handled = node.handled.load(Ordering::Relaxed);
-                node.handled.store(handled + 1, Ordering::Relaxed);
-                node.busy_since_ms.store(0, Ordering::Relaxed);
-                self.dealt_with(running, is_counted);
-                Ok(())
-            }
-            Some(Ok(Err(error))) => Err(Fall::failed(error).into()),
-            Some(Err(panic)) => Err(Fall::panicked(panic).into()),
-            None => Err(Fall(Exit::Stalled(self.stall_after.unwrap_or_default())).into()),
-        }
-    }
-
-    /// A handler has to wait: starts its limit. A handler that never waits reads no clock.
-    fn begin_waiting(&self) -> BoxFuture<'static, ()> {
-        let since_ms = self.report.hub.elapsed_ms().saturating_add(1);
-        self.seat.node.busy_since_ms.store(since_ms, Ordering::Relaxed);
-        match self.stall_after {
-            Some(limit) => tokio::time::sleep(limit).boxed(),
-            None => std::future::pending().boxed(),
-        }
-    }
-
-    /// Updates the counts when a message has been handled or skipped.
-    fn dealt_with(&self, running: &mut Running<S>, is_counted: bool) {
-        if is_counted {
-            running.cx.load().remove_message();
-        } else {
-            running.task_in_hand = None;
-            running.cx.reap_tasks();
-        }
-        self.seat.relieved(running.cx.load());
-        running.stop_if_drained();
-    }
-
+    #[cold]
     fn span(&self, trace: Trace) -> Span {
         let (parent, follows) = match trace.caller {
             Caller::Asks(span) => (span.id(), None),
@@ -225,42 +151,38 @@ impl<S: Server> ractor::Actor for Host<S> {
         let running = owned.as_mut().expect("messages come after a start that succeeded");
         let (body, trace) = (envelope.open(), envelope.trace.take());
         let is_withdrawn = envelope.question.as_ref().is_some_and(|question| !question.take());
+        let Running { state, server, progress, cx } = &mut **running;
         let (message, is_counted) = match body {
             // Its caller no longer waits: skip it.
             Body::Message(message) if is_withdrawn => {
                 let dropped = dropped(message);
-                self.dealt_with(running, true);
-                return Either::Right(ready(dropped.map_err(ActorProcessingErr::from)));
+                progress.end_message(cx, true);
+                return Either::Right(ready(dropped.map_err(Into::into)));
             }
             Body::Message(message) => (message, true),
             Body::Own(message) | Body::Tick(message, _) => (message, false),
             Body::Result(message, task) => {
-                running.task_in_hand = Some(task);
+                progress.hold(task);
                 (message, false)
             }
-            Body::Drain(patience) => {
-                running.draining = true;
-                running.stop_if_drained();
-                running.cx.drained_after(patience);
-                return Either::Right(ready(Ok(())));
-            }
-            Body::Drained => {
-                running.cx.end_now();
-                return Either::Right(ready(Ok(())));
-            }
-            Body::TaskPanicked(panic) => {
-                let message = format!("in its task {:?}: {}", panic.task, panic.message);
-                let fall = Fall(Exit::Panicked(Arc::from(message)));
-                return Either::Right(ready(Err(fall.into())));
-            }
-            #[cfg(feature = "chaos")]
-            Body::Panic => {
-                let panic = panic::catch_unwind(|| panic!("on purpose: inject_panic"));
-                return Either::Right(ready(panic.map_err(|panic| Fall::panicked(panic).into())));
+            Body::Control(control) => {
+                return Either::Right(ready(obey(control, progress, cx).map_err(Into::into)));
             }
         };
         let span = trace.map(|trace| Box::new(self.span(*trace)));
-        Either::Left(self.handle_message(running, message, span, is_counted))
+        let cx = &*cx;
+        match panic::catch_unwind(AssertUnwindSafe(|| server.handle(cx, message, state))) {
+            Ok(work) => Either::Left(Handling {
+                work: Some(work),
+                limit: None,
+                stall_after: self.stall_after,
+                cx,
+                progress,
+                is_counted,
+                span,
+            }),
+            Err(panic) => Either::Right(ready(Err(Fall::panicked(panic).into()))),
+        }
     }
 
     /// Drops everything that the incarnation owns, in the actor's own task. What is left in `owned` is
@@ -273,6 +195,31 @@ impl<S: Server> ractor::Actor for Host<S> {
         let Some(running) = owned.take() else { return Ok(()) };
         Ok(running.terminate().await?)
     }
+}
+
+/// Out of the way of the messages, which are many.
+#[cold]
+fn obey<M: Send + 'static>(
+    control: Control,
+    progress: &mut Progress,
+    cx: &Cx<M>,
+) -> Result<(), Fall> {
+    match control {
+        Control::TaskPanicked(panic) => {
+            let message = format!("in its task {:?}: {}", panic.task, panic.message);
+            return Err(Fall(Exit::Panicked(Arc::from(message))));
+        }
+        Control::Drain(patience) => {
+            progress.drain(cx);
+            cx.drained_after(patience);
+        }
+        Control::Drained => cx.end_now(),
+        #[cfg(feature = "chaos")]
+        Control::Panic => {
+            panic::catch_unwind(|| panic!("on purpose: inject_panic")).map_err(Fall::panicked)?;
+        }
+    }
+    Ok(())
 }
 
 /// Drops a value of the actor's own code. If the drop panics, the actor falls.

@@ -1,6 +1,7 @@
 //! One incarnation of an actor: its code, what that code can do, and the ractor actor around it.
 
 mod context;
+mod handling;
 mod host;
 mod link;
 mod server;

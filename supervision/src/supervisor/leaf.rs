@@ -9,7 +9,7 @@ use ractor::{Actor as _, ActorCell, ActorRef, SpawnErr};
 use tokio::time::Instant;
 
 use super::child::{Child, Plan};
-use crate::address::{Body, Envelope, Seat};
+use crate::address::{Control, Envelope, Seat};
 use crate::incarnation::{Host, Report, Server};
 use crate::machine::Deadlines;
 use crate::policy::{Backoff, ChildPolicy, Restart, Shutdown};
@@ -84,7 +84,7 @@ impl<S: Server> Child for Leaf<S> {
                 let budget = deadlines.map_or(limit, until_all_end);
                 let actor: ActorRef<Envelope<S::Message>> = cell.clone().into();
                 // It fails only if the actor is already ending.
-                actor.send_message(Envelope::own(Body::Drain(limit.min(budget) / 2))).ok();
+                actor.send_message(Envelope::control(Control::Drain(limit.min(budget) / 2))).ok();
             }
             Shutdown::Stop(_) | Shutdown::Unlimited | Shutdown::Kill => cell.stop(None),
         }
