@@ -4,6 +4,7 @@
 //! Both sides do the same, on one thread: one caller and one actor that adds, or one supervisor and
 //! thousands of them. Each goal stands behind the figure it is for.
 
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -20,10 +21,6 @@ const BATCH: u64 = 1_000;
 const RESTARTS: usize = 200;
 const TIMEOUT: Duration = Duration::from_secs(5);
 const CHILDREN: usize = 10_000;
-/// How often fewer children are started and ended in each round, and how many fewer they are.
-const TENTH: usize = 10;
-/// After this long no further round with [`CHILDREN`] is begun.
-const CHILDREN_BUDGET: Duration = Duration::from_secs(60);
 /// How long ending [`CHILDREN`] may take.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -255,50 +252,77 @@ async fn spawn_and_stop_linked(count: usize) -> [Duration; 2] {
     [spawned, stopped]
 }
 
-/// As many rounds as there is time for, but one at least.
-async fn children() {
+/// The work that a process of its own measures: who starts and ends how many children.
+#[derive(Clone, Copy)]
+enum Tree {
+    Ours(usize),
+    Ractors(usize),
+}
+
+impl Tree {
+    fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
+        let (whose, children) = (arguments.next()?, arguments.next()?.parse().ok()?);
+        match &*whose {
+            "ours" => Some(Self::Ours(children)),
+            "ractors" => Some(Self::Ractors(children)),
+            _ => None,
+        }
+    }
+
+    /// In this process: prints the nanoseconds of the start and of the end.
+    async fn measure_here(self) {
+        let times = match self {
+            Self::Ours(children) => boot_and_shut_down(children).await,
+            Self::Ractors(children) => spawn_and_stop_linked(children).await,
+        };
+        note(&times.map(|time| time.as_nanos().to_string()).join(" "));
+    }
+
+    /// In a new process, as a service starts and ends once in its life: its memory is new, and nothing is
+    /// in the caches.
+    fn measure(self) -> [f64; 2] {
+        let (whose, children) = match self {
+            Self::Ours(children) => ("ours", children),
+            Self::Ractors(children) => ("ractors", children),
+        };
+        let program = std::env::current_exe().expect("the path of this program is known");
+        let run = Command::new(program).args([whose, &children.to_string()]).output();
+        let run = run.expect("this program can be run again");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let printed = String::from_utf8(run.stdout).expect("numbers are text");
+        let mut times = printed.split_whitespace().filter_map(|word| word.parse().ok());
+        [(); 2].map(|()| times.next().expect("it prints two numbers"))
+    }
+}
+
+fn children() {
     let [mut boot, mut shutdown, mut over_ractor] = [const { Vec::new() }; 3];
     let [mut bare_boot, mut bare_stop] = [const { Vec::new() }; 2];
-    boot_and_shut_down(CHILDREN / TENTH).await;
-    spawn_and_stop_linked(CHILDREN).await;
-    let begun = Instant::now();
-    while boot.is_empty() || boot.len() < ROUNDS && begun.elapsed() < CHILDREN_BUDGET {
-        let [mut booted_few, mut ended_few] = [Duration::ZERO; 2];
-        let [mut spawned_few, mut stopped_few] = [Duration::ZERO; 2];
-        for _ in 0..TENTH {
-            let [booted, ended] = boot_and_shut_down(CHILDREN / TENTH).await;
-            booted_few += booted;
-            ended_few += ended;
-            let [spawned, stopped] = spawn_and_stop_linked(CHILDREN / TENTH).await;
-            spawned_few += spawned;
-            stopped_few += stopped;
-        }
-        let [spawned, stopped] = spawn_and_stop_linked(CHILDREN).await;
-        let [booted, ended] = boot_and_shut_down(CHILDREN).await;
-        let over_few = |all: Duration, few: Duration| all.div_duration_f64(few) * 10.0;
-        boot.push(over_few(booted, booted_few));
-        shutdown.push(over_few(ended, ended_few));
-        over_ractor.push(booted.div_duration_f64(spawned));
-        bare_boot.push(over_few(spawned, spawned_few));
-        bare_stop.push(over_few(stopped, stopped_few));
+    for _ in 0..ROUNDS {
+        let [booted_few, ended_few] = Tree::Ours(CHILDREN / 10).measure();
+        let [booted, ended] = Tree::Ours(CHILDREN).measure();
+        let [spawned_few, stopped_few] = Tree::Ractors(CHILDREN / 10).measure();
+        let [spawned, stopped] = Tree::Ractors(CHILDREN).measure();
+        boot.push(booted / booted_few);
+        shutdown.push(ended / ended_few);
+        over_ractor.push(booted / spawned);
+        bare_boot.push(spawned / spawned_few);
+        bare_stop.push(stopped / stopped_few);
     }
-    let rounds = boot.len();
     print_for("value", "boot_10000_over_1000", boot, Some(Goal::AtMost(12.0)));
     print_for("value", "shutdown_10000_over_1000", shutdown, Some(Goal::AtMost(12.0)));
     print_for("value", "boot_over_ractor_spawn", over_ractor, Some(Goal::AtMost(3.0)));
     // How ractor's own actors grow with their number: what memory and its caches make of it.
     print_for("value", "ractor_spawn_10000_over_1000", bare_boot, None);
     print_for("value", "ractor_stop_10000_over_1000", bare_stop, None);
-    if rounds < ROUNDS {
-        note(&format!(
-            "the five before: {rounds} of {ROUNDS} rounds, {CHILDREN_BUDGET:?} were over"
-        ));
-    }
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
+    if let Some(tree) = Tree::from_arguments(std::env::args().skip(1)) {
+        return tree.measure_here().await;
+    }
     messages().await;
     restarts().await;
-    children().await;
+    children();
 }

@@ -107,7 +107,7 @@ impl<M: Send + 'static> Handle<M> {
 
     /// How many messages are queued or being handled. Answers from memory.
     pub fn depth(&self) -> usize {
-        self.seat.node.load.load().messages()
+        self.seat.node.messages()
     }
 
     /// The actor's path in the tree.

@@ -55,7 +55,8 @@ impl<M: Send + 'static> Seat<M> {
     }
 
     pub(crate) fn open(&self, incarnation: u64, actor: ActorRef<Envelope<M>>) {
-        let load = self.node.load.load_full();
+        // Without one, the incarnation has already ended.
+        let Some(load) = self.node.load() else { return };
         self.refusing.store(false, Ordering::Release);
         self.live.store(Some(Arc::new(Live { incarnation, actor, load })));
     }

@@ -3,7 +3,6 @@
 use std::future::ready;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -77,8 +76,7 @@ impl<S: Server> Host<S> {
     async fn start(&self, myself: ActorRef<Envelope<S::Message>>) -> Result<Running<S>, Fall> {
         let occupancy = self.occupy().await;
         let load = Arc::new(Load::default());
-        self.seat.node.load.store(Arc::clone(&load));
-        self.seat.node.busy_since_ms.store(0, Ordering::Relaxed);
+        self.seat.node.set_load(Some(Arc::clone(&load)));
         let cx = Cx::new(&self.report, occupancy, myself, Arc::clone(&self.seat), load);
         let start = async {
             let server = Quiet::new((self.factory)());

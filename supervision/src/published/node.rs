@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -31,11 +31,9 @@ pub(crate) struct Node {
     /// learns of it.
     is_removed: AtomicBool,
     /// Written by the actor. Outlives its incarnations.
-    pub(crate) facts: ArcSwap<Facts>,
-    /// The messages and tasks of the newest incarnation.
-    pub(crate) load: ArcSwap<Load>,
-    /// The load to show while it is not running.
-    no_load: Arc<Load>,
+    facts: Mutex<Facts>,
+    /// The messages and tasks of the running incarnation.
+    load: ArcSwapOption<Load>,
     pub(crate) handled: AtomicU64,
     /// Whether a supervisor is ending its children. It knows this before the supervisor above does.
     pub(crate) is_ending: AtomicBool,
@@ -59,7 +57,6 @@ pub(crate) enum Kind {
 
 impl Node {
     pub(crate) fn new(id: Arc<str>, kind: Kind) -> Self {
-        let no_load = Arc::<Load>::default();
         Self {
             id,
             path: OnceLock::new(),
@@ -67,9 +64,8 @@ impl Node {
             parent: OnceLock::new(),
             summary: Mutex::default(),
             is_removed: AtomicBool::new(false),
-            facts: ArcSwap::from_pointee(Facts::new()),
-            load: ArcSwap::new(Arc::clone(&no_load)),
-            no_load,
+            facts: Mutex::default(),
+            load: ArcSwapOption::empty(),
             handled: AtomicU64::new(0),
             is_ending: AtomicBool::new(false),
             report: Mutex::default(),
@@ -119,10 +115,24 @@ impl Node {
         }
     }
 
-    /// Publishes that no message and no task is left.
-    pub(crate) fn clear_load(&self) {
-        self.load.store(Arc::clone(&self.no_load));
+    /// Publishes the messages and tasks of an incarnation that starts, or that there are none.
+    pub(crate) fn set_load(&self, load: Option<Arc<Load>>) {
+        self.load.store(load);
         self.busy_since_ms.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn load(&self) -> Option<Arc<Load>> {
+        self.load.load_full()
+    }
+
+    /// Messages that are queued or being handled.
+    pub(crate) fn messages(&self) -> usize {
+        self.load.load().as_ref().map_or(0, |load| load.messages())
+    }
+
+    /// Tasks that are running or whose result is queued.
+    pub(crate) fn tasks(&self) -> usize {
+        self.load.load().as_ref().map_or(0, |load| load.tasks())
     }
 
     pub(crate) fn is_removed(&self) -> bool {
@@ -165,14 +175,19 @@ impl Node {
     }
 
     pub(crate) fn publish_fact(&self, name: &'static str, value: &Value) -> bool {
-        if self.facts.load().get(name) == Some(value) {
+        let mut facts = self.facts_mut();
+        if facts.get(name) == Some(value) {
             return false;
         }
-        self.facts.rcu(|facts| {
-            let mut facts = Facts::clone(facts);
-            facts.insert(name, value.clone());
-            facts
-        });
+        facts.insert(name, value.clone());
         true
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        self.facts_mut().clone()
+    }
+
+    fn facts_mut(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

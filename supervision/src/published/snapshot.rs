@@ -107,10 +107,9 @@ impl TreeSnapshot {
         let (mailbox, strategy) = match node.kind {
             Kind::Supervisor { strategy } => (None, Some(strategy_name(strategy))),
             Kind::Actor { capacity } => {
-                let load = node.load.load();
                 let mailbox = Mailbox {
-                    depth: load.messages(),
-                    tasks: load.tasks(),
+                    depth: node.messages(),
+                    tasks: node.tasks(),
                     capacity,
                     handled: node.handled.load(Ordering::Relaxed),
                     busy_ms: match node.busy_since_ms.load(Ordering::Relaxed) {
@@ -121,9 +120,8 @@ impl TreeSnapshot {
                 (Some(mailbox), None)
             }
         };
-        let facts = node.facts.load();
-        let facts = facts.iter().filter(|(name, _)| !OWN_FIELDS.contains(name));
-        let facts = facts.map(|(name, fact)| ((*name).to_owned(), fact.clone()));
+        let facts = node.facts().into_iter().filter(|(name, _)| !OWN_FIELDS.contains(name));
+        let facts = facts.map(|(name, fact)| (name.to_owned(), fact));
         Self {
             id: node.id.to_string(),
             path: node.path().to_string(),

@@ -265,7 +265,7 @@ impl Driver {
         let key = state.keys.remove(&cell.get_id())?;
         let child = Arc::clone(&self.plan.children[key.child]);
         child.close();
-        child.node().clear_load();
+        child.node().set_load(None);
         if !state.machine.is_ending() {
             // It ended outside of a shutdown: its report is not part of the next one.
             child.node().set_report(ShutdownReport::default());
