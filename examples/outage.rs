@@ -14,7 +14,7 @@
 //! GET /page -> 200 without Redis
 //! GET /health -> 200 {"status":"healthy","service":"example"}
 //! GET /ready -> 503 {"ready":false,"service":"example","dependencies":{"redis":{"healthy":false,"message":"no answer in time; check the server's load and the network, and that the url names redis"}}}
-//! -- Redis goes on, and first carries out what had reached it.
+//! -- Redis goes on, and first executes what had reached it.
 //! GET /page -> 200 with Redis
 //! GET /visits -> 200 2 visits
 //! -- Redis is killed. Another one takes its place at once, and is empty.
@@ -73,7 +73,7 @@ async fn ask(client: &Client, state: &AppState) -> Result<()> {
     client.send("GET /health").await?;
     client.send("GET /ready").await?;
 
-    say("-- Redis goes on, and first carries out what had reached it.");
+    say("-- Redis goes on, and first executes what had reached it.");
     signal(state, "-CONT")?;
     client.wait_for(200, "GET /ready").await?;
     client.send("GET /page").await?;

@@ -47,7 +47,7 @@ async fn on_each_lane(endpoint: &Arc<Endpoint>) -> Vec<CacheConn> {
     conns
 }
 
-/// How often the server has carried out `command`.
+/// How often the server has executed `command`.
 async fn calls(server: &Server, command: &str) -> u64 {
     let stats: String = server.ask(&["INFO", "commandstats"]).await;
     let name = format!("cmdstat_{command}:calls=");
@@ -478,7 +478,7 @@ async fn a_transaction_whose_server_stands_still_ends_in_time_and_is_unknown_onc
         let mut conn = endpoint.lease().await.unwrap();
         assert_ne!(id(&mut conn).await, lease);
     }
-    // It was sent, and was carried out when the server went on.
+    // It was sent, and was executed when the server went on.
     eventually("the commit", async || server.ask::<Option<u64>>(&["GET", "k"]).await == Some(1))
         .await;
 }

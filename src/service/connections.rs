@@ -30,7 +30,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(75);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a connection without a request stays open at the end: a client may be sending one just
-/// now, and would not know whether it was carried out if it met a closed connection.
+/// now, and would not know whether it was executed if it met a closed connection.
 const LAST_WORD: Duration = Duration::from_millis(200);
 
 /// The most connections that are taken over from the system's queue at the end.

@@ -368,7 +368,7 @@ struct World {
     is_up: bool,
     /// What the server holds.
     wire: HashSet<Name>,
-    /// Told, and not carried out yet.
+    /// Told, and not executed yet.
     told: Vec<Step>,
     readers: Vec<Reader>,
     published: Vec<Name>,
@@ -390,7 +390,7 @@ enum Happening {
     Connect,
     Lose,
     Tell,
-    /// The server carries out one of the commands that wait, or refuses it.
+    /// The server executes one of the commands that wait, or refuses it.
     Answer(usize, bool),
     Retry,
     Publish(usize),

@@ -294,7 +294,7 @@ async fn the_database_answers_while_the_embedded_server_is_killed_under_load() {
                 away += 1;
                 assert_is_away(&written);
             }
-            // Sent when the server died: it may have been carried out.
+            // Sent when the server died: it may have been executed.
             _ => assert_eq!(written.problem(504).0, OUTCOME_UNKNOWN),
         }
         // A read that was cut off changed nothing, and can be repeated.

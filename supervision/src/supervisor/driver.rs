@@ -1,4 +1,4 @@
-//! The ractor actor around a [`Machine`]. It carries out the machine's decisions.
+//! The ractor actor around a [`Machine`]. It executes the machine's decisions.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -82,7 +82,7 @@ impl Driver {
         }
     }
 
-    /// Feeds an input to the machine and carries out its effects.
+    /// Feeds an input to the machine and executes its effects.
     async fn feed(
         &self,
         myself: &ActorRef<Command>,

@@ -130,7 +130,7 @@ async fn two_hundred_callers_who_share_one_lease_all_get_everything_done() {
         let (cache, all, script) = (tree.cache(), Arc::clone(&all), script.clone());
         callers.spawn(async move {
             all.wait().await;
-            // Each caller begins elsewhere, so that all are carried out at once.
+            // Each caller begins elsewhere, so that all are executed at once.
             let operations = OPERATIONS.iter().cycle().skip(caller % OPERATIONS.len());
             for operation in operations.take(OPERATIONS.len()) {
                 operation(cache.clone(), caller, script.clone()).await.unwrap();

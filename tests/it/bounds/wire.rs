@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::support::{Server, tree};
 
-/// How often the server has carried out each command.
+/// How often the server has executed each command.
 async fn counted(server: &Server) -> HashMap<String, u64> {
     let info: String = server.ask(&["INFO", "commandstats"]).await;
     let lines =
