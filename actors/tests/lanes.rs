@@ -740,7 +740,6 @@ async fn a_transaction_whose_begin_is_refused_is_done_command_by_command_and_unk
     .await;
 }
 
-// Where overflow is checked, as in a build for tests, it is unknown all the same: see `MULTI` in error.rs.
 #[tokio::test]
 async fn a_server_that_knows_no_transactions_leaves_a_pipelines_outcome_unknown() {
     let server = Server::start(&["--rename-command", "MULTI", ""]).await;

@@ -2,14 +2,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::RedisResult;
+use ::redis::{RedisResult, Value};
 use tokio::time::Instant;
 
 use crate::deadline;
-use crate::redis::command::{Block, Plan, Request};
+use crate::redis::command::{Block, Plan, Reply, Request};
 use crate::redis::connect::{Connector, Exchanged, Failure, Lifecycle, Limit, exchange};
 use crate::redis::leases::{Lease, PooledConnection};
-use crate::redis::status::{Cause, Error, Health, Meaning, cause_of};
+use crate::redis::status::{
+    Cause, Error, Health, Meaning, cause_of, is_discarded_for_earlier, of_server, server_error,
+};
 
 /// A lease as one caller uses it: a connection that it has to itself.
 pub(super) struct DedicatedConnection {
@@ -20,11 +22,19 @@ pub(super) struct DedicatedConnection {
     /// A command that sets the connection's state, such as its database, was sent and its reply never came. So the
     /// meaning of further commands is unknown.
     is_state_unknown: bool,
+    /// The first refusal since the caller began a transaction by hand. The server does not repeat it at the end.
+    first_refusal: Option<Error>,
 }
 
 impl DedicatedConnection {
     pub(super) fn new(lease: Lease) -> Self {
-        Self { lease, is_bound: false, has_written: false, is_state_unknown: false }
+        Self {
+            lease,
+            is_bound: false,
+            has_written: false,
+            is_state_unknown: false,
+            first_refusal: None,
+        }
     }
 
     // redis R1, R9
@@ -36,17 +46,19 @@ impl DedicatedConnection {
         request: &R,
     ) -> RedisResult<(R::Reply, Meaning)> {
         let begun = Instant::now();
+        let was_bound = self.is_bound;
         let until = self.admit(health, connector.config().command_timeout, plan, begun)?;
         let pooled = self.lease.pooled_mut();
         let cut = (plan.blocks != Block::NONE).then_some(&*pooled.generation);
         match exchange(&mut pooled.connection.wire, request, Limit { until, cut }).await {
             Exchanged::Replied(reply, meaning) => {
                 self.answered(connector, health, meaning);
+                if was_bound {
+                    self.note_refusal(reply.values(), meaning)?;
+                } else if meaning.is_queued {
+                    return Err(plan.lost(Cause::Protocol).into());
+                }
                 Ok((reply, meaning))
-            }
-            Exchanged::Refused(error, meaning) => {
-                self.answered(connector, health, meaning);
-                Err(error)
             }
             Exchanged::NotSent(error) => {
                 self.is_state_unknown = false;
@@ -69,6 +81,37 @@ impl DedicatedConnection {
     pub(super) fn bind(&mut self) {
         self.is_bound = true;
         self.lease.pooled_mut().is_doubtful = true;
+    }
+
+    /// Whether the caller may be inside a transaction that it began by hand.
+    pub(super) fn may_be_in_transaction(&self) -> bool {
+        self.is_bound
+    }
+
+    /// Remembers why a command of a transaction by hand was refused.
+    ///
+    /// # Errors
+    /// That reason, where the server only says that there was one.
+    fn note_refusal<'a>(
+        &mut self,
+        mut replies: impl Iterator<Item = &'a Value>,
+        meaning: Meaning,
+    ) -> Result<(), Error> {
+        match replies.find_map(server_error) {
+            Some(error) if is_discarded_for_earlier(error) => {
+                self.first_refusal.take().map_or(Ok(()), Err)
+            }
+            Some(error) => {
+                self.first_refusal.get_or_insert_with(|| of_server(error));
+                Ok(())
+            }
+            None => {
+                if !meaning.is_queued {
+                    self.first_refusal = None;
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Whether a write was sent on this connection.
@@ -140,7 +183,7 @@ impl DedicatedConnection {
         // A READONLY does not end this connection: the new generation replaces it with all others. Discarding each one
         // by itself would make a connection for each write while the server stays read-only. After a failed login it is
         // discarded: the password may have been changed meanwhile, and a new connection logs in with the one of now.
-        self.is_bound |= is_logged_out;
+        self.is_bound |= is_logged_out || meaning.is_queued || meaning.is_unfinished;
         self.lease.pooled_mut().is_doubtful = self.is_bound;
     }
 }

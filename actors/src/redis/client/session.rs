@@ -10,13 +10,13 @@ use tokio::time::{Instant, sleep};
 use super::dedicated::DedicatedConnection;
 use super::shared::SharedConnection;
 use crate::deadline;
-use crate::redis::command::{Batch, Plan, Reading, Request, ScriptTexts};
+use crate::redis::command::{Atomic, Batch, Plan, Reading, Request, ScriptTexts};
 use crate::redis::connect::MissingCapability;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::lanes::Lane;
 use crate::redis::leases::Lease;
 use crate::redis::socket::Load;
-use crate::redis::status::{Cause, Error, Meaning, is_refusal, partial};
+use crate::redis::status::{Cause, Error, Meaning, executed, is_refusal, partial};
 
 /// Sends every command of a caller: it chooses the connection, applies the deadline and the breaker, and tells what a
 /// lost reply means.
@@ -62,8 +62,10 @@ impl Session {
         plan: &Plan,
         request: &R,
     ) -> RedisResult<R::Reply> {
+        let may_be_in_transaction = self.may_be_in_transaction();
         match self.ask_once(plan, request).await {
-            Ok((reply, meaning)) if is_too_early(meaning, request) => {
+            // Inside a transaction the server has marked it as failed, and would queue the command the second time.
+            Ok((reply, meaning)) if is_too_early(meaning, request) && !may_be_in_transaction => {
                 Box::pin(self.ask_later(plan, request, reply)).await
             }
             Ok((reply, _)) => Ok(reply),
@@ -159,6 +161,10 @@ impl Session {
         dedicated.ask(endpoint.connector(), endpoint.health(), plan, request).await
     }
 
+    fn may_be_in_transaction(&self) -> bool {
+        matches!(&self.mode, Mode::Dedicated(dedicated) if dedicated.may_be_in_transaction())
+    }
+
     fn has_written_dedicated(&self) -> bool {
         matches!(&self.mode, Mode::Dedicated(dedicated) if dedicated.has_written())
     }
@@ -215,7 +221,7 @@ impl ConnectionLike for Session {
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
             if pipeline.is_empty() {
-                return Ok(Vec::new());
+                return Err(EMPTY.into());
             }
             let replies = if pipeline.is_transaction() {
                 (pipeline.len() + 1, 1)
@@ -226,15 +232,14 @@ impl ConnectionLike for Session {
             if (offset, count) != replies {
                 return Err(MISCOUNTED.into());
             }
-            let batch = Batch { pipeline, offset, count };
-            let plan = self.plan(&batch).await?;
-            let replies = self.ask(&plan, &batch).await?;
-            match replies.as_slice() {
-                // The redis crate would report a reply of the wrong type.
-                [Value::ServerError(error)] if pipeline.is_transaction() => {
-                    Err(error.clone().into())
-                }
-                _ => Ok(replies),
+            if pipeline.is_transaction() {
+                let atomic = Atomic::new(pipeline);
+                let plan = self.plan(&atomic).await?;
+                Ok(vec![executed(self.ask(&plan, &atomic).await?)?])
+            } else {
+                let batch = Batch(pipeline);
+                let plan = self.plan(&batch).await?;
+                self.ask(&plan, &batch).await
             }
         })
     }
@@ -256,6 +261,10 @@ impl fmt::Debug for Session {
 const NO_RESPONSE: Error = Error::Refused {
     command: "set_no_response",
     instead: "wait for the reply and ignore it: it tells what became of the command",
+};
+const EMPTY: Error = Error::Refused {
+    command: "a pipeline without commands",
+    instead: "add a command, or send nothing",
 };
 const MISCOUNTED: Error = Error::Refused {
     command: "req_packed_commands",

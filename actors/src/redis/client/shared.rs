@@ -65,16 +65,15 @@ impl SharedConnection {
         match exchange(&mut wire, request, Limit::until(until)).await {
             Exchanged::Replied(reply, meaning) => {
                 self.answered(lanes.health, meaning);
+                if meaning.is_queued {
+                    return Err(plan.lost(Cause::Protocol).into());
+                }
                 if self.load == Load::Ordinary
                     && len_bytes(request.commands()).max(reply.len_bytes()) > LARGE
                 {
                     lanes.set.saw_large_value(lanes.connector.endpoint());
                 }
                 Ok((reply, meaning))
-            }
-            Exchanged::Refused(error, meaning) => {
-                self.answered(lanes.health, meaning);
-                Err(error)
             }
             Exchanged::NotSent(error) => {
                 self.is_in_doubt = was_in_doubt;
@@ -128,6 +127,9 @@ impl SharedConnection {
         if meaning.objection == Some(Cause::Auth) {
             // The password may have been changed meanwhile; a new connection logs in with the present one.
             self.lane.close(CloseReason::Unauthenticated);
+        }
+        if meaning.is_queued || meaning.is_unfinished {
+            self.lane.close(CloseReason::InTransaction);
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::session::Session;
 use crate::redis::command::Plan;
-use crate::redis::status::{Error, is_answer, refused_multi};
+use crate::redis::status::Error;
 
 /// One attempt to change watched keys together. It reads at once, and queues writes that are executed only if no other
 /// client changes a watched key meanwhile.
@@ -75,11 +75,12 @@ impl<'c> Transaction<'c> {
             );
         }
         let replies: Result<Value, RedisError> = queue.query_async(&mut *self.session).await;
+        let replies = replies.map_err(Error::from);
         // Whatever the server says to EXEC, it watches nothing afterwards.
         self.stage = match &replies {
-            Ok(_) => Stage::Idle,
-            Err(error) if refused_multi(error) => Stage::Watching,
-            Err(error) if is_answer(error) => Stage::Idle,
+            Ok(_) | Err(Error::Server { .. }) => Stage::Idle,
+            // It may have been refused MULTI, and then it still watches.
+            Err(Error::Partial { .. }) => Stage::Watching,
             Err(_) => Stage::Lost,
         };
         match replies? {

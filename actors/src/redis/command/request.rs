@@ -1,10 +1,10 @@
 use std::future::Future;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{Arg, Cmd, Pipeline, RedisResult, Value};
+use ::redis::{Arg, Cmd, Pipeline, RedisResult, Value, cmd};
 
 use super::plan::reply_len_bytes;
-use crate::redis::status::Meaning;
+use crate::redis::status::{Meaning, has_ended, is_queued};
 
 /// A command or a pipeline, sent as one.
 pub(crate) trait Request: Sync {
@@ -20,6 +20,9 @@ pub(crate) trait Request: Sync {
     /// Whether LOADING as the answer proves that nothing was executed. It does not for a script, which may answer so
     /// itself, nor for a pipeline, of which some commands may have been executed.
     fn may_come_early(&self) -> bool;
+
+    /// What the reply says about the server and the connection.
+    fn meaning(&self, reply: &Self::Reply) -> Meaning;
 }
 
 /// The reply to a [`Request`].
@@ -29,24 +32,27 @@ pub(crate) trait Reply: Send {
     fn len_bytes(&self) -> usize {
         self.values().map(reply_len_bytes).sum()
     }
-
-    /// What the reply says about the server.
-    fn meaning(&self) -> Meaning {
-        Meaning::of(self.values())
-    }
 }
 
-/// A pipeline, and which of its replies the caller wants.
-pub(crate) struct Batch<'a> {
-    pub(crate) pipeline: &'a Pipeline,
-    pub(crate) offset: usize,
-    pub(crate) count: usize,
+/// A pipeline that is no transaction.
+pub(crate) struct Batch<'a>(pub(crate) &'a Pipeline);
+
+/// A transaction that is sent as one. All replies are read, because only together they tell whether it has ended.
+pub(crate) struct Atomic<'a> {
+    commands: &'a Pipeline,
+    /// The same between `MULTI` and `EXEC`.
+    sent: Pipeline,
 }
 
-impl<'a> Batch<'a> {
-    /// A pipeline that is no transaction, with all its replies.
-    pub(crate) fn whole(pipeline: &'a Pipeline) -> Self {
-        Self { pipeline, offset: 0, count: pipeline.len() }
+impl<'a> Atomic<'a> {
+    pub(crate) fn new(commands: &'a Pipeline) -> Self {
+        let mut sent = Pipeline::with_capacity(commands.len() + 2);
+        sent.add_command(cmd("MULTI"));
+        for command in commands.cmd_iter() {
+            sent.add_command(command.clone());
+        }
+        sent.add_command(cmd("EXEC"));
+        Self { commands, sent }
     }
 }
 
@@ -65,8 +71,12 @@ impl Request for Cmd {
     }
 
     fn may_come_early(&self) -> bool {
-        let name = self.args_iter().next();
-        !matches!(name, Some(Arg::Simple(name)) if SCRIPTS.iter().any(|one| name.eq_ignore_ascii_case(one)))
+        !is_script(self)
+    }
+
+    fn meaning(&self, reply: &Value) -> Meaning {
+        let is_queued = is_queued(reply) && !is_script(self);
+        Meaning { is_queued, ..Meaning::of(reply.values()) }
     }
 }
 
@@ -74,18 +84,47 @@ impl Request for Batch<'_> {
     type Reply = Vec<Value>;
 
     fn commands(&self) -> impl Iterator<Item = &Cmd> + Send {
-        self.pipeline.cmd_iter()
+        self.0.cmd_iter()
     }
 
     fn send(
         &self,
         wire: &mut MultiplexedConnection,
     ) -> impl Future<Output = RedisResult<Vec<Value>>> + Send {
-        wire.send_packed_commands(self.pipeline, self.offset, self.count)
+        wire.send_packed_commands(self.0, 0, self.0.len())
     }
 
     fn may_come_early(&self) -> bool {
         false
+    }
+
+    fn meaning(&self, replies: &Vec<Value>) -> Meaning {
+        let mut answered = self.0.cmd_iter().zip(replies);
+        let is_queued = answered.any(|(command, reply)| is_queued(reply) && !is_script(command));
+        Meaning { is_queued, ..Meaning::of(replies.values()) }
+    }
+}
+
+impl Request for Atomic<'_> {
+    type Reply = Vec<Value>;
+
+    fn commands(&self) -> impl Iterator<Item = &Cmd> + Send {
+        self.commands.cmd_iter()
+    }
+
+    fn send(
+        &self,
+        wire: &mut MultiplexedConnection,
+    ) -> impl Future<Output = RedisResult<Vec<Value>>> + Send {
+        wire.send_packed_commands(&self.sent, 0, self.sent.len())
+    }
+
+    fn may_come_early(&self) -> bool {
+        false
+    }
+
+    fn meaning(&self, replies: &Vec<Value>) -> Meaning {
+        Meaning { is_unfinished: !has_ended(replies), ..Meaning::of(replies.values()) }
     }
 }
 
@@ -103,6 +142,12 @@ impl Reply for Vec<Value> {
             other => std::slice::from_ref(other).iter(),
         })
     }
+}
+
+/// A script may answer anything, also what only the server says otherwise.
+fn is_script(command: &Cmd) -> bool {
+    let name = command.args_iter().next();
+    matches!(name, Some(Arg::Simple(name)) if SCRIPTS.iter().any(|one| name.eq_ignore_ascii_case(one)))
 }
 
 const SCRIPTS: [&[u8]; 6] = [b"EVAL", b"EVALSHA", b"EVALSHA_RO", b"EVAL_RO", b"FCALL", b"FCALL_RO"];

@@ -9,15 +9,13 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::lifecycle::Lifecycle;
 use crate::redis::command::{Reply, Request};
 use crate::redis::socket::Wire;
-use crate::redis::status::{Cause, Error, Meaning, cause_of, is_answer, is_unsent};
+use crate::redis::status::{Cause, Error, Meaning, cause_of, is_unsent};
 
 /// What became of a request.
 #[derive(Debug)]
 pub(crate) enum Exchanged<T> {
     /// The reply arrived. It may hold errors.
     Replied(T, Meaning),
-    /// The server answered with an error to the request as a whole, as it does to a transaction.
-    Refused(RedisError, Meaning),
     /// The redis crate refused to send it. Nothing was executed.
     NotSent(RedisError),
     /// The connection broke. The request may or may not have been executed.
@@ -58,13 +56,13 @@ pub(crate) async fn exchange<R: Request>(
     let mut reply = pin!(request.send(connection));
     match limit {
         Limit { until: Some(until), cut: None } => match timeout_at(until, reply).await {
-            Ok(reply) => Exchanged::of(reply),
+            Ok(reply) => Exchanged::of(request, reply),
             Err(_) => Exchanged::TimedOut,
         },
-        Limit { until: None, cut: None } => Exchanged::of(reply.await),
+        Limit { until: None, cut: None } => Exchanged::of(request, reply.await),
         Limit { until, cut: Some(lifecycle) } => tokio::select! {
             biased;
-            reply = &mut reply => Exchanged::of(reply),
+            reply = &mut reply => Exchanged::of(request, reply),
             () = reached(until) => Exchanged::TimedOut,
             () = lifecycle.was_cut() => Exchanged::Cut,
         },
@@ -81,15 +79,11 @@ pub(crate) async fn ping(wire: &mut Wire, limit: Duration) -> Result<(), Cause> 
 }
 
 impl<T: Reply> Exchanged<T> {
-    fn of(reply: RedisResult<T>) -> Self {
+    fn of<R: Request<Reply = T>>(request: &R, reply: RedisResult<T>) -> Self {
         match reply {
             Ok(reply) => {
-                let meaning = reply.meaning();
+                let meaning = request.meaning(&reply);
                 Self::Replied(reply, meaning)
-            }
-            Err(error) if is_answer(&error) => {
-                let meaning = Meaning::of_error(&error);
-                Self::Refused(error, meaning)
             }
             Err(error) if is_unsent(&error) => Self::NotSent(error),
             Err(error) => Self::Lost(error),
@@ -100,7 +94,7 @@ impl<T: Reply> Exchanged<T> {
     pub(super) fn into_result(self) -> RedisResult<T> {
         match self {
             Self::Replied(reply, _) => Ok(reply),
-            Self::Refused(error, _) | Self::NotSent(error) | Self::Lost(error) => Err(error),
+            Self::NotSent(error) | Self::Lost(error) => Err(error),
             Self::TimedOut | Self::Cut => Err(Error::unavailable(Cause::Timeout).into()),
         }
     }

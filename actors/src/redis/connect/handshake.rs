@@ -138,7 +138,7 @@ impl Handshake {
 
     async fn load_scripts(&self, wire: &mut Wire) -> Result<(), Cause> {
         let Some(loading) = self.scripts.loading() else { return Ok(()) };
-        let loaded = exchange(wire, &Batch::whole(&loading), Limit::NONE).await.into_result();
+        let loaded = exchange(wire, &Batch(&loading), Limit::NONE).await.into_result();
         let loaded = loaded.map_err(|error| cause_of_handshake(&error))?;
         // The user may lack permission for SCRIPT, or a script may not compile: calling it returns the error.
         if loaded.iter().any(is_refusal) {

@@ -8,8 +8,13 @@ use super::state::{
 use crate::redis::socket::CloseReason;
 use crate::redis::status::{Cause, Error};
 
-const SUDDEN: [CloseReason; 4] =
-    [CloseReason::Closed, CloseReason::Timeouts, CloseReason::Silent, CloseReason::Unauthenticated];
+const SUDDEN: [CloseReason; 5] = [
+    CloseReason::Closed,
+    CloseReason::Timeouts,
+    CloseReason::Silent,
+    CloseReason::Unauthenticated,
+    CloseReason::InTransaction,
+];
 
 #[test]
 fn a_lane_that_is_lost_is_given_up_before_its_successor_is_made() {

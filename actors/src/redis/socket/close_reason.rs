@@ -14,6 +14,8 @@ pub enum CloseReason {
     Silent,
     /// The server no longer accepts its login.
     Unauthenticated,
+    /// It may be inside a transaction, in which commands are queued instead of executed.
+    InTransaction,
     /// It reached its age.
     Aged,
     /// Its generation was replaced.
@@ -56,11 +58,15 @@ impl CloseSignal {
 }
 
 impl CloseReason {
-    /// Whether no reply is expected on the connection any more, so that it is taken out of use before its successor is
-    /// made.
+    /// Whether no reply is expected on the connection any more, or none that could be trusted, so that it is taken out
+    /// of use before its successor is made.
     pub(crate) fn is_sudden(self) -> bool {
         match self {
-            Self::Closed | Self::Timeouts | Self::Silent | Self::Unauthenticated => true,
+            Self::Closed
+            | Self::Timeouts
+            | Self::Silent
+            | Self::Unauthenticated
+            | Self::InTransaction => true,
             Self::Aged | Self::Replaced => false,
         }
     }
@@ -73,17 +79,19 @@ impl std::fmt::Display for CloseReason {
             Self::Timeouts => "timeouts",
             Self::Silent => "silent",
             Self::Unauthenticated => "unauthenticated",
+            Self::InTransaction => "in a transaction",
             Self::Aged => "aged",
             Self::Replaced => "replaced",
         })
     }
 }
 
-const ALL: [CloseReason; 6] = [
+const ALL: [CloseReason; 7] = [
     CloseReason::Closed,
     CloseReason::Timeouts,
     CloseReason::Silent,
     CloseReason::Unauthenticated,
+    CloseReason::InTransaction,
     CloseReason::Aged,
     CloseReason::Replaced,
 ];

@@ -11,13 +11,17 @@ use super::error::Error;
 use super::server_state::ServerState;
 use crate::Outcome;
 
-/// What a reply says about the server.
+/// What a reply says about the server and the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Meaning {
     /// The cause of the first answer that says "not now" or "not you".
     pub(crate) objection: Option<Cause>,
     /// The state behind the first answer that refuses for a state of the server.
     pub(crate) state: Option<ServerState>,
+    /// The server has queued a command instead of executing it: the connection is inside a transaction.
+    pub(crate) is_queued: bool,
+    /// A transaction that was sent as one may not have ended.
+    pub(crate) is_unfinished: bool,
 }
 
 impl Meaning {
@@ -43,6 +47,7 @@ impl Meaning {
         codes.fold(Self::default(), |meaning, code| Self {
             objection: meaning.objection.or_else(|| code::cause(code)),
             state: meaning.state.or_else(|| code::server_state(code)),
+            ..meaning
         })
     }
 }
@@ -132,18 +137,71 @@ pub(crate) fn is_unknown_script(error: &Error) -> bool {
     matches!(error, Error::Server { code } if &**code == "NOSCRIPT")
 }
 
-/// Whether the server refused `MULTI`, so that it executed the following commands one by one, and still watches the
-/// watched keys.
-pub(crate) fn refused_multi(error: &RedisError) -> bool {
-    let errors = error.clone().into_server_errors();
-    errors.is_some_and(|errors| errors.iter().any(|(index, _)| *index == MULTI))
+/// Whether the server has queued the command.
+pub(crate) fn is_queued(reply: &Value) -> bool {
+    matches!(reply, Value::SimpleString(text) if text == "QUEUED")
+}
+
+/// Whether the connection is certainly outside of a transaction after these replies to `MULTI`, its commands and `EXEC`.
+pub(crate) fn has_ended(replies: &[Value]) -> bool {
+    let [begin, queued @ .., end] = replies else { return false };
+    match (begin, end) {
+        (Value::Okay, Value::Array(_) | Value::Nil) => true,
+        (Value::Okay, Value::ServerError(error)) => error.code() == "EXECABORT",
+        // It was never inside, unless that is why `MULTI` was refused.
+        (Value::ServerError(_), Value::ServerError(_)) => !queued.iter().any(is_queued),
+        _ => false,
+    }
+}
+
+/// The reply to `EXEC`, of the replies to `MULTI`, its commands and `EXEC`: those of the commands, or nil.
+///
+/// # Errors
+/// Why nothing was executed, or what else became of it.
+pub(crate) fn executed(mut replies: Vec<Value>) -> Result<Value, Error> {
+    let end = replies.pop().unwrap_or(Value::Nil);
+    let mut replies = replies.iter();
+    match (replies.next(), &end) {
+        (Some(Value::Okay), Value::Array(_) | Value::Nil) => Ok(end),
+        (Some(Value::Okay), Value::ServerError(end)) => {
+            // The server discards a transaction of which it has refused a command.
+            Err(of_server(replies.find_map(server_error).unwrap_or(end)))
+        }
+        (Some(Value::ServerError(begin)), Value::ServerError(_)) => {
+            // Without `MULTI` the commands were executed or refused one by one.
+            let is_same = |reply| server_error(reply).is_some_and(|e| e.code() == begin.code());
+            if replies.all(is_same) {
+                return Err(of_server(begin));
+            }
+            Err(Error::Partial { code: code::presentable(code_of(begin)).into() })
+        }
+        _ => Err(Error::OutcomeUnknown { cause: Cause::Protocol }),
+    }
+}
+
+/// Whether the server has discarded a transaction for an earlier refusal, which it does not repeat.
+pub(crate) fn is_discarded_for_earlier(error: &ServerError) -> bool {
+    error.code() == "EXECABORT" && code_of(error) == "EXECABORT"
+}
+
+/// The first refusal in a reply.
+pub(crate) fn server_error(reply: &Value) -> Option<&ServerError> {
+    match reply {
+        Value::ServerError(error) => Some(error),
+        _ => None,
+    }
+}
+
+/// What a server's answer means to the caller.
+pub(crate) fn of_server(error: &ServerError) -> Error {
+    Error::from(RedisError::from(error.clone()))
 }
 
 /// The error for one refused command of an `EXEC` by hand, whose answer alone would wrongly mean that nothing was
 /// executed.
 pub(crate) fn partial(reply: &Value) -> Option<Error> {
-    let Value::ServerError(error) = reply else { return None };
-    let refused = Error::from(RedisError::from(error.clone()));
+    let error = server_error(reply)?;
+    let refused = of_server(error);
     let code = || code::presentable(code_of(error)).into();
     says_that_nothing_was_done(&refused).then(|| Error::Partial { code: code() })
 }
@@ -191,10 +249,8 @@ fn refused(error: &RedisError) -> Option<Error> {
         None => Error::Server { code: code.into() },
     };
     // A connection that is not logged in is refused everything.
-    let is_logged_out = cause == Some(Cause::Auth) && (index == 0 || index == MULTI);
-    // Without `MULTI` the other commands were executed, for whatever reason it was refused.
-    let is_partial = refused_multi(error)
-        || (says_that_nothing_was_done(&refused) && executes_one_by_one(error));
+    let is_logged_out = cause == Some(Cause::Auth) && index == 0;
+    let is_partial = says_that_nothing_was_done(&refused) && executes_one_by_one(error);
     if is_partial && !is_logged_out {
         return Some(Error::Partial { code: code.into() });
     }
@@ -238,8 +294,5 @@ fn io_error(error: &RedisError) -> Option<&io::Error> {
     shared.downcast_ref()
 }
 
-/// The index that the redis crate gives to `MULTI` in a transaction: before the first command, which is 0 (1.8.1; where
-/// overflow is checked it panics instead, and the connection is lost).
-const MULTI: usize = 0_usize.wrapping_sub(1);
 /// The words of Redis before the reason why it discarded a transaction (`multi.c`).
 const DISCARDED: &str = "Transaction discarded because of: ";

@@ -12,8 +12,9 @@ mod tests;
 
 pub use cause::Cause;
 pub(crate) use classify::{
-    Meaning, cause_of, cause_of_handshake, cause_of_login, is_answer, is_final, is_refusal,
-    is_unknown_script, is_unsent, knows_no_resp3, partial, refused_multi,
+    Meaning, cause_of, cause_of_handshake, cause_of_login, executed, has_ended,
+    is_discarded_for_earlier, is_final, is_queued, is_refusal, is_unknown_script, is_unsent,
+    knows_no_resp3, of_server, partial, server_error,
 };
 pub use error::Error;
 pub(crate) use error::RETRY_AFTER;

@@ -7,6 +7,69 @@ use super::{Breaker, Cause, Error, Health, Meaning, ServerState, Verdict};
 use crate::Outcome;
 use crate::redis::config::Config;
 
+mod transactions {
+    use super::super::{executed, has_ended};
+    use super::*;
+
+    fn replies(lines: &[&str]) -> Vec<Value> {
+        lines
+            .iter()
+            .map(|line| parse_redis_value(format!("{line}\r\n").as_bytes()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn only_a_transaction_that_the_server_has_ended_or_never_begun_has_ended() {
+        let ended: [&[&str]; 5] = [
+            &["+OK", "+QUEUED", "*1\r\n+OK"],
+            &["+OK", "+QUEUED", "*-1"],
+            &["+OK", "-ERR no", "-EXECABORT Transaction discarded because of previous errors."],
+            &["-NOPERM no", ":1", "-ERR EXEC without MULTI"],
+            &["-LOADING", "-LOADING", "-LOADING"],
+        ];
+        for lines in ended {
+            assert!(has_ended(&replies(lines)), "{lines:?}");
+        }
+        let not: [&[&str]; 7] = [
+            &["+OK", "+QUEUED", "-ERR unknown command 'EXEC'"],
+            // Servers before 7 refuse it so, and wait for another.
+            &["+OK", "+QUEUED", "-OOM command not allowed"],
+            &["-ERR MULTI calls can not be nested", "+QUEUED", "-ERR unknown command 'EXEC'"],
+            &["-ERR MULTI calls can not be nested", "+QUEUED", "*2\r\n:1\r\n:1"],
+            &["+QUEUED", "+QUEUED", "+QUEUED"],
+            &["+OK", "+QUEUED", "+QUEUED"],
+            &["+OK"],
+        ];
+        for lines in not {
+            assert!(!has_ended(&replies(lines)), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_error_of_a_transaction_says_what_became_of_it() {
+        let error = |lines: &[&str]| executed(replies(lines)).unwrap_err();
+        let abort = "-EXECABORT Transaction discarded because of previous errors.";
+        assert_eq!(error(&["+OK", "-OOM full", abort]), Error::Server { code: "OOM".into() });
+        assert_eq!(error(&["+OK", "-LOADING", abort]).cause(), Some(Cause::Loading));
+        let unknown = "-ERR unknown command 'EXEC'";
+        assert_eq!(error(&["+OK", "+QUEUED", unknown]), Error::Server { code: "ERR".into() });
+        let without = "-ERR EXEC without MULTI";
+        let partial = Error::Partial { code: "NOPERM".into() };
+        assert_eq!(error(&["-NOPERM no", ":1", without]), partial);
+        assert_eq!(
+            error(&["-NOPERM no", "-ERR syntax", without]),
+            partial,
+            "a script may have written"
+        );
+        let all = ["-LOADING", "-LOADING", "-LOADING"];
+        assert_eq!(error(&all).cause(), Some(Cause::Loading), "nothing was executed");
+        for strange in [&["+QUEUED", "+QUEUED", "+QUEUED"], &["-ERR nested", "+QUEUED", "*1\r\n:1"]]
+        {
+            assert_eq!(error(strange).outcome(), Outcome::OutcomeUnknown);
+        }
+    }
+}
+
 mod errors {
     use super::*;
 
