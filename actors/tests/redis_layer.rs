@@ -9,8 +9,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use mainstay_actors::cache::Cache;
-use mainstay_actors::redis::{Breaker, CacheConn, Cause, Config, Endpoint, Error, Reason, Verdict};
+use mainstay_actors::redis::{
+    Breaker, CacheConn, Cause, Config, Endpoint, Error, Reason, ServerState, Verdict,
+};
 use mainstay_actors::{Outcome, deadline};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -768,6 +771,56 @@ async fn a_time_to_live_in_the_past_sends_nothing() {
     assert!((90_000..=90_500).contains(&server.ask::<i64>(&["PTTL", "k"]).await));
     assert!(conn.expire("k", 10).await.unwrap());
     assert!((9_000..=10_000).contains(&server.ask::<i64>(&["PTTL", "k"]).await));
+}
+
+/// How often the server was asked about a command.
+async fn questions(server: &Server) -> usize {
+    let stats: String = server.ask(&["INFO", "commandstats"]).await;
+    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_command|info:calls="));
+    line.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn the_server_is_asked_about_a_strange_command_on_a_lease_too_but_not_inside_a_transaction() {
+    let server = Server::start(&[]).await;
+    let endpoint = endpoint(Config { url: server.url(), ..Config::default() });
+    let strange = async |conn: &mut CacheConn| {
+        redis::cmd("NO.SUCH").exec_async(&mut **conn).await.unwrap_err();
+    };
+    let mut conn = endpoint.lease().await.unwrap();
+    redis::cmd("MULTI").exec_async(&mut *conn).await.unwrap();
+    strange(&mut conn).await;
+    assert_eq!(questions(&server).await, 0);
+    drop(conn);
+    for _ in 0..3 {
+        strange(&mut endpoint.lease().await.unwrap()).await;
+        assert_eq!(questions(&server).await, 1, "once is enough");
+    }
+}
+
+// What an old generation's server says is no news of the new one's.
+#[tokio::test]
+async fn a_lease_of_an_old_generation_says_nothing_of_the_server_of_now() {
+    let server = Server::start(&[]).await;
+    let endpoint = endpoint(Config { url: server.url(), ..Config::default() });
+    let mut old = endpoint.lease().await.unwrap();
+    old.set("key", 1).await.unwrap();
+    endpoint.publish(endpoint.build_generation(Reason::Requested));
+    let mut new = endpoint.lease().await.unwrap();
+    let mark = endpoint.health().mark();
+    old.set("key", 2).await.unwrap();
+    assert!(!endpoint.health().succeeded_since(mark), "it does not keep the breaker closed");
+
+    let _: () = server.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    old.set("key", 3).await.unwrap_err();
+    assert_eq!(endpoint.health().refusals(ServerState::Full), 0);
+    let _: () = server.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+
+    let _: () = server.ask(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    assert_eq!(old.set("key", 4).await.unwrap_err().cause(), Some(Cause::ReadOnly));
+    assert!(endpoint.read_only().now_or_never().is_none(), "it asks for no new generation");
+    assert_eq!(new.set("key", 4).await.unwrap_err().cause(), Some(Cause::ReadOnly));
+    endpoint.read_only().await;
 }
 
 #[tokio::test]

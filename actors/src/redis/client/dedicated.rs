@@ -170,8 +170,11 @@ impl DedicatedConnection {
     fn answered(&mut self, connector: &Connector, health: &Health, meaning: Meaning) {
         let is_logged_out = meaning.objection == Some(Cause::Auth);
         self.is_state_unknown = false;
-        health.replied(meaning);
         let pooled = self.lease.pooled_mut();
+        // What an old generation's server says is no news of the new one's.
+        if !pooled.generation.is_closed() {
+            health.replied(meaning);
+        }
         pooled.replied();
         if std::mem::take(&mut pooled.is_new) {
             if is_logged_out {

@@ -119,10 +119,12 @@ impl Session {
             Reading::Known(plan) => Ok(plan),
             Reading::Unlearned { cautious, names } => {
                 let lifecycle = Arc::clone(lifecycle);
-                let Mode::Shared(shared) = &mut self.mode else { return Ok(cautious) };
+                if self.may_be_in_transaction() {
+                    // The server would queue the question.
+                    return Ok(cautious);
+                }
                 let question = names.question();
-                let lanes = self.endpoint.lanes();
-                let answer = Box::pin(shared.ask(lanes, &Plan::READ, &question)).await;
+                let answer = Box::pin(self.ask_once(&Plan::READ, &question)).await;
                 let answer = answer.map(|(answer, _)| answer);
                 lifecycle.learned_commands().learn(&names, &answer);
                 if answer.as_ref().is_ok_and(is_refusal) {

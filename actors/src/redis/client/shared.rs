@@ -123,7 +123,9 @@ impl SharedConnection {
     fn answered(&mut self, health: &Health, meaning: Meaning) {
         self.is_in_doubt = false;
         self.lane.replied(meaning.objection);
-        health.replied(meaning);
+        if !self.lifecycle().is_closed() {
+            health.replied(meaning);
+        }
         if meaning.objection == Some(Cause::Auth) {
             // The password may have been changed meanwhile; a new connection logs in with the present one.
             self.lane.close(CloseReason::Unauthenticated);

@@ -136,7 +136,7 @@ impl Lane {
                     Pinged::Close(reason) => self.close(reason),
                     Pinged::Replied(objection) => {
                         self.replied(objection);
-                        if objection.is_none() {
+                        if objection.is_none() && !self.lifecycle.is_closed() {
                             health.succeeded();
                         }
                     }
