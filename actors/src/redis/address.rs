@@ -1,5 +1,7 @@
+use std::borrow::Cow;
 use std::fmt;
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use ::redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 
@@ -47,17 +49,21 @@ pub struct Fault {
 }
 
 impl Address {
-    /// Reads an address from a URL; white space around it does not count. Answers from memory.
+    /// Reads an address from a URL. White space and quotation marks around it do not count, nor does the case of the
+    /// scheme. Answers from memory.
     ///
     /// # Errors
     /// A [`Fault`] that says what is wanted instead; clusters and sentinels are not supported yet.
     pub fn parse(url: &str) -> Result<Self, Fault> {
-        let url = url.trim();
+        let url = &*normal(url);
         if url == "embedded" {
             return Ok(Self::Embedded);
         }
         let fault = |wanted| Fault { given: shown(url), wanted };
-        if url.contains(',') && url.matches("://").count() > 1 {
+        if url.starts_with(QUOTES) || url.ends_with(QUOTES) {
+            return Err(fault("a url without quotation marks, or with the same one at both ends"));
+        }
+        if is_list(url) {
             return Err(fault("one address: a cluster's list of nodes is not supported yet"));
         }
         let Some((scheme, rest)) = url.split_once("://") else {
@@ -90,10 +96,14 @@ impl Address {
                  your own",
             ));
         }
+        if parsed.query_pairs().any(|(key, value)| key == "protocol" && !is_resp3(&value)) {
+            return Err(fault(
+                "the same without `protocol`: RESP3 is spoken where the server has it, and RESP2 where it has not",
+            ));
+        }
         let is_unix = scheme.ends_with("unix");
-        if parsed.fragment().is_some()
-            || parsed.query_pairs().any(|(key, _)| !(is_unix && UNIX_QUERY.contains(&&*key)))
-        {
+        let reads = |key: &str| key == "protocol" || (is_unix && UNIX_QUERY.contains(&key));
+        if parsed.fragment().is_some() || parsed.query_pairs().any(|(key, _)| !reads(&key)) {
             return Err(fault(
                 "redis://[user][:password@]host[:port][/database] with nothing after it, or unix:///path?db=0 with \
                  user and pass besides",
@@ -101,6 +111,11 @@ impl Address {
         }
         if !is_unix && parsed.host_str().is_none_or(str::is_empty) {
             return Err(fault("a host, as in redis://localhost:6379"));
+        }
+        if !is_unix && parsed.host_str().is_some_and(is_unspecified) {
+            return Err(fault(
+                "the address of a host: 0.0.0.0 and [::] are for listening only, 127.0.0.1 is this machine",
+            ));
         }
         if is_unix
             && (parsed.host_str().is_some_and(|host| !host.is_empty()) || parsed.path().len() < 2)
@@ -131,6 +146,9 @@ impl Address {
         };
         match info.addr().clone() {
             ConnectionAddr::Tcp(host, port) => Ok(Self::Tcp { host, port, is_tls, login }),
+            ConnectionAddr::Unix(path) if holds_login(&path) => Err(fault(
+                "unix:///path?user=name&pass=word: the user and password of a socket stand behind its path",
+            )),
             ConnectionAddr::Unix(path) => Ok(Self::Unix { path, login }),
             _ => Err(fault(FORMS)),
         }
@@ -180,7 +198,11 @@ impl fmt::Display for Address {
                 write!(f, "{scheme}://{mask}{open}{host}{close}:{port}/{database}")
             }
             Self::Unix { path, login } => {
-                write!(f, "unix://{}?db={}", path.display(), login.database)
+                let path = path.display().to_string();
+                // A user's name may have been meant.
+                let path =
+                    path.rsplit_once('@').map_or(path.clone(), |(_, end)| format!("/***@{end}"));
+                write!(f, "unix://{path}?db={}", login.database)
             }
             Self::Embedded => f.write_str("embedded"),
         }
@@ -204,6 +226,58 @@ impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login").field("database", &self.database).finish_non_exhaustive()
     }
+}
+
+/// The URL in the form that the rest of this file reads.
+fn normal(url: &str) -> Cow<'_, str> {
+    let url = url.trim();
+    let quoted = |quote| url.strip_prefix(quote)?.strip_suffix(quote);
+    let url = QUOTES.into_iter().find_map(quoted).unwrap_or(url).trim();
+    let Some((scheme, rest)) = url.split_once(':') else { return Cow::Borrowed(url) };
+    let scheme = scheme.to_ascii_lowercase();
+    // A URL may leave out an empty authority.
+    let slashes = if scheme.ends_with("unix") && is_path(rest) { "//" } else { "" };
+    Cow::Owned(format!("{scheme}:{slashes}{rest}"))
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && !text.starts_with("//")
+}
+
+/// Whether several addresses were given: two URLs, or two hosts with or without a scheme.
+fn is_list(url: &str) -> bool {
+    let after_scheme = url.split_once("://").map(|(_, rest)| rest);
+    let authority = |rest: &str| {
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        rest[..end].rsplit_once('@').map_or(rest[..end].to_owned(), |(_, hosts)| hosts.to_owned())
+    };
+    match after_scheme {
+        Some(rest) => {
+            url.matches("://").count() > 1 && url.contains(',') || authority(rest).contains(',')
+        }
+        None => url.contains(',') && url.split(',').all(is_host_and_port),
+    }
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.trim()
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+fn is_unspecified(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    address.is_ok_and(|address| address.is_unspecified())
+}
+
+fn is_resp3(protocol: &str) -> bool {
+    matches!(protocol, "3" | "resp3")
+}
+
+/// Whether a path begins with what looks like a user and a password.
+fn holds_login(path: &Path) -> bool {
+    let path = path.to_string_lossy();
+    path.rsplit_once('@').is_some_and(|(before, _)| before.contains(':'))
 }
 
 /// The parts of a text that may be shown before it is known to be a URL: scheme, host and port. Whatever precedes the
@@ -239,6 +313,7 @@ fn shown(url: &str) -> String {
     format!("{scheme}://{mask}{host}{port}{after}")
 }
 
+const QUOTES: [char; 2] = ['"', '\''];
 /// The query parameters that the redis crate reads for a unix socket.
 const UNIX_QUERY: &[&str] = &["db", "user", "pass"];
 const FORMS: &str = "redis://host:port, valkey://host:port, with TLS rediss:// or valkeys://, unix:///path or embedded";
