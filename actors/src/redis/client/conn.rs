@@ -187,7 +187,7 @@ impl CacheConn {
         plan: &Plan,
         command: &Cmd,
     ) -> Result<RV, Error> {
-        let value = self.session.ask(plan, command).await?.extract_error()?;
+        let value = self.session.ask_one(plan, command).await?.extract_error()?;
         Ok(::redis::from_redis_value(value).map_err(RedisError::from)?)
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout_at;
 use super::conn::CacheConn;
 use crate::deadline;
 use crate::redis::command::{Plan, ScriptText};
-use crate::redis::status::{Error, is_unknown_script};
+use crate::redis::status::{Error, is_unknown_script, mentions_noscript};
 
 /// A Lua script. It is sent by its SHA-1 digest. If the server does not know it, one caller sends the text while the
 /// others wait.
@@ -101,7 +101,11 @@ impl Call<'_> {
         for _ in 0..TURNS {
             let seen = self.script.loads();
             match conn.ask(&Plan::WRITE, &by_digest).await {
-                Err(error) if is_unknown_script(&error) => {}
+                Err(error) if is_unknown_script(&error) => {
+                    if self.says_so_itself(conn).await {
+                        return Err(own_noscript());
+                    }
+                }
                 answered => return answered,
             }
             let limit = conn.command_timeout();
@@ -110,18 +114,42 @@ impl Call<'_> {
             let _turn = turn.map_err(|_| Error::Deadline { waited: limit })?;
             if self.script.loads() == seen {
                 conn.scripts().remember(&self.script.inner.text);
-                let by_text = self.command("EVAL", self.script.inner.text.as_str());
-                let answered = conn.ask(&Plan::WRITE, &by_text).await;
+                let answered = self.by_text(conn).await;
                 self.script.inner.loads.fetch_add(1, Ordering::AcqRel);
                 return answered;
             }
         }
-        conn.ask(&Plan::WRITE, &self.command("EVAL", self.script.inner.text.as_str())).await
+        self.by_text(conn).await
+    }
+
+    async fn by_text<RV: FromRedisValue>(&self, conn: &mut CacheConn) -> Result<RV, Error> {
+        let command = self.command("EVAL", self.script.inner.text.as_str());
+        match conn.ask(&Plan::WRITE, &command).await {
+            Err(error) if is_unknown_script(&error) => Err(own_noscript()),
+            answered => answered,
+        }
+    }
+
+    /// Whether the script ran and answered in the words of a server that does not know it. Then it must not run again.
+    async fn says_so_itself(&self, conn: &mut CacheConn) -> bool {
+        let text = std::iter::once(self.script.inner.text.as_str().as_bytes());
+        let given = self.keys.iter().chain(&self.arguments).map(Vec::as_slice);
+        if !text.chain(given).any(mentions_noscript) {
+            return false;
+        }
+        let question = cmd("SCRIPT").arg("EXISTS").arg(self.script.digest()).take();
+        // A server that does not tell has most likely said it itself.
+        matches!(conn.ask::<Vec<bool>>(&Plan::READ, &question).await.as_deref(), Ok([true]))
     }
 
     fn command(&self, name: &str, script: &str) -> Cmd {
         cmd(name).arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.arguments).take()
     }
+}
+
+/// The error of a script that ran and answered so itself.
+fn own_noscript() -> Error {
+    Error::Partial { code: "NOSCRIPT".into() }
 }
 
 impl fmt::Debug for Script {

@@ -3,20 +3,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::ConnectionLike;
-use ::redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
+use ::redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value, cmd};
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep};
 
 use super::dedicated::DedicatedConnection;
 use super::shared::SharedConnection;
 use crate::deadline;
-use crate::redis::command::{Atomic, Batch, Plan, Reading, Request, ScriptTexts};
+use crate::redis::command::{Atomic, Batch, Plan, Reading, Request, ScriptTexts, is_script};
 use crate::redis::connect::MissingCapability;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::lanes::Lane;
 use crate::redis::leases::Lease;
 use crate::redis::socket::Load;
-use crate::redis::status::{Cause, Error, Meaning, executed, is_refusal, partial};
+use crate::redis::status::{
+    Cause, Error, Hint, Meaning, executed, is_refusal, is_replica, of_script, partial, server_error,
+};
 
 /// Sends every command of a caller: it chooses the connection, applies the deadline and the breaker, and tells what a
 /// lost reply means.
@@ -74,6 +76,41 @@ impl Session {
                 consume_budget().await;
                 Err(error)
             }
+        }
+    }
+
+    /// Sends one command whose plan is known. If the server refuses a script, the error says whether it may have run.
+    pub(super) async fn ask_one(&mut self, plan: &Plan, command: &Cmd) -> RedisResult<Value> {
+        let reply = self.ask(plan, command).await?;
+        match server_error(&reply) {
+            Some(error) if is_script(command) => {
+                let error = of_script(error);
+                if let Some(hint) = Hint::of(&reply) {
+                    Box::pin(self.follow(hint)).await;
+                }
+                match error {
+                    Error::Partial { .. } => Err(error.into()),
+                    // The redis crate knows what to do on NOSCRIPT, if it is told by the server's own answer.
+                    _ => Ok(reply),
+                }
+            }
+            _ => Ok(reply),
+        }
+    }
+
+    /// Asks the server itself about what a script hints at. The answer has the effects that any answer has.
+    async fn follow(&mut self, hint: Hint) {
+        if self.may_be_in_transaction() {
+            return;
+        }
+        let question = match hint {
+            Hint::Role => cmd("ROLE"),
+            Hint::Login => cmd("PING"),
+        };
+        if let Ok((Value::Array(role), _)) = self.ask_once(&Plan::READ, &question).await
+            && is_replica(&role)
+        {
+            self.endpoint.health().replied(Meaning::REPLICA);
         }
     }
 
@@ -203,7 +240,7 @@ impl ConnectionLike for Session {
                 return Err(NO_RESPONSE.into());
             }
             let plan = self.plan(cmd).await?;
-            let reply = self.ask(&plan, cmd).await?;
+            let reply = self.ask_one(&plan, cmd).await?;
             match &reply {
                 // The replies of an `EXEC` by hand.
                 Value::Array(replies) if plan.binds => match replies.iter().find_map(partial) {
@@ -241,7 +278,13 @@ impl ConnectionLike for Session {
             } else {
                 let batch = Batch(pipeline);
                 let plan = self.plan(&batch).await?;
-                self.ask(&plan, &batch).await
+                let replies = self.ask(&plan, &batch).await?;
+                let mut scripts =
+                    pipeline.cmd_iter().zip(&replies).filter(|(cmd, _)| is_script(cmd));
+                if let Some(hint) = scripts.find_map(|(_, reply)| Hint::of(reply)) {
+                    Box::pin(self.follow(hint)).await;
+                }
+                Ok(replies)
             }
         })
     }

@@ -75,8 +75,7 @@ impl Request for Cmd {
     }
 
     fn meaning(&self, reply: &Value) -> Meaning {
-        let is_queued = is_queued(reply) && !is_script(self);
-        Meaning { is_queued, ..Meaning::of(reply.values()) }
+        meaning_of_one(self, reply)
     }
 }
 
@@ -99,9 +98,7 @@ impl Request for Batch<'_> {
     }
 
     fn meaning(&self, replies: &Vec<Value>) -> Meaning {
-        let mut answered = self.0.cmd_iter().zip(replies);
-        let is_queued = answered.any(|(command, reply)| is_queued(reply) && !is_script(command));
-        Meaning { is_queued, ..Meaning::of(replies.values()) }
+        meaning_of_each(self.0, replies)
     }
 }
 
@@ -124,7 +121,11 @@ impl Request for Atomic<'_> {
     }
 
     fn meaning(&self, replies: &Vec<Value>) -> Meaning {
-        Meaning { is_unfinished: !has_ended(replies), ..Meaning::of(replies.values()) }
+        let meaning = match replies.split_last() {
+            Some((Value::Array(executed), _)) => meaning_of_each(self.commands, executed),
+            _ => Meaning::of(replies.iter()),
+        };
+        Meaning { is_unfinished: !has_ended(replies), ..meaning }
     }
 }
 
@@ -144,8 +145,25 @@ impl Reply for Vec<Value> {
     }
 }
 
+fn meaning_of_one(command: &Cmd, reply: &Value) -> Meaning {
+    match reply {
+        Value::ServerError(_) if is_script(command) => Meaning::of_script(reply),
+        Value::ServerError(_) => Meaning::of(reply.values()),
+        Value::SimpleString(_) => {
+            Meaning { is_queued: is_queued(reply) && !is_script(command), ..Meaning::default() }
+        }
+        _ => Meaning::default(),
+    }
+}
+
+fn meaning_of_each(commands: &Pipeline, replies: &[Value]) -> Meaning {
+    let each = commands.cmd_iter().zip(replies);
+    let meanings = each.map(|(command, reply)| meaning_of_one(command, reply));
+    meanings.fold(Meaning::default(), Meaning::and)
+}
+
 /// A script may answer anything, also what only the server says otherwise.
-fn is_script(command: &Cmd) -> bool {
+pub(crate) fn is_script(command: &Cmd) -> bool {
     let name = command.args_iter().next();
     matches!(name, Some(Arg::Simple(name)) if SCRIPTS.iter().any(|one| name.eq_ignore_ascii_case(one)))
 }

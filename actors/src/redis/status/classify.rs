@@ -25,6 +25,14 @@ pub(crate) struct Meaning {
 }
 
 impl Meaning {
+    /// What a server means that says of itself that it is a replica.
+    pub(crate) const REPLICA: Self = Self {
+        objection: Some(Cause::ReadOnly),
+        state: None,
+        is_queued: false,
+        is_unfinished: false,
+    };
+
     /// The meaning of a reply that consists of `values`.
     pub(crate) fn of<'a>(values: impl Iterator<Item = &'a Value>) -> Self {
         let errors = values.filter_map(|value| match value {
@@ -40,6 +48,15 @@ impl Meaning {
         match error.clone().into_server_errors() {
             Some(errors) => Self::of_codes(errors.iter().map(|(_, error)| code_of(error))),
             None => Self::of_codes(error.code().into_iter()),
+        }
+    }
+
+    pub(crate) fn and(self, next: Self) -> Self {
+        Self {
+            objection: self.objection.or(next.objection),
+            state: self.state.or(next.state),
+            is_queued: self.is_queued || next.is_queued,
+            is_unfinished: self.is_unfinished || next.is_unfinished,
         }
     }
 
@@ -135,6 +152,11 @@ pub(crate) fn is_final(reply: &RedisResult<Value>) -> bool {
 /// Whether the server does not know the digest of a script.
 pub(crate) fn is_unknown_script(error: &Error) -> bool {
     matches!(error, Error::Server { code } if &**code == "NOSCRIPT")
+}
+
+/// Whether a reply to `ROLE` is that of a replica.
+pub(crate) fn is_replica(role: &[Value]) -> bool {
+    matches!(role.first(), Some(Value::BulkString(name)) if name == b"slave")
 }
 
 /// Whether the server has queued the command.
@@ -241,7 +263,6 @@ impl From<RedisError> for Error {
 fn refused(error: &RedisError) -> Option<Error> {
     let errors = error.clone().into_server_errors();
     let first = errors.as_ref().and_then(|errors| errors.first());
-    let index = first.map_or(0, |(index, _)| *index);
     let code = code::presentable(first.map(|(_, first)| code_of(first)).or(error.code())?);
     let cause = code::cause(code);
     let refused = match cause {
@@ -249,12 +270,17 @@ fn refused(error: &RedisError) -> Option<Error> {
         None => Error::Server { code: code.into() },
     };
     // A connection that is not logged in is refused everything.
-    let is_logged_out = cause == Some(Cause::Auth) && index == 0;
+    let is_logged_out = first.is_some_and(|(index, first)| *index == 0 && says_logged_out(first));
     let is_partial = says_that_nothing_was_done(&refused) && executes_one_by_one(error);
     if is_partial && !is_logged_out {
         return Some(Error::Partial { code: code.into() });
     }
     Some(refused)
+}
+
+/// In the server's own sentence. A script may begin with the same word.
+fn says_logged_out(error: &ServerError) -> bool {
+    error.code() == "NOAUTH" && error.details() == Some("Authentication required.")
 }
 
 fn says_that_nothing_was_done(error: &Error) -> bool {
@@ -275,7 +301,7 @@ fn executes_one_by_one(error: &RedisError) -> bool {
 }
 
 /// The first word of a server's error; for a refused `EXEC`, the first word of the reason.
-fn code_of(error: &ServerError) -> &str {
+pub(super) fn code_of(error: &ServerError) -> &str {
     let reason = error.details().and_then(|details| details.strip_prefix(DISCARDED));
     match reason.and_then(|reason| reason.split_whitespace().next()) {
         Some(code) if error.code() == "EXECABORT" => code.trim_start_matches('-'),

@@ -60,11 +60,13 @@ pub enum Error {
         /// The first word of the server's answer, such as `WRONGTYPE`.
         code: Box<str>,
     },
-    /// The server refused a command of a pipeline, or a script in a transaction by hand, with an answer that says "not
-    /// now" or "not you", and may have executed any of the others, before or after it. Do not send the whole again as
-    /// it is. The same applies if the server refused only `MULTI`, so that the commands of an `atomic()` pipeline were
-    /// executed one by one.
-    #[error("redis refused a command of a pipeline with {code} and may have run the others")]
+    /// The server refused a command of a pipeline or of a script with an answer that says "not now" or "not you", and
+    /// may have executed any of the others, before or after it. Do not send the whole again as it is. The same applies
+    /// if the server refused only `MULTI`, so that the commands of an `atomic()` pipeline were executed one by one, and
+    /// if a script itself answers with such a code.
+    #[error(
+        "redis refused a command of a pipeline or script with {code} and may have run the others"
+    )]
     Partial {
         /// The first word of the server's answer, such as `OOM`.
         code: Box<str>,

@@ -5,6 +5,7 @@ mod classify;
 mod code;
 mod error;
 mod health;
+mod script;
 mod server_state;
 
 #[cfg(test)]
@@ -13,10 +14,11 @@ mod tests;
 pub use cause::Cause;
 pub(crate) use classify::{
     Meaning, cause_of, cause_of_handshake, cause_of_login, executed, has_ended,
-    is_discarded_for_earlier, is_final, is_queued, is_refusal, is_unknown_script, is_unsent,
-    knows_no_resp3, of_server, partial, server_error,
+    is_discarded_for_earlier, is_final, is_queued, is_refusal, is_replica, is_unknown_script,
+    is_unsent, knows_no_resp3, of_server, partial, server_error,
 };
 pub use error::Error;
 pub(crate) use error::RETRY_AFTER;
 pub use health::{Breaker, Health, Mark, Verdict};
+pub(crate) use script::{Hint, mentions_noscript, of_script};
 pub use server_state::ServerState;

@@ -7,6 +7,81 @@ use super::{Breaker, Cause, Error, Health, Meaning, ServerState, Verdict};
 use crate::Outcome;
 use crate::redis::config::Config;
 
+mod scripts {
+    use super::super::{Hint, of_script};
+    use super::*;
+
+    fn reply(line: &str) -> Value {
+        parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap()
+    }
+
+    fn error(line: &str) -> Error {
+        let Value::ServerError(error) = reply(line) else { unreachable!("it is an error") };
+        of_script(&error)
+    }
+
+    #[test]
+    fn what_servers_before_7_say_of_a_refusal_inside_a_script_is_read_like_the_refusal() {
+        let inside = |reason| {
+            format!(
+                "ERR Error running script (call to f_0a): @user_script:1: @user_script: 1: -{reason}"
+            )
+        };
+        for (reason, code, state) in [
+            (
+                "READONLY You can't write against a read only replica. ",
+                "READONLY",
+                ServerState::ReadOnly,
+            ),
+            ("OOM command not allowed when used memory > 'maxmemory'. ", "OOM", ServerState::Full),
+            (
+                "MISCONF Redis is configured to save RDB snapshots, but",
+                "MISCONF",
+                ServerState::Unsaved,
+            ),
+            (
+                "NOREPLICAS Not enough good replicas to write. ",
+                "NOREPLICAS",
+                ServerState::FewReplicas,
+            ),
+        ] {
+            let said = inside(reason);
+            assert_eq!(error(&said), Error::Partial { code: code.into() });
+            let meaning = Meaning::of_script(&reply(&said));
+            assert_eq!((meaning.state, meaning.objection), (Some(state), None));
+        }
+        let said = inside("READONLY You can't write against a read only replica. ");
+        assert_eq!(Hint::of(&reply(&said)), Some(Hint::Role));
+        let own = error(&inside("a script's own - dash"));
+        assert_eq!(own, Error::Server { code: "ERR".into() });
+    }
+
+    #[test]
+    fn only_the_servers_own_sentences_mean_that_a_script_has_not_run() {
+        let busy = "is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+        for line in [
+            "LOADING Redis is loading the dataset in memory",
+            "LOADING Valkey is loading the dataset in memory",
+            &format!("BUSY Redis {busy}"),
+            &format!("BUSY Valkey {busy}"),
+            "NOAUTH Authentication required.",
+        ] {
+            assert!(matches!(error(line).outcome(), Outcome::Unavailable { .. }), "{line}");
+            assert!(Meaning::of_script(&reply(line)).objection.is_some(), "{line}");
+        }
+        for line in [
+            "NOPERM this user has no permissions to run the 'eval' command",
+            "NOPERM User bob has no permissions to run the 'evalsha' command",
+        ] {
+            assert_eq!(error(line).outcome(), Outcome::Refused, "{line}");
+        }
+        for line in ["BUSY x", "LOADING x", "NOPERM x", "NOAUTH x", "WRONGPASS x", "DENIED x"] {
+            assert_eq!(error(line).outcome(), Outcome::OutcomeUnknown, "{line}");
+            assert_eq!(Meaning::of_script(&reply(line)), Meaning::default(), "{line}");
+        }
+    }
+}
+
 mod transactions {
     use super::super::{executed, has_ended};
     use super::*;
