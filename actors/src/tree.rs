@@ -58,8 +58,6 @@ pub struct Setup {
     pub temp_dir: PathBuf,
     /// The limits of the supervisors and of asks.
     pub limits: Limits,
-    /// Adds the service's own actors.
-    pub application: Vec<AddActor>,
 }
 
 /// Adds one of the service's own actors to its supervisor.
@@ -87,7 +85,6 @@ impl Setup {
             search_path: "/usr/local/bin:/usr/bin:/bin".into(),
             temp_dir: "/tmp".into(),
             limits: Limits::default(),
-            application: Vec::new(),
         }
     }
 }
@@ -223,6 +220,14 @@ impl Tree {
     /// # Errors
     /// [`StartError`] says what to do. Nothing is left running.
     pub async fn start(setup: Setup) -> Result<Self, StartError> {
+        Self::start_with(setup, Vec::new()).await
+    }
+
+    /// As [`start`](Self::start), and starts the service's own actors, which `own` adds.
+    ///
+    /// # Errors
+    /// [`StartError`] says what to do. Nothing is left running.
+    pub async fn start_with(setup: Setup, own: Vec<AddActor>) -> Result<Self, StartError> {
         let Limits { intensity, actors, ask_timeout } = setup.limits;
         let mut root = Supervisor::new("mainstay").intensity(intensity).defaults(actors);
 
@@ -236,7 +241,7 @@ impl Tree {
         // Significant: if the service's own actors keep failing, the service ends.
         let mut application =
             Supervisor::new("application").intensity(intensity).defaults(actors).significant();
-        for add in setup.application {
+        for add in own {
             add(&mut application, &ways).map_err(StartError::Actor)?;
         }
         root.supervisor(application);
@@ -347,10 +352,7 @@ async fn add_redis(root: &mut Supervisor, setup: &Setup) -> Result<Ways, StartEr
     let redis = add_endpoint(root, setup, None, &setup.redis, &pace).await?;
     let mut endpoints = BTreeMap::new();
     for (name, config) in &setup.endpoints {
-        let wrong = |source: StartError| StartError::Endpoint {
-            name: name.clone(),
-            source: Box::new(source),
-        };
+        let wrong = |source| StartError::Endpoint { name: name.clone(), source: Box::new(source) };
         if let Some(fault) = redis::fault_of_name(name) {
             return Err(redis::Error::Config(vec![fault]).into());
         }

@@ -176,8 +176,8 @@ async fn start(plan: Plan, config: Config) -> Result<AppState> {
     setup.limits = limits(&config.supervision);
     let config = Arc::new(config);
     let add = |make: MakeActor| make(Arc::clone(&config));
-    setup.application = plan.actors.into_iter().map(add).collect();
-    let tree = Tree::start(setup).await?;
+    let own = plan.actors.into_iter().map(add).collect();
+    let tree = Tree::start_with(setup, own).await?;
     Ok(AppState::new(tree, &config, plan.version))
 }
 

@@ -11,6 +11,7 @@ extern crate mainstay as acton_service;
 mod support;
 
 mod architecture;
+mod futures;
 mod links;
 mod prelude;
 mod readme;
