@@ -49,6 +49,7 @@ async fn a_script_that_speaks_like_the_server_has_run_once_and_costs_nobody_a_co
         "NOPERM x",
         "NOSCRIPT x",
         "NOSCRIPT No matching script. Please use EVAL.",
+        "NOSCRIPT No matching script.",
     ];
     for (done, says) in (1..).zip(says) {
         let error = answering(says).key("runs").invoke::<()>(&mut conn).await.unwrap_err();

@@ -68,7 +68,8 @@ fn is_before_the_script(code: &str, words: &str) -> bool {
             is_user && !words.contains(", on @user_")
         }
         "NOAUTH" => words == "Authentication required.",
-        NOSCRIPT => words == "No matching script. Please use EVAL.",
+        // Redis adds what to do.
+        NOSCRIPT => words.starts_with("No matching script."),
         _ => false,
     }
 }

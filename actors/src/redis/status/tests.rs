@@ -69,6 +69,11 @@ mod scripts {
             assert!(matches!(error(line).outcome(), Outcome::Unavailable { .. }), "{line}");
             assert!(Meaning::of_script(&reply(line)).objection.is_some(), "{line}");
         }
+        for line in
+            ["NOSCRIPT No matching script. Please use EVAL.", "NOSCRIPT No matching script."]
+        {
+            assert_eq!(error(line), Error::Server { code: "NOSCRIPT".into() }, "{line}");
+        }
         for line in [
             "NOPERM this user has no permissions to run the 'eval' command",
             "NOPERM User bob has no permissions to run the 'evalsha' command",
