@@ -103,6 +103,21 @@ async fn a_transaction_whose_begin_is_refused_costs_its_neighbours_no_lane() {
 }
 
 #[tokio::test]
+async fn a_script_in_a_transaction_that_could_not_begin_speaks_for_itself_only() {
+    let server = Server::start(&[]).await;
+    let (endpoint, _keeper) = lanes(&server, one_lane()).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let before = id(&mut conn).await;
+    let _: () = server.ask(&["ACL", "SETUSER", "default", "-multi"]).await;
+    let mut pipeline = redis::pipe();
+    let says = "return redis.error_reply('WRONGPASS x')";
+    pipeline.atomic().cmd("EVAL").arg(&[says, "0"]).incr("n", 1);
+    let error = pipeline.exec_async(&mut *conn).await.unwrap_err();
+    assert_eq!(Error::from(error), Error::Partial { code: "NOPERM".into() });
+    assert_eq!(id(&mut endpoint.connection().await.unwrap()).await, before);
+}
+
+#[tokio::test]
 async fn a_server_that_knows_no_transactions_costs_no_lane_either() {
     let server =
         Server::start(&["--rename-command", "MULTI", "", "--rename-command", "EXEC", ""]).await;
@@ -172,6 +187,10 @@ async fn a_transaction_by_hand_that_met_a_loading_server_is_not_sent_again_and_s
     assert!(matches!(Error::from(queued).outcome(), Outcome::Unavailable { .. }));
     reload.abort();
     eventually("the server has loaded", async || !loads(&server).await).await;
+    // Queued like any other command, and no sign that the transaction has not failed.
+    let script = ["return 1", "0"];
+    let queued: String = redis::cmd("EVAL").arg(&script).query_async(&mut *conn).await.unwrap();
+    assert_eq!(queued, "QUEUED");
     let exec = redis::cmd("EXEC").query_async::<()>(&mut *conn).await.unwrap_err();
     let exec = Error::from(exec);
     assert!(matches!(exec.outcome(), Outcome::Unavailable { .. }), "repeating helps: {exec:?}");

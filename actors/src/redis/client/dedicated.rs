@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{RedisResult, Value};
+use ::redis::RedisResult;
 use tokio::time::Instant;
 
 use crate::deadline;
@@ -10,7 +10,8 @@ use crate::redis::command::{Block, Plan, Reply, Request};
 use crate::redis::connect::{Connector, Exchanged, Failure, Lifecycle, Limit, exchange};
 use crate::redis::leases::{Lease, PooledConnection};
 use crate::redis::status::{
-    Cause, Error, Health, Meaning, cause_of, is_discarded_for_earlier, of_server, server_error,
+    Cause, Error, Health, Meaning, cause_of, is_discarded_for_earlier, is_queued, of_server,
+    server_error,
 };
 
 /// A lease as one caller uses it: a connection that it has to itself.
@@ -54,7 +55,7 @@ impl DedicatedConnection {
             Exchanged::Replied(reply, meaning) => {
                 self.answered(connector, health, meaning);
                 if was_bound {
-                    self.note_refusal(reply.values(), meaning)?;
+                    self.note_refusal(&reply)?;
                 } else if meaning.is_queued {
                     return Err(plan.lost(Cause::Protocol).into());
                 }
@@ -92,12 +93,8 @@ impl DedicatedConnection {
     ///
     /// # Errors
     /// That reason, where the server only says that there was one.
-    fn note_refusal<'a>(
-        &mut self,
-        mut replies: impl Iterator<Item = &'a Value>,
-        meaning: Meaning,
-    ) -> Result<(), Error> {
-        match replies.find_map(server_error) {
+    fn note_refusal(&mut self, reply: &impl Reply) -> Result<(), Error> {
+        match reply.values().find_map(server_error) {
             Some(error) if is_discarded_for_earlier(error) => {
                 self.first_refusal.take().map_or(Ok(()), Err)
             }
@@ -106,7 +103,8 @@ impl DedicatedConnection {
                 Ok(())
             }
             None => {
-                if !meaning.is_queued {
+                // A script may be queued like any other command.
+                if !reply.values().any(is_queued) {
                     self.first_refusal = None;
                 }
                 Ok(())

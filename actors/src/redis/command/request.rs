@@ -121,11 +121,15 @@ impl Request for Atomic<'_> {
     }
 
     fn meaning(&self, replies: &Vec<Value>) -> Meaning {
-        let meaning = match replies.split_last() {
-            Some((Value::Array(executed), _)) => meaning_of_each(self.commands, executed),
-            _ => Meaning::of(replies.iter()),
+        let meaning = match replies.as_slice() {
+            [.., Value::Array(executed)] => meaning_of_each(self.commands, executed),
+            // Without `MULTI` the commands were executed, so a script among them speaks for itself here, too.
+            [begin, each @ .., end] => {
+                Meaning::of([begin, end].into_iter()).and(meaning_of_each(self.commands, each))
+            }
+            _ => Meaning::default(),
         };
-        Meaning { is_unfinished: !has_ended(replies), ..meaning }
+        Meaning { is_queued: false, is_unfinished: !has_ended(replies), ..meaning }
     }
 }
 
