@@ -112,6 +112,11 @@ async fn a_replica_that_refuses_a_scripts_write_is_asked_for_its_role() {
     assert_eq!(error, Error::Partial { code: "READONLY".into() });
     assert_eq!(endpoint.health().refusals(ServerState::ReadOnly), 1);
     assert!(endpoint.read_only().now_or_never().is_some(), "a new generation is due");
+    for mut pipeline in [redis::pipe(), redis::pipe().atomic().clone()] {
+        pipeline.cmd("EVAL").arg(&["return redis.call('SET', KEYS[1], 1)", "1", "key"]);
+        pipeline.exec_async(&mut *conn).await.unwrap_err();
+        assert!(endpoint.read_only().now_or_never().is_some(), "in a pipeline, too");
+    }
 }
 
 #[tokio::test]

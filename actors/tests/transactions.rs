@@ -148,6 +148,41 @@ async fn a_transaction_that_the_server_ended_by_itself_keeps_its_lane() {
 }
 
 #[tokio::test]
+async fn a_transaction_by_hand_in_one_pipeline_is_executed_and_said_to_be() {
+    let server = Server::start(&[]).await;
+    let (endpoint, _keeper) = lanes(&server, one_lane()).await;
+    let mut conn = endpoint.connection().await.unwrap();
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("MULTI").ignore().incr("n", 1).ignore().cmd("EXEC");
+    let done: (Vec<u32>,) = pipeline.query_async(&mut *conn).await.unwrap();
+    assert_eq!(done.0, [1]);
+}
+
+#[tokio::test]
+async fn a_lease_that_still_watches_is_not_handed_on() {
+    let server = Server::start(&[]).await;
+    let config = Config { max_connections: 1, url: server.url(), ..one_lane() };
+    let endpoint = endpoint(config);
+    let _: () = server.ask(&["ACL", "SETUSER", "default", "-multi", "-incrby"]).await;
+    let mut conn = endpoint.lease().await.unwrap();
+    let result: Result<(), Error> = conn
+        .transaction("n", |tx| {
+            Box::pin(async move {
+                tx.queue().incr("n", 1);
+                tx.commit().await
+            })
+        })
+        .await;
+    assert_eq!(result, Err(Error::Server { code: "NOPERM".into() }), "nothing was done");
+    drop(conn);
+    let _: () = server.ask(&["ACL", "SETUSER", "default", "+@all"]).await;
+    let mut next = endpoint.lease().await.unwrap();
+    let _: () = server.ask(&["SET", "n", "7"]).await;
+    atomic_incr(&mut next).await.unwrap();
+    assert_eq!(server.ask::<u32>(&["GET", "n"]).await, 8, "nobody watches n any more");
+}
+
+#[tokio::test]
 async fn a_pipeline_without_commands_is_refused() {
     let server = Server::start(&[]).await;
     let (endpoint, _keeper) = lanes(&server, one_lane()).await;

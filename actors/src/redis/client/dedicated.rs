@@ -47,14 +47,14 @@ impl DedicatedConnection {
         request: &R,
     ) -> RedisResult<(R::Reply, Meaning)> {
         let begun = Instant::now();
-        let was_bound = self.is_bound;
         let until = self.admit(health, connector.config().command_timeout, plan, begun)?;
+        let is_bound = self.is_bound;
         let pooled = self.lease.pooled_mut();
         let cut = (plan.blocks != Block::NONE).then_some(&*pooled.generation);
         match exchange(&mut pooled.connection.wire, request, Limit { until, cut }).await {
             Exchanged::Replied(reply, meaning) => {
                 self.answered(connector, health, meaning);
-                if was_bound {
+                if is_bound {
                     self.note_refusal(&reply)?;
                 } else if meaning.is_queued {
                     return Err(plan.lost(Cause::Protocol).into());
@@ -95,7 +95,8 @@ impl DedicatedConnection {
     /// That reason, where the server only says that there was one.
     fn note_refusal(&mut self, reply: &impl Reply) -> Result<(), Error> {
         match reply.values().find_map(server_error) {
-            Some(error) if is_discarded_for_earlier(error) => {
+            // In a pipeline the other replies count as well.
+            Some(error) if is_discarded_for_earlier(error) && reply.values().nth(1).is_none() => {
                 self.first_refusal.take().map_or(Ok(()), Err)
             }
             Some(error) => {

@@ -98,6 +98,13 @@ impl Session {
         }
     }
 
+    async fn follow_scripts(&mut self, pipeline: &Pipeline, replies: &[Value]) {
+        let mut scripts = pipeline.cmd_iter().zip(replies).filter(|(cmd, _)| is_script(cmd));
+        if let Some(hint) = scripts.find_map(|(_, reply)| Hint::of(reply)) {
+            Box::pin(self.follow(hint)).await;
+        }
+    }
+
     /// Asks the server itself about what a script hints at. The answer has the effects that any answer has.
     async fn follow(&mut self, hint: Hint) {
         if self.may_be_in_transaction() {
@@ -274,16 +281,17 @@ impl ConnectionLike for Session {
             if pipeline.is_transaction() {
                 let atomic = Atomic::new(pipeline);
                 let plan = self.plan(&atomic).await?;
-                Ok(vec![executed(self.ask(&plan, &atomic).await?)?])
+                let has_script = pipeline.cmd_iter().any(is_script);
+                let executed = executed(self.ask(&plan, &atomic).await?, has_script)?;
+                if let Value::Array(replies) = &executed {
+                    self.follow_scripts(pipeline, replies).await;
+                }
+                Ok(vec![executed])
             } else {
                 let batch = Batch(pipeline);
                 let plan = self.plan(&batch).await?;
                 let replies = self.ask(&plan, &batch).await?;
-                let mut scripts =
-                    pipeline.cmd_iter().zip(&replies).filter(|(cmd, _)| is_script(cmd));
-                if let Some(hint) = scripts.find_map(|(_, reply)| Hint::of(reply)) {
-                    Box::pin(self.follow(hint)).await;
-                }
+                self.follow_scripts(pipeline, &replies).await;
                 Ok(replies)
             }
         })

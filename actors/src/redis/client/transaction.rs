@@ -76,11 +76,10 @@ impl<'c> Transaction<'c> {
         }
         let replies: Result<Value, RedisError> = queue.query_async(&mut *self.session).await;
         let replies = replies.map_err(Error::from);
-        // Whatever the server says to EXEC, it watches nothing afterwards.
         self.stage = match &replies {
-            Ok(_) | Err(Error::Server { .. }) => Stage::Idle,
+            Ok(_) => Stage::Idle,
             // It may have been refused MULTI, and then it still watches.
-            Err(Error::Partial { .. }) => Stage::Watching,
+            Err(Error::Server { .. } | Error::Partial { .. }) => Stage::Watching,
             Err(_) => Stage::Lost,
         };
         match replies? {

@@ -176,23 +176,26 @@ pub(crate) fn has_ended(replies: &[Value]) -> bool {
     }
 }
 
-/// The reply to `EXEC`, of the replies to `MULTI`, its commands and `EXEC`: those of the commands, or nil.
+/// The reply to `EXEC`, of the replies to `MULTI`, its commands and `EXEC`: those of the commands, or nil. Where `MULTI`
+/// was refused, the error of a script does not prove that it did nothing: `has_script`.
 ///
 /// # Errors
 /// Why nothing was executed, or what else became of it.
-pub(crate) fn executed(mut replies: Vec<Value>) -> Result<Value, Error> {
+pub(crate) fn executed(mut replies: Vec<Value>, has_script: bool) -> Result<Value, Error> {
     let end = replies.pop().unwrap_or(Value::Nil);
     let mut replies = replies.iter();
     match (replies.next(), &end) {
         (Some(Value::Okay), Value::Array(_) | Value::Nil) => Ok(end),
-        (Some(Value::Okay), Value::ServerError(end)) => {
+        (Some(Value::Okay), Value::ServerError(end))
+            if replies.clone().all(|reply| is_queued(reply) || server_error(reply).is_some()) =>
+        {
             // The server discards a transaction of which it has refused a command.
             Err(of_server(replies.find_map(server_error).unwrap_or(end)))
         }
         (Some(Value::ServerError(begin)), Value::ServerError(_)) => {
             // Without `MULTI` the commands were executed or refused one by one.
             let is_same = |reply| server_error(reply).is_some_and(|e| e.code() == begin.code());
-            if replies.all(is_same) {
+            if !has_script && replies.all(is_same) {
                 return Err(of_server(begin));
             }
             Err(Error::Partial { code: code::presentable(code_of(begin)).into() })

@@ -127,7 +127,7 @@ mod transactions {
 
     #[test]
     fn the_error_of_a_transaction_says_what_became_of_it() {
-        let error = |lines: &[&str]| executed(replies(lines)).unwrap_err();
+        let error = |lines: &[&str]| executed(replies(lines), false).unwrap_err();
         let abort = "-EXECABORT Transaction discarded because of previous errors.";
         assert_eq!(error(&["+OK", "-OOM full", abort]), Error::Server { code: "OOM".into() });
         assert_eq!(error(&["+OK", "-LOADING", abort]).cause(), Some(Cause::Loading));
@@ -143,6 +143,10 @@ mod transactions {
         );
         let all = ["-LOADING", "-LOADING", "-LOADING"];
         assert_eq!(error(&all).cause(), Some(Cause::Loading), "nothing was executed");
+        let scripted = executed(replies(&["-NOPERM no", "-NOPERM x", without]), true).unwrap_err();
+        assert_eq!(scripted, partial, "the script may have written first");
+        let twice = ["+OK", "+QUEUED", "*1\r\n:1", "-OOM full", "-ERR EXEC without MULTI"];
+        assert_eq!(error(&twice).outcome(), Outcome::OutcomeUnknown, "an EXEC of its own");
         for strange in [&["+QUEUED", "+QUEUED", "+QUEUED"], &["-ERR nested", "+QUEUED", "*1\r\n:1"]]
         {
             assert_eq!(error(strange).outcome(), Outcome::OutcomeUnknown);
