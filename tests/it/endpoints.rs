@@ -9,7 +9,7 @@ use mainstay::prelude::*;
 use mainstay_actors::Outcome;
 use tracing::Level;
 
-use crate::support::{App, Log, Server, config, eventually, routes};
+use crate::support::{App, Listener, Log, Port, Server, Welcome, config, eventually, routes};
 
 /// The default endpoint, and `limits`.
 async fn two() -> (Server, Server) {
@@ -120,6 +120,36 @@ async fn an_endpoint_that_is_away_is_named_and_leaves_the_other_alone() {
     default.restart().await;
     becomes(&app, 200, true, true).await;
     app.answers("/stored", 200).await;
+    assert_eq!((app.restarts(), app.generation()), (0, 1));
+    app.end().await;
+}
+
+#[tokio::test]
+async fn endpoints_that_swallow_every_attempt_delay_no_other() {
+    const SWALLOWING: usize = 8;
+    let mut default = Server::start().await;
+    let mut config = config(default.url());
+    config.redis.connect_timeout = Duration::from_secs(30);
+    let mut silent = Vec::new();
+    for number in 0..SWALLOWING {
+        let port = Port::reserve();
+        silent.push(Listener::at(port.address(), Welcome::Silence).await);
+        let mut elsewhere = config.redis.elsewhere(port.url());
+        elsewhere.optional = true;
+        config.endpoints.insert(format!("silent{number}"), elsewhere);
+    }
+    let app = App::start(config, routes()).await;
+    app.answers("/stored", 200).await;
+    eventually("every one of them has swallowed an attempt", async || {
+        silent.iter().all(|listener| !listener.accepted().is_empty()).then_some(())
+    })
+    .await;
+
+    default.kill();
+    app.answers("/stored", 503).await;
+    default.restart().await;
+    app.answers("/stored", 200).await;
+    app.answers("/ready", 200).await;
     assert_eq!((app.restarts(), app.generation()), (0, 1));
     app.end().await;
 }

@@ -179,6 +179,15 @@ impl Address {
         matches!(self, Self::Tcp { is_tls: true, .. })
     }
 
+    /// The server, whatever the login and the database.
+    pub(crate) fn server(&self) -> String {
+        match self {
+            Self::Tcp { host, port, .. } => format!("{}:{port}", host.to_ascii_lowercase()),
+            Self::Unix { path, .. } => path.display().to_string(),
+            Self::Embedded => String::new(),
+        }
+    }
+
     /// The database that every connection starts in.
     pub(crate) fn database(&self) -> i64 {
         match self {

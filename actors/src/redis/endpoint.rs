@@ -149,11 +149,11 @@ impl Endpoint {
 
     /// Connects for the health monitor. Goes to Redis. Cancel safe.
     ///
-    /// While attempts fail it keeps the common pace of ten a second. For 2 s after a failed login it answers from
+    /// While attempts fail it keeps the server's pace of ten a second. For 2 s after a failed login it answers from
     /// memory with that failure.
     ///
     /// # Errors
-    /// The cause, at most `connect_timeout` after its turn, which comes within 100 ms for each attempt before it; up to
+    /// The cause, at most `connect_timeout` after its turn, which comes within 100 ms for each attempt before it at the same server; up to
     /// `connect_timeout` later while the budget for such connections is used up.
     pub async fn probe_connection(&self) -> Result<Probe, Cause> {
         Probe::connect(&self.connector).await

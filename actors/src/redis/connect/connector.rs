@@ -2,16 +2,17 @@ use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::backoff::{Backoff, Failure};
 use super::capability::MissingCapability;
 use super::connection::Connection;
 use super::handshake::Handshake;
-use super::pace::Pace;
+use super::pace::{Pace, ServerPace};
 use crate::redis::address::Address;
 use crate::redis::command::ScriptTexts;
 use crate::redis::config::Config;
@@ -21,9 +22,11 @@ use crate::redis::status::{Cause, Error};
 /// Makes connections to one address, and times the attempts.
 pub(crate) struct Connector {
     handshake: Handshake,
-    pace: Arc<Pace>,
-    /// Held by an attempt while connecting fails: then attempts are made one after the other.
+    pace: ServerPace,
+    /// Held by an attempt while connecting fails: then attempts are made one after the other, except for those that hang.
     turn: Semaphore,
+    /// How many attempts may begin at once while connecting does not fail.
+    at_once: Semaphore,
     backoff: Backoff,
 }
 
@@ -35,9 +38,10 @@ impl Connector {
         pace: Arc<Pace>,
     ) -> Self {
         Self {
+            pace: pace.of(&address),
             handshake: Handshake::new(endpoint, address, config),
-            pace,
             turn: Semaphore::new(1),
+            at_once: Semaphore::new(AT_ONCE),
             backoff: Backoff::default(),
         }
     }
@@ -106,27 +110,31 @@ impl Connector {
             if self.backoff.is_failing() { self.turn.acquire().await.ok() } else { None };
         // The attempt before this one may have ended the streak, or prolonged the pause.
         self.backoff.due().await;
-        let is_retry = self.backoff.is_failing();
-        if !is_retry {
-            turn = None;
-        }
-        let pass = self.pace.enter(is_retry).await;
-        if !is_retry && self.backoff.is_failing() {
-            return None;
+        if self.backoff.is_failing() {
+            self.pace.wait().await;
+        } else {
+            turn = self.at_once.acquire().await.ok();
+            if self.backoff.is_failing() {
+                return None;
+            }
         }
         let ended = self.backoff.ended();
-        let made = tokio::select! {
+        let hangs = async {
+            sleep(HANGS).await;
+            drop(turn.take());
+            std::future::pending().await
+        };
+        tokio::select! {
             biased;
             made = self.connect_once(purpose, permit) => made.ok(),
             // The streak has ended, so connecting works. An attempt that began earlier may hang, and its failure would
             // begin a new streak.
             () = ended => None,
-        };
-        drop((pass, turn));
-        made
+            never = hangs => never,
+        }
     }
 
-    /// Makes one attempt for a probe. While attempts fail it keeps the common pace; until the next attempt after a
+    /// Makes one attempt for a probe. While attempts fail it keeps the server's pace; until the next attempt after a
     /// failed login is due, it returns that failure.
     // redis R4, R5
     pub(crate) async fn connect_probe(&self) -> Result<Connection, Cause> {
@@ -146,8 +154,7 @@ impl Connector {
             return Err(cause);
         }
         if self.backoff.is_failing() {
-            // It takes neither the turn nor one of the few permits of the pace, so an attempt that hangs does not delay
-            // it.
+            // It does not take the turn, so an attempt that hangs does not delay it.
             self.pace.wait().await;
         }
         Ok(())
@@ -202,3 +209,8 @@ impl fmt::Debug for Connector {
             .finish_non_exhaustive()
     }
 }
+
+const AT_ONCE: usize = 6;
+/// An attempt that takes longer than this lets others begin before it ends: `connect_timeout` may be long, and the server
+/// may be back long before that.
+const HANGS: Duration = Duration::from_secs(1);

@@ -1,9 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{join_all, pending};
 use proptest::prelude::*;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::pace::ServerPace;
 use super::{Connector, Failure, Pace, jittered, pause};
 use crate::redis::address::Address;
 use crate::redis::config::Config;
@@ -33,6 +35,50 @@ fn no_failure_is_forgotten_when_several_fail_at_once() {
         }
     });
     assert_eq!(connector.backoff().failures(), 4 * EACH);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_server_has_a_pace_of_its_own_and_all_share_one() {
+    let pace = Arc::new(Pace::new());
+    let of = |url: &str| Arc::clone(&pace).of(&Address::parse(url).unwrap());
+    let waited = async |pace: &ServerPace| {
+        let begun = Instant::now();
+        pace.wait().await;
+        begun.elapsed()
+    };
+    let (one, same) = (of("redis://One:6379/1"), of("redis://:password@one"));
+    assert_eq!(waited(&one).await, Duration::ZERO);
+    let next = waited(&same).await;
+    assert!(next >= Duration::from_millis(100), "the same server: {next:?}");
+
+    let others: Vec<_> = (0..100).map(|port| of(&format!("redis://one:{}", 7000 + port))).collect();
+    let begun = Instant::now();
+    join_all(others.iter().map(ServerPace::wait)).await;
+    let all = begun.elapsed();
+    assert!(all >= Duration::from_millis(990), "a hundred a second over all: {all:?}");
+    assert!(all < Duration::from_secs(2), "and no fewer: {all:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_hangs_lets_the_next_one_begin() {
+    let home = tempfile::tempdir().unwrap();
+    let socket = home.path().join("silent.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let config = Config { connect_timeout: Duration::from_secs(30), ..Config::default() };
+    let address = Address::unix(&socket);
+    let connector = Connector::new("main", address, Arc::new(config), Arc::new(Pace::new()));
+    connector.backoff().failed(Cause::Refused, Failure::Connect(LANE));
+    let attempts = join_all((0..3).map(|_| connector.connect_until(LANE, pending())));
+    let begun = Instant::now();
+    let accepted = async {
+        let first = listener.accept().await.unwrap();
+        let second = listener.accept().await.unwrap();
+        (first, second)
+    };
+    tokio::select! {
+        _ = attempts => unreachable!("nobody answers"),
+        _ = accepted => assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed()),
+    }
 }
 
 // redis R26
