@@ -436,14 +436,10 @@ async fn add_embedded(
 
 #[cfg(feature = "cache")]
 fn dependency(endpoint: &Endpoint) -> Dependency {
-    let message = match endpoint.health().fresh() {
-        Some(verdict) => verdict.message.to_string(),
-        None => "the health monitor has not reported lately".to_owned(),
-    };
     Dependency {
         name: endpoint.name().to_owned(),
         healthy: endpoint.health().is_healthy(),
-        message,
+        message: endpoint.health().message(),
         optional: endpoint.config().optional,
     }
 }

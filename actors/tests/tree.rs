@@ -101,7 +101,7 @@ async fn a_lease_that_never_comes_back_holds_up_no_rebuild() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_takes_no_more_connections_is_not_healthy_for_those_it_has() {
+async fn a_server_that_takes_no_more_connections_is_healthy_for_those_it_has() {
     let server = support::Server::start(&[]).await;
     let tree = at(server.url(), |_| ()).await;
     let mut held = tree.cache().get().await.unwrap();
@@ -117,17 +117,25 @@ async fn a_server_that_takes_no_more_connections_is_not_healthy_for_those_it_has
     assert!(matches!(refused, Error::Unavailable { .. }), "{refused:?}");
     for _ in 0..3 {
         let report = tree.ask(ProbeNow).await.unwrap();
-        assert!(!report.healthy, "{report:?}");
+        assert!(report.healthy, "its lanes serve: {report:?}");
+        assert!(report.message.starts_with("connected, but new connections fail: "), "{report:?}");
         assert!(!report.breaker_open, "it would cut off the one that has a connection");
     }
     assert_eq!(held.get::<_, Option<String>>("key").await, Ok(None));
-    // With room for one more it is healthy again, though nobody asked anything of it.
+    // With room for one more nothing is wrong, though nobody asked anything of it.
     let () = redis::cmd("CONFIG")
         .arg(&["SET", "maxclients", "100"])
         .query_async(&mut *held)
         .await
         .unwrap();
-    eventually("it is healthy again", async || is_healthy(&tree).then_some(())).await;
+    eventually("new connections are made", async || (!is_limited(&tree)).then_some(())).await;
+}
+
+/// Whether it says that only those who have a connection are served.
+fn is_limited(tree: &Tree) -> bool {
+    let dependencies = tree.dependencies();
+    let [redis] = &dependencies[..] else { panic!("{dependencies:?}") };
+    redis.healthy && redis.message.contains("but new connections fail")
 }
 
 /// The number that the server has given to a connection of that name.
@@ -142,7 +150,7 @@ async fn lanes_serve_on_while_a_full_server_has_no_room_for_the_probe() {
     let probe_interval = Duration::from_millis(50);
     let tree = at(server.url(), |redis| redis.probe_interval = probe_interval).await;
     let mut control = fill(&server, &[":probe:"]).await;
-    eventually("it is not healthy", async || (!is_healthy(&tree)).then_some(())).await;
+    eventually("new connections fail", async || is_limited(&tree).then_some(())).await;
 
     // Nobody sends a command in the first half, so that lanes are heard of once a second.
     let begun = Instant::now();
@@ -154,7 +162,7 @@ async fn lanes_serve_on_while_a_full_server_has_no_room_for_the_probe() {
         }
         sleep(Duration::from_millis(5)).await;
     }
-    assert!(!is_healthy(&tree), "it was full all the while");
+    assert!(is_limited(&tree), "it was full all the while");
 
     server.freeze();
     let open = async || tree.ask(GetHealth).await.unwrap().breaker_open.then_some(());
@@ -219,7 +227,7 @@ async fn a_password_that_was_changed_shows_before_anyone_needs_a_connection() {
         .query_async(&mut *conn)
         .await
         .unwrap();
-    eventually("it is not healthy", async || (!is_healthy(&tree)).then_some(())).await;
+    eventually("new connections fail", async || is_limited(&tree).then_some(())).await;
     // Whoever needs a new connection hears why there is none; the ones that are shared still serve.
     let refused =
         async || conn.pin().await.err().filter(|error| error.cause() == Some(Cause::Auth));

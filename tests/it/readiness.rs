@@ -4,10 +4,13 @@
 use std::time::Duration;
 
 use mainstay::cache::ProbeNow;
+use mainstay::prelude::*;
+use mainstay_actors::redis::Cause;
 use mainstay_actors::tree::{Setup, Tree};
 use tokio::time::Instant;
+use tracing::Level;
 
-use crate::support::{App, Port, Proxy, Server, Weather, config, eventually, routes, within};
+use crate::support::{App, Log, Port, Proxy, Server, Weather, config, eventually, routes, within};
 
 /// What a machine that is busy with other tests may add to a bound.
 const SLACK: Duration = Duration::from_secs(1);
@@ -199,4 +202,168 @@ async fn a_breaker_that_nobody_watches_does_not_stay_open() {
     assert!(!is_healthy(&tree), "nobody has looked");
     drop(conn);
     tree.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn where_a_server_has_too_few_places_those_are_ready_that_serve() {
+    const INSTANCES: usize = 6;
+    let server = Server::start_configured(Port::reserve(), &["--maxclients", "14"]).await;
+    let mut apps = Vec::new();
+    for _ in 0..INSTANCES {
+        let mut config = config(server.url());
+        config.redis.lanes = Some(2);
+        apps.push(App::start(config, routes()).await);
+    }
+    // Twenty-four connections are wanted, so some instances miss some, and others all.
+    within(
+        Duration::from_secs(20),
+        "each is ready if it serves, and says what it lacks",
+        async || {
+            let (mut serving, mut lacking) = (0, 0);
+            for app in &apps {
+                let (ready, stored) = (app.get("/ready").await, app.get("/stored").await);
+                if (ready.status == 200) != (stored.status == 200) {
+                    return None;
+                }
+                serving += usize::from(ready.status == 200);
+                lacking += usize::from(ready.text.contains("maxclients"));
+            }
+            (serving > 2 && lacking > 2).then_some(())
+        },
+    )
+    .await;
+    for app in apps {
+        assert_eq!(app.restarts(), 0);
+        app.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_is_held_up_says_nothing_of_redis() {
+    const HELD_UP: Duration = Duration::from_millis(400);
+    let log = Log::here();
+    let server = Server::start().await;
+    let app = App::start(config(server.url()), routes()).await;
+    app.becomes_ready().await;
+    for polls in 0..10 {
+        let state = app.state.clone();
+        let asked = tokio::spawn(async move { state.ask(ProbeNow).await.unwrap() });
+        // The probe is sent, and then nobody looks for its answer.
+        for _ in 0..polls {
+            tokio::task::yield_now().await;
+        }
+        std::thread::sleep(HELD_UP);
+        assert!(asked.await.unwrap().healthy, "after {polls}");
+        let ready = app.get("/ready").await;
+        assert_eq!(ready.status, 200, "after {polls}: {ready:?}");
+        assert_eq!(app.get("/stored").await.status, 200, "after {polls}");
+    }
+    let lines = log.lines(Level::WARN);
+    assert!(!lines.iter().any(|line| line.contains("does not answer")), "{lines:#?}");
+    app.end().await;
+}
+
+/// A node of a cluster, with the other one that it shares the keys with.
+async fn nodes() -> (Server, Server) {
+    let node = async || {
+        let (port, bus) = (Port::reserve(), Port::reserve());
+        let bus_port = bus.address().port().to_string();
+        let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus_port];
+        (Server::start_configured(port, &arguments).await, bus)
+    };
+    let ((one, _one_bus), (other, other_bus)) = (node().await, node().await);
+    one.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]).await;
+    other.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]).await;
+    let (port, bus) = (other.address().port().to_string(), other_bus.address().port().to_string());
+    one.ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).await;
+    within(Duration::from_secs(20), "the cluster is there", async || {
+        let info: String = one.ask(&["CLUSTER", "INFO"]).await;
+        info.contains("cluster_state:ok").then_some(())
+    })
+    .await;
+    (one, other)
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_is_not_ready_where_other_nodes_hold_some_of_the_keys() {
+    let (one, _other) = nodes().await;
+    // Without the right to ask, the first command that is sent elsewhere tells.
+    let may_not_ask = ["ACL", "SETUSER", "may-not-ask", "on", ">secret", "~*", "+@all", "-cluster"];
+    one.ask::<()>(&may_not_ask).await;
+    let as_another = one.url().replace("//", "//may-not-ask:secret@");
+    for (url, may_ask) in [(one.url(), true), (as_another, false)] {
+        let app = App::start(config(url), routes().route("/all", get(all))).await;
+        if !may_ask {
+            app.becomes_ready().await;
+            assert_eq!(app.get("/all").await.status, 500);
+        }
+        let message = eventually("it is named", async || {
+            let message = becomes_unready(&app, SLACK).await;
+            message.contains("a node of a cluster").then_some(message)
+        })
+        .await;
+        assert_eq!(message, Cause::ClusterNode.to_string());
+        // A key of its own is served; half of them are.
+        app.answers("/stored", 200).await;
+        assert_eq!(app.restarts(), 0);
+        app.end().await;
+    }
+}
+
+#[test]
+fn the_documentation_says_what_is_said_of_a_node_of_a_cluster() {
+    let document = include_str!("../../docs/outages.md");
+    assert!(document.contains(&format!("> {}", Cause::ClusterNode)), "{}", Cause::ClusterNode);
+}
+
+/// Reads keys of every node.
+async fn all(mut cache: CacheConn) -> Result<String> {
+    let mut found = String::new();
+    for number in 0..100 {
+        found +=
+            &cache.get::<_, Option<String>>(format!("key:{number}")).await?.unwrap_or_default();
+    }
+    Ok(found)
+}
+
+#[tokio::test]
+async fn a_node_that_holds_all_keys_of_its_cluster_is_a_server_like_any_other() {
+    let (port, bus) = (Port::reserve(), Port::reserve());
+    let bus_port = bus.address().port().to_string();
+    let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus_port];
+    let node = Server::start_configured(port, &arguments).await;
+    node.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
+    let app = App::start(config(node.url()), routes()).await;
+    app.becomes_ready().await;
+    app.answers("/stored", 200).await;
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_script_that_keeps_the_server_busy_can_be_killed_through_it() {
+    let arguments = ["--busy-reply-threshold", "50", "--lua-time-limit", "50"];
+    let server = Server::start_configured(Port::reserve(), &arguments).await;
+    let app = App::start(config(server.url()), routes()).await;
+    app.becomes_ready().await;
+    let client = redis::Client::open(server.url()).unwrap();
+    let unlimited = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    let mut other = client.get_multiplexed_async_connection_with_config(&unlimited).await.unwrap();
+    let script = tokio::spawn(async move {
+        let forever = redis::cmd("EVAL").arg(&["while true do end", "0"]).clone();
+        forever.query_async::<()>(&mut other).await
+    });
+    let message = eventually("it is known to be busy", async || {
+        let message = becomes_unready(&app, Duration::from_secs(2) + SLACK).await;
+        message.contains("busy with a script").then_some(message)
+    })
+    .await;
+    assert!(message.contains("SCRIPT KILL"), "{message}");
+    app.get("/stored").await.is_unavailable();
+
+    let mut conn = app.state.cache().unwrap().get().await.unwrap();
+    let () = redis::cmd("SCRIPT").arg("KILL").query_async(&mut *conn).await.unwrap();
+    script.await.unwrap().unwrap_err();
+    app.becomes_ready().await;
+    app.answers("/stored", 200).await;
+    app.end().await;
 }

@@ -28,11 +28,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     fn report(&self, now: Instant) -> Report {
-        let mut report = self.state.report(now);
-        if let Some(message) = self.server_states.amend(report.healthy, &report.message) {
-            report.message = message;
-        }
-        report
+        Report::of(&self.server_states.amended(self.state.verdict().clone()), now)
     }
 }
 
@@ -50,7 +46,10 @@ impl Monitor {
         }
         match watch.state.tick(Instant::now(), signs) {
             Beat::Probe => self.probe(cx, watch),
-            Beat::Renew(verdict) => self.publish(cx, verdict, watch),
+            Beat::Renew(verdict, transition) => {
+                self.publish(cx, verdict, watch);
+                self.log(transition);
+            }
             Beat::Wait => {}
         }
     }
@@ -59,14 +58,13 @@ impl Monitor {
         Signs {
             since_probe: self.endpoint.health().succeeded_since(watch.sent),
             on_a_lane: self.endpoint.is_answered_on_a_lane(),
+            has_lane: self.endpoint.has_lane(),
         }
     }
 
-    fn publish(&self, cx: &Cx<Message>, mut verdict: Verdict, watch: &mut Watch) {
+    fn publish(&self, cx: &Cx<Message>, verdict: Verdict, watch: &mut Watch) {
         self.look_at_server_states(watch);
-        if let Some(message) = watch.server_states.amend(verdict.healthy, &verdict.message) {
-            verdict.message = message.into();
-        }
+        let verdict = watch.server_states.amended(verdict);
         let report = Report::of(&verdict, Instant::now());
         cx.publish("healthy", report.healthy);
         cx.publish("breaker", if report.breaker_open { "open" } else { "closed" });
@@ -91,15 +89,28 @@ impl Monitor {
     }
 
     /// Logs one line for each transition, never one for each probe or request.
-    fn log(&self, transition: Transition) {
+    fn log(&self, transition: Option<Transition>) {
         let (endpoint, address) = (self.endpoint.name(), self.endpoint.address());
+        let Some(transition) = transition else { return };
         match transition {
             Transition::Reached => tracing::info!(endpoint, %address, "redis answers"),
+            Transition::Lost(cause @ (Cause::ClusterNode | Cause::NoLane)) => {
+                tracing::warn!(endpoint, %address, %cause, "redis answers, but cannot be used");
+            }
             Transition::Lost(cause) => {
                 tracing::warn!(endpoint, %address, %cause, "redis does not answer");
             }
             Transition::Regained { after } => {
                 tracing::info!(endpoint, %address, outage = ?after, "redis answers again");
+            }
+            Transition::Limited(cause) => {
+                tracing::warn!(endpoint, %address, %cause, "new connections to redis fail; those that stand serve on");
+            }
+            Transition::Unlimited => {
+                tracing::info!(endpoint, %address, "new connections to redis are made again");
+            }
+            Transition::HeldUp => {
+                tracing::warn!(endpoint, cause = %Cause::HeldUp, "probes of redis say nothing");
             }
         }
     }
@@ -112,7 +123,7 @@ impl Server for Monitor {
     async fn init(&self, cx: &Cx<Message>) -> Result<Watch, BoxError> {
         let verdict = Verdict::clone(&self.endpoint.health().verdict());
         let config = self.endpoint.config();
-        let state = State::resume(verdict, config.probe_timeout);
+        let state = State::resume(verdict, config.probe_interval, config.probe_timeout);
         cx.every(config.probe_interval, || Message::Tick);
         let server_states = ServerStates::new(|state| self.endpoint.health().refusals(state));
         let sent = self.endpoint.health().mark();
@@ -136,7 +147,13 @@ impl Server for Monitor {
                 }
             }
             Message::Tick => self.tick(cx, watch),
-            Message::Probed(Probed { connection, found }) => {
+            Message::Probed(Probed { generation, .. })
+                if generation != self.endpoint.generation_number() =>
+            {
+                // It says nothing of the server that the present generation is connected to.
+                self.probe(cx, watch);
+            }
+            Message::Probed(Probed { connection, found, .. }) => {
                 watch.connection = connection;
                 let signs = self.signs(watch);
                 let Decision { verdict, again, transition, replies } =
@@ -145,9 +162,7 @@ impl Server for Monitor {
                 for reply in replies {
                     reply.send(watch.report(now));
                 }
-                if let Some(transition) = transition {
-                    self.log(transition);
-                }
+                self.log(transition);
                 if again {
                     self.probe(cx, watch);
                 }
@@ -159,20 +174,25 @@ impl Server for Monitor {
 
 /// Sends one `PING`, or two. The present connection is probed first, because its silence shows within the probe's
 /// timeout. Its answer says nothing of new connections: while connecting fails, and when it has reached the age at
-/// which connections are replaced, a new one is made and probed as well.
+/// which connections are replaced, a new one is made and probed as well. One of an older generation is replaced, since it
+/// may lead to another server.
 async fn probe(endpoint: Arc<Endpoint>, connection: Option<Connection>) -> Probed {
-    let asked = match connection.filter(|connection| !connection.probe.is_dead()) {
+    let generation = endpoint.generation_number();
+    let may_serve = |connection: &Connection| {
+        connection.generation == generation && !connection.probe.is_dead()
+    };
+    let (connection, found) = match connection.filter(may_serve) {
         Some(connection) => asked_both(&endpoint, connection).await,
         None => connected(&endpoint).await,
     };
-    Probed { connection: asked.0, found: asked.1 }
+    Probed { generation, connection, found }
 }
 
 /// The connection, if it may be used again, and how long the answer took or why none came.
 type Asked = (Option<Connection>, Result<Duration, Miss>);
 
 async fn asked_both(endpoint: &Endpoint, connection: Connection) -> Asked {
-    let (connection, found) = pinged(connection).await;
+    let (connection, found) = asked(connection).await;
     let Some(connection) = connection else { return (None, found) };
     if endpoint.has_users() {
         // A failure below must not open the breaker for callers that have a connection: theirs works as this one does.
@@ -192,16 +212,25 @@ async fn asked_both(endpoint: &Endpoint, connection: Connection) -> Asked {
 }
 
 async fn connected(endpoint: &Endpoint) -> Asked {
+    let generation = endpoint.generation_number();
     match endpoint.probe_connection().await {
-        Ok(probe) => pinged(Connection { probe, created: Instant::now() }).await,
+        Ok(probe) => asked(Connection { probe, generation, created: Instant::now() }).await,
+        Err(Cause::HeldUp) => (None, Err(Miss::HeldUp)),
         Err(cause) => (None, Err(Miss::Unconnected(cause))),
     }
 }
 
-async fn pinged(mut connection: Connection) -> Asked {
-    match connection.probe.ping().await {
-        Ok(latency) => (Some(connection), Ok(latency)),
-        Err(Cause::Closed) => (None, Err(Miss::Unconnected(Cause::Closed))),
-        Err(cause) => (None, Err(Miss::Unanswered(cause))),
+async fn asked(mut connection: Connection) -> Asked {
+    let latency = connection.probe.ping().await;
+    let answered = match latency {
+        Ok(_) => connection.probe.has_foreign_slots().await,
+        Err(cause) => Err(cause),
+    };
+    match (answered, latency) {
+        (Ok(false), found) => (Some(connection), found.map_err(Miss::Unanswered)),
+        (Ok(true), _) => (Some(connection), Err(Miss::WrongServer(Cause::ClusterNode))),
+        (Err(Cause::HeldUp), _) => (None, Err(Miss::HeldUp)),
+        (Err(Cause::Closed), _) => (None, Err(Miss::Unconnected(Cause::Closed))),
+        (Err(cause), _) => (None, Err(Miss::Unanswered(cause))),
     }
 }

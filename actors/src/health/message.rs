@@ -27,7 +27,7 @@ impl Request for ProbeNow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// Whether the probe was answered.
+    /// Whether callers can be served: the probe was answered, or only new connections fail.
     pub healthy: bool,
     /// The result in words, with what to check.
     pub message: String,
@@ -65,6 +65,8 @@ pub(crate) enum Message {
 
 #[derive(Debug)]
 pub(crate) struct Probed {
+    /// The generation of the pool when the probe was sent.
+    pub(crate) generation: u64,
     /// The connection, if it may be used again.
     pub(crate) connection: Option<Connection>,
     pub(crate) found: Result<Duration, Miss>,
@@ -77,12 +79,17 @@ pub(crate) enum Miss {
     Unconnected(Cause),
     /// It had a connection, and got no answer or one that says "not now".
     Unanswered(Cause),
+    /// It was answered by a server that cannot serve this endpoint.
+    WrongServer(Cause),
+    /// This process was held up, so that nothing is known.
+    HeldUp,
 }
 
 impl Miss {
     pub(crate) fn cause(self) -> Cause {
         match self {
-            Self::Unconnected(cause) | Self::Unanswered(cause) => cause,
+            Self::Unconnected(cause) | Self::Unanswered(cause) | Self::WrongServer(cause) => cause,
+            Self::HeldUp => Cause::HeldUp,
         }
     }
 }
@@ -91,5 +98,7 @@ impl Miss {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) probe: Probe,
+    /// That of the pool when it was made.
+    pub(crate) generation: u64,
     pub(crate) created: Instant,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::redis::ServerState;
+use crate::redis::{Cause, ServerState, Verdict};
 
 /// Reads succeed while writes are refused, and some writes may too, so only a time without refusals ends a state.
 const OVER_AFTER: Duration = Duration::from_secs(60);
@@ -55,10 +55,21 @@ impl ServerStates {
         self.rows.iter_mut().filter_map(news).collect()
     }
 
-    /// `message` with the present state added, unless the server is unhealthy, which is worse.
-    pub(crate) fn amend(&self, healthy: bool, message: &str) -> Option<String> {
-        let state = self.present().filter(|_| healthy)?;
-        Some(format!("{message}, but {state}"))
+    /// `verdict` with the present state added to its message, unless the server is unhealthy, which is worse. A server that
+    /// does not hold all keys is unhealthy whatever a probe found.
+    pub(crate) fn amended(&self, verdict: Verdict) -> Verdict {
+        match self.present().filter(|_| verdict.healthy) {
+            None => verdict,
+            Some(ServerState::ClusterNode) => {
+                let cause = Cause::ClusterNode;
+                let message = cause.to_string().into();
+                Verdict { healthy: false, cause: Some(cause), message, ..verdict }
+            }
+            Some(state) => {
+                let message = format!("{}, but {state}", verdict.message).into();
+                Verdict { message, ..verdict }
+            }
+        }
     }
 
     /// The state that was met last, while it lasts.

@@ -11,33 +11,47 @@ use crate::redis::{Breaker, Cause, Verdict};
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A probe and its repetition.
 const FAILURES_TO_OPEN: u32 = 2;
+/// So many probes in a row that say nothing are not followed by another one at once.
+const HELD_UP_TO_AGE: u32 = 3;
+/// A tick that is later than this comes from a process that was held up, and says nothing of the probe under way.
+const TICK_LATE: Duration = Duration::from_millis(50);
 
 /// What the probes of one endpoint have found so far, and when the next is due.
 #[derive(Debug)]
 pub(crate) struct State {
     verdict: Verdict,
+    probe_interval: Duration,
     probe_timeout: Duration,
+    /// What the last probe found that said anything.
+    found: Option<Result<Duration, Miss>>,
     /// Failed probes since one was answered.
     failures: u32,
     /// Whether a probe had a connection and no answer since the last success, and nobody was answered after it.
     is_unanswered: bool,
-    /// Whether any probe has ended, so that the verdict is more than a default.
+    /// Probes in a row that were answered while there was no lane.
+    laneless: u32,
+    /// Probes in a row that say nothing, because this process was held up.
+    held_up: u32,
+    /// Whether the verdict is more than a default.
     knows: bool,
     /// When the probe under way was sent.
     probing_since: Option<Instant>,
+    ticked: Option<Instant>,
     /// Callers that wait for the probe under way, or for the one of the next tick if there is none.
     waiting: Vec<Reply<Report>>,
     /// Callers that asked while a probe was under way: it was sent too early for them.
     waiting_for_next: Vec<Reply<Report>>,
 }
 
-/// Signs that the server serves although a probe failed; they speak against an open breaker.
+/// What is known of callers. An answer to one of them speaks against an open breaker, although a probe failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Signs {
     /// The server has answered someone since the last probe was sent.
     pub(crate) since_probe: bool,
     /// A lane serves, and was answered lately.
     pub(crate) on_a_lane: bool,
+    /// A lane serves.
+    pub(crate) has_lane: bool,
 }
 
 /// What follows from a tick.
@@ -45,8 +59,8 @@ pub(crate) struct Signs {
 pub(crate) enum Beat {
     /// A probe is to be sent now.
     Probe,
-    /// The verdict stands, with a new time.
-    Renew(Verdict),
+    /// The verdict stands, with a new time, or has changed by what callers meet.
+    Renew(Verdict, Option<Transition>),
     Wait,
 }
 
@@ -70,26 +84,41 @@ pub(crate) enum Transition {
     Lost(Cause),
     /// The outage is over.
     Regained { after: Duration },
+    /// New connections fail, while those that stand serve on.
+    Limited(Cause),
+    /// New connections are made again.
+    Unlimited,
+    /// Several probes in a row say nothing, because this process was held up.
+    HeldUp,
 }
 
 impl State {
     /// Continues from the verdict that an earlier incarnation published.
-    pub(crate) fn resume(verdict: Verdict, probe_timeout: Duration) -> Self {
+    pub(crate) fn resume(
+        verdict: Verdict,
+        probe_interval: Duration,
+        probe_timeout: Duration,
+    ) -> Self {
         let is_open = matches!(verdict.breaker, Breaker::Open { .. });
         Self {
             failures: if is_open { FAILURES_TO_OPEN } else { 0 },
             is_unanswered: is_open,
             knows: verdict.healthy || verdict.cause.is_some(),
             verdict,
+            probe_interval,
             probe_timeout,
+            found: None,
+            laneless: 0,
+            held_up: 0,
             probing_since: None,
+            ticked: None,
             waiting: Vec::new(),
             waiting_for_next: Vec::new(),
         }
     }
 
-    pub(crate) fn report(&self, now: Instant) -> Report {
-        Report::of(&self.verdict, now)
+    pub(crate) fn verdict(&self) -> &Verdict {
+        &self.verdict
     }
 
     /// Notes that a caller asks for a probe. `true` says that it is to be sent now. While probes fail it never is: each
@@ -106,28 +135,36 @@ impl State {
         is_due
     }
 
-    /// Decides what a tick does. It sends a probe, unless one is still under way. Then a known outage goes on: the
-    /// verdict is renewed, so that it does not grow old while connecting takes long, and a repeated probe that takes
+    /// Decides what a tick does. It sends a probe, unless one is still under way. Then what is known of an outage is
+    /// weighed anew, so that the verdict does not grow old while connecting takes long, and a repeated probe that takes
     /// longer than `probe_timeout` already counts as failed for the breaker.
     pub(crate) fn tick(&mut self, now: Instant, signs: Signs) -> Beat {
         let vetoed = self.vetoed(signs);
+        let before = self.ticked.replace(now);
         let Some(sent) = self.probing_since else {
             self.probing_since = Some(now);
             return Beat::Probe;
         };
-        if self.verdict.healthy || !self.knows {
+        let is_outage = self.knows && !self.verdict.healthy;
+        if !is_outage && !matches!(self.found, Some(Err(_))) {
             return Beat::Wait;
         }
+        let transition = self.judge(now, signs);
         let is_late = now.saturating_duration_since(sent) >= self.probe_timeout;
-        if let (Breaker::Closed, Some(cause)) = (self.verdict.breaker, self.verdict.cause)
+        let is_on_time = before.is_none_or(|before| {
+            now.saturating_duration_since(before) < self.probe_interval + TICK_LATE
+        });
+        if let (Breaker::Closed, Some(cause), false) =
+            (self.verdict.breaker, self.verdict.cause, self.verdict.healthy)
             && self.failures + 1 >= FAILURES_TO_OPEN
+            && !cause.refuses_by_itself()
             && is_late
+            && is_on_time
             && !vetoed
         {
             self.verdict.breaker = Breaker::Open { cause, since: now, retry_after: RETRY_AFTER };
         }
-        self.verdict.as_of = now;
-        Beat::Renew(self.verdict.clone())
+        Beat::Renew(self.verdict.clone(), transition)
     }
 
     /// Closes an open breaker if callers are answered. Returns the verdict if that changed it.
@@ -147,25 +184,17 @@ impl State {
         found: Result<Duration, Miss>,
         signs: Signs,
     ) -> Decision {
-        let was = self.verdict.clone();
-        let was_known = std::mem::replace(&mut self.knows, true);
-        let since = |same: bool| if same && was_known { was.since } else { now };
-        let (verdict, transition) = match found {
-            Ok(latency) => {
+        if found == Err(Miss::HeldUp) {
+            return self.was_held_up(now);
+        }
+        self.held_up = 0;
+        self.found = Some(found);
+        match found {
+            Ok(_) => {
                 self.failures = 0;
                 self.is_unanswered = false;
-                let verdict = Verdict {
-                    healthy: true,
-                    cause: None,
-                    message: Cow::Borrowed("connected"),
-                    breaker: Breaker::Closed,
-                    as_of: now,
-                    since: since(was.healthy),
-                    latency: Some(latency),
-                };
-                let regained = Transition::Regained { after: now - was.since };
-                let news = if was_known { regained } else { Transition::Reached };
-                (verdict, (!was.healthy).then_some(news))
+                self.laneless = if signs.has_lane { 0 } else { self.laneless.saturating_add(1) };
+                self.verdict.breaker = Breaker::Closed;
             }
             Err(miss) => {
                 self.failures = self.failures.saturating_add(1);
@@ -173,36 +202,83 @@ impl State {
                 let was_answered = self.vetoed(signs);
                 self.is_unanswered |= matches!(miss, Miss::Unanswered(_));
                 let vetoed = was_answered && (signs.since_probe || !self.is_unanswered);
-                let cause = miss.cause();
-                let breaker = match was.breaker {
-                    Breaker::Open { .. } if vetoed => Breaker::Closed,
-                    Breaker::Open { since, retry_after, .. } => {
-                        Breaker::Open { cause, since, retry_after }
-                    }
-                    Breaker::Closed if self.failures >= FAILURES_TO_OPEN && !vetoed => {
-                        Breaker::Open { cause, since: now, retry_after: RETRY_AFTER }
-                    }
-                    Breaker::Closed => Breaker::Closed,
-                };
-                let verdict = Verdict {
-                    healthy: false,
-                    cause: Some(cause),
-                    message: Cow::Owned(cause.to_string()),
-                    breaker,
-                    as_of: now,
-                    since: since(!was.healthy),
-                    latency: None,
-                };
-                (verdict, (was.healthy || !was_known).then_some(Transition::Lost(cause)))
+                self.verdict.breaker = self.breaker_after(miss, vetoed, now);
             }
-        };
-        self.verdict = verdict.clone();
+        }
+        let transition = self.judge(now, signs);
         let replies = std::mem::take(&mut self.waiting);
         self.waiting = std::mem::take(&mut self.waiting_for_next);
         let is_asked = self.failures == 0 && !self.waiting.is_empty();
         let again = self.failures == 1 || is_asked;
         self.probing_since = again.then_some(now);
-        Decision { verdict, again, transition, replies }
+        Decision { verdict: self.verdict.clone(), again, transition, replies }
+    }
+
+    /// A probe that says nothing is repeated at once. After several in a row the verdict is left to grow old.
+    fn was_held_up(&mut self, now: Instant) -> Decision {
+        self.held_up = self.held_up.saturating_add(1);
+        let again = self.held_up < HELD_UP_TO_AGE;
+        self.verdict.held_up |= !again;
+        self.probing_since = again.then_some(now);
+        let transition = (self.held_up == HELD_UP_TO_AGE).then_some(Transition::HeldUp);
+        Decision { verdict: self.verdict.clone(), again, transition, replies: Vec::new() }
+    }
+
+    fn breaker_after(&self, miss: Miss, vetoed: bool, now: Instant) -> Breaker {
+        let cause = miss.cause();
+        let is_answered = matches!(miss, Miss::WrongServer(_)) || cause.refuses_by_itself();
+        match self.verdict.breaker {
+            _ if vetoed || is_answered => Breaker::Closed,
+            Breaker::Open { since, retry_after, .. } => Breaker::Open { cause, since, retry_after },
+            Breaker::Closed if self.failures >= FAILURES_TO_OPEN => {
+                Breaker::Open { cause, since: now, retry_after: RETRY_AFTER }
+            }
+            Breaker::Closed => Breaker::Closed,
+        }
+    }
+
+    /// Renews the verdict by what the last probe found and what callers meet. Returns what has changed.
+    fn judge(&mut self, now: Instant, signs: Signs) -> Option<Transition> {
+        let Some(found) = self.found else {
+            self.verdict.as_of = now;
+            return None;
+        };
+        let serves = signs.on_a_lane && !self.is_unanswered;
+        let (healthy, cause) = match found {
+            Ok(_) if self.laneless > 1 => (false, Some(Cause::NoLane)),
+            Ok(_) => (true, None),
+            // One that fails may be an accident, and is repeated at once.
+            Err(Miss::Unconnected(cause)) if serves => (true, (self.failures > 1).then_some(cause)),
+            Err(miss) => (false, Some(miss.cause())),
+        };
+        let message = match cause {
+            None => Cow::Borrowed("connected"),
+            Some(cause) if healthy => {
+                Cow::Owned(format!("connected, but new connections fail: {cause}"))
+            }
+            Some(cause) => Cow::Owned(cause.to_string()),
+        };
+        let was_known = std::mem::replace(&mut self.knows, true);
+        let was = &self.verdict;
+        let is_same = was_known && was.healthy == healthy;
+        let transition = match (cause, healthy) {
+            (Some(cause), false) => (!is_same).then_some(Transition::Lost(cause)),
+            _ if !was_known => Some(Transition::Reached),
+            _ if !is_same => Some(Transition::Regained { after: now - was.since }),
+            (Some(cause), _) => was.cause.is_none().then_some(Transition::Limited(cause)),
+            (None, _) => was.cause.is_some().then_some(Transition::Unlimited),
+        };
+        self.verdict = Verdict {
+            healthy,
+            cause,
+            held_up: false,
+            message,
+            breaker: was.breaker,
+            as_of: now,
+            since: if is_same { was.since } else { now },
+            latency: found.ok(),
+        };
+        transition
     }
 
     /// How many callers wait for a probe.

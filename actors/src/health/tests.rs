@@ -3,21 +3,23 @@ use std::time::Duration;
 use mainstay_supervision::Reply;
 use tokio::time::Instant;
 
-use super::message::Miss;
+use super::message::{Miss, Report};
 use super::state::{Beat, Decision, Signs, State, Transition};
 use crate::redis::{Breaker, Cause, Verdict};
 
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 const PROBE_TIMEOUT: Duration = Duration::from_millis(250);
 const REFUSED: Result<Duration, Miss> = Err(Miss::Unconnected(Cause::Refused));
 const SILENT: Result<Duration, Miss> = Err(Miss::Unanswered(Cause::Timeout));
+const FULL: Result<Duration, Miss> = Err(Miss::Unconnected(Cause::TooManyClients));
 const ANSWERED: Result<Duration, Miss> = Ok(Duration::from_micros(80));
 
-const NONE: Signs = Signs { since_probe: false, on_a_lane: false };
-const SINCE: Signs = Signs { since_probe: true, on_a_lane: false };
-const ON_A_LANE: Signs = Signs { since_probe: false, on_a_lane: true };
+const NONE: Signs = Signs { since_probe: false, on_a_lane: false, has_lane: true };
+const SINCE: Signs = Signs { since_probe: true, ..NONE };
+const ON_A_LANE: Signs = Signs { on_a_lane: true, ..NONE };
 
 fn fresh() -> State {
-    State::resume(Verdict::unknown(), PROBE_TIMEOUT)
+    State::resume(Verdict::unknown(), PROBE_INTERVAL, PROBE_TIMEOUT)
 }
 
 fn healthy(now: Instant) -> State {
@@ -31,7 +33,7 @@ fn is_open(decision: &Decision) -> bool {
 }
 
 fn renewed_open(beat: &Beat) -> bool {
-    matches!(beat, Beat::Renew(Verdict { breaker: Breaker::Open { .. }, .. }))
+    matches!(beat, Beat::Renew(Verdict { breaker: Breaker::Open { .. }, .. }, _))
 }
 
 #[test]
@@ -84,7 +86,7 @@ fn the_breaker_stays_closed_where_only_connecting_fails_and_a_lane_is_answered()
 fn a_lane_that_was_answered_before_the_server_fell_silent_keeps_no_breaker_closed() {
     let now = Instant::now();
     let mut state = healthy(now);
-    let both = Signs { since_probe: true, on_a_lane: true };
+    let both = Signs { since_probe: true, ..ON_A_LANE };
     state.probed(now, SILENT, both);
     assert!(is_open(&state.probed(now, REFUSED, ON_A_LANE)));
     assert_eq!(state.reconsidered(ON_A_LANE), None);
@@ -122,7 +124,7 @@ fn a_known_outage_is_renewed_while_a_slow_probe_is_under_way() {
     assert_eq!(state.tick(now, NONE), Beat::Wait, "health is not renewed without a probe");
     state.probed(now, REFUSED, NONE);
     let later = now + Duration::from_secs(1);
-    let Beat::Renew(verdict) = state.tick(later, SINCE) else { panic!("must be renewed") };
+    let Beat::Renew(verdict, None) = state.tick(later, SINCE) else { panic!("must be renewed") };
     assert_eq!((verdict.as_of, verdict.breaker), (later, Breaker::Closed));
 }
 
@@ -164,7 +166,7 @@ fn asking_for_probes_while_they_fail_sends_none_before_the_next_tick() {
 
     assert_eq!(state.tick(now, NONE), Beat::Probe);
     for reply in state.probed(now, ANSWERED, NONE).replies {
-        reply.send(state.report(now));
+        reply.send(Report::of(state.verdict(), now));
     }
     for answer in [&mut during, &mut after] {
         assert!(answer.try_recv().unwrap().healthy);
@@ -201,7 +203,7 @@ fn a_new_incarnation_goes_on_with_the_outage_it_finds() {
     let mut first = healthy(now);
     first.probed(now, REFUSED, NONE);
     let published = first.probed(now, REFUSED, NONE).verdict;
-    let mut second = State::resume(published, PROBE_TIMEOUT);
+    let mut second = State::resume(published, PROBE_INTERVAL, PROBE_TIMEOUT);
     let decision = second.probed(now, REFUSED, NONE);
     assert!(is_open(&decision));
     assert_eq!(decision.transition, None);
@@ -213,4 +215,110 @@ fn a_first_look_says_what_it_finds() {
     assert_eq!(fresh().probed(now, ANSWERED, NONE).transition, Some(Transition::Reached));
     let lost = Some(Transition::Lost(Cause::Auth));
     assert_eq!(fresh().probed(now, Err(Miss::Unconnected(Cause::Auth)), NONE).transition, lost);
+}
+
+#[test]
+fn a_server_that_makes_no_new_connections_is_healthy_for_those_it_serves() {
+    let now = Instant::now();
+    let mut state = healthy(now);
+    let first = state.probed(now, FULL, ON_A_LANE);
+    assert!(first.verdict.healthy && first.again, "one may be an accident");
+    assert_eq!((&*first.verdict.message, first.transition), ("connected", None));
+
+    let second = state.probed(now, FULL, ON_A_LANE);
+    assert!(second.verdict.healthy && !is_open(&second));
+    assert!(second.verdict.message.starts_with("connected, but new connections fail: the server"));
+    assert_eq!(second.transition, Some(Transition::Limited(Cause::TooManyClients)));
+    assert_eq!(state.probed(now, FULL, ON_A_LANE).transition, None, "one line for all of it");
+
+    assert_eq!(state.tick(now, ON_A_LANE), Beat::Probe);
+    let Beat::Renew(verdict, lost) = state.tick(now, NONE) else { panic!("its last lane is gone") };
+    assert!(!verdict.healthy);
+    assert_eq!(lost, Some(Transition::Lost(Cause::TooManyClients)));
+    let Beat::Renew(verdict, regained) = state.tick(now, ON_A_LANE) else { panic!("it is back") };
+    assert!(verdict.healthy && matches!(regained, Some(Transition::Regained { .. })));
+    let over = state.probed(now, ANSWERED, ON_A_LANE);
+    assert_eq!((over.verdict.cause, over.transition), (None, Some(Transition::Unlimited)));
+}
+
+#[test]
+fn a_silent_probe_outweighs_what_lanes_say() {
+    let now = Instant::now();
+    assert!(!healthy(now).probed(now, SILENT, ON_A_LANE).verdict.healthy);
+    let mut state = healthy(now);
+    state.probed(now, SILENT, ON_A_LANE);
+    assert!(!state.probed(now, FULL, ON_A_LANE).verdict.healthy, "it was silent before");
+    let since = Signs { since_probe: true, ..ON_A_LANE };
+    assert!(state.probed(now, FULL, since).verdict.healthy, "callers were answered after that");
+}
+
+#[test]
+fn a_server_that_answers_probes_and_gives_callers_no_connection_is_not_healthy() {
+    let now = Instant::now();
+    let none = Signs { has_lane: false, ..NONE };
+    let mut state = fresh();
+    assert!(state.probed(now, ANSWERED, none).verdict.healthy, "lanes are being made");
+    let second = state.probed(now, ANSWERED, none);
+    assert!(!second.verdict.healthy && !is_open(&second));
+    assert_eq!(second.transition, Some(Transition::Lost(Cause::NoLane)));
+    assert!(state.probed(now, ANSWERED, NONE).verdict.healthy);
+}
+
+#[test]
+fn a_node_of_a_cluster_is_not_healthy_and_its_commands_are_let_through() {
+    let now = Instant::now();
+    let foreign = Err(Miss::WrongServer(Cause::ClusterNode));
+    let mut state = healthy(now);
+    for _ in 0..3 {
+        let decision = state.probed(now, foreign, ON_A_LANE);
+        assert!(!decision.verdict.healthy && !is_open(&decision));
+    }
+}
+
+#[test]
+fn a_server_that_refuses_by_itself_is_let_do_so() {
+    let now = Instant::now();
+    for cause in [Cause::Busy, Cause::Down] {
+        let mut state = healthy(now);
+        state.probed(now, SILENT, NONE);
+        assert!(is_open(&state.probed(now, SILENT, NONE)));
+        let decision = state.probed(now, Err(Miss::Unanswered(cause)), NONE);
+        assert!(!decision.verdict.healthy && !is_open(&decision), "{cause}");
+        assert!(!is_open(&state.probed(now, Err(Miss::Unanswered(cause)), NONE)), "{cause}");
+    }
+    let mut state = healthy(now);
+    let loading = Err(Miss::Unanswered(Cause::Loading));
+    state.probed(now, loading, NONE);
+    assert!(is_open(&state.probed(now, loading, NONE)), "a read of it would be repeated");
+}
+
+#[test]
+fn a_process_that_was_held_up_says_nothing_of_redis() {
+    let now = Instant::now();
+    let mut state = healthy(now);
+    let (port, mut asker) = Reply::channel();
+    assert!(state.ask(port, now));
+    for again in [true, true, false] {
+        let decision = state.probed(now + PROBE_TIMEOUT, Err(Miss::HeldUp), NONE);
+        let verdict = &decision.verdict;
+        assert!(verdict.healthy && !is_open(&decision) && verdict.as_of == now, "it grows old");
+        assert_eq!((decision.again, verdict.held_up), (again, !again));
+        let line = (!again).then_some(Transition::HeldUp);
+        assert_eq!(decision.transition, line);
+    }
+    assert!(asker.try_recv().is_err(), "nothing is known yet");
+    assert_eq!(state.tick(now, NONE), Beat::Probe);
+    let decision = state.probed(now, ANSWERED, NONE);
+    assert!(!decision.verdict.held_up && decision.replies.len() == 1);
+}
+
+#[test]
+fn a_late_tick_opens_no_breaker() {
+    let now = Instant::now();
+    let mut state = healthy(now);
+    state.tick(now, NONE);
+    assert!(state.probed(now, SILENT, NONE).again);
+    let late = now + PROBE_INTERVAL + PROBE_TIMEOUT;
+    assert!(!renewed_open(&state.tick(late, NONE)), "this process stood still");
+    assert!(renewed_open(&state.tick(late + PROBE_INTERVAL, NONE)));
 }

@@ -120,6 +120,11 @@ impl Endpoint {
         self.current.load()
     }
 
+    /// The number of the generation in use; 0 before the first. Answers from memory.
+    pub(crate) fn generation_number(&self) -> u64 {
+        self.current.number()
+    }
+
     /// Why connecting fails at present, if it does: from the first failed attempt until a new connection has answered.
     /// Older connections may work all the while. Answers from memory.
     pub fn connect_failure(&self) -> Option<Cause> {
@@ -206,10 +211,15 @@ impl Endpoint {
         self.lanes.any(Lane::is_answered)
     }
 
+    /// Whether an ordinary lane serves. Answers from memory.
+    pub(crate) fn has_lane(&self) -> bool {
+        self.lanes.any(Lane::is_serving)
+    }
+
     /// Whether callers have a connection: an ordinary lane that serves, or a lease. A replaced lane serves no new
     /// caller, and an idle connection may be dead, so neither counts. Answers from memory.
     pub(crate) fn has_users(&self) -> bool {
-        self.lanes.any(Lane::is_serving) || self.current.leased() > 0
+        self.has_lane() || self.current.leased() > 0
     }
 
     pub(crate) fn connector(&self) -> &Connector {

@@ -7,6 +7,7 @@ pub(crate) enum MissingCapability {
     ClientSetname,
     ScriptLoad,
     CommandInfo,
+    ClusterNodes,
 }
 
 /// The capabilities that were missing so far. Each is logged once.
@@ -16,6 +17,11 @@ pub(crate) struct MissingCapabilities {
 }
 
 impl MissingCapabilities {
+    /// Whether it was missing.
+    pub(crate) fn has(&self, missing: MissingCapability) -> bool {
+        self.noted.load(Ordering::Relaxed) & (1 << missing as u8) != 0
+    }
+
     /// Logs it, the first time.
     pub(crate) fn note(&self, endpoint: &str, missing: MissingCapability) {
         let bit = 1 << missing as u8;
@@ -37,6 +43,9 @@ impl MissingCapability {
             }
             Self::CommandInfo => {
                 "redis refuses COMMAND INFO, so each command that we do not know takes a connection of its own"
+            }
+            Self::ClusterNodes => {
+                "redis hangs up at CLUSTER NODES, so it is not asked whether it is a node of a cluster"
             }
         }
     }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::{Backoff, Failure};
 use super::capability::MissingCapability;
 use super::connection::Connection;
+use super::exchange::silence;
 use super::handshake::Handshake;
 use super::pace::{Pace, ServerPace};
 use crate::redis::address::Address;
@@ -186,11 +187,14 @@ impl Connector {
         handshake: impl Future<Output = Result<T, Cause>>,
     ) -> Result<T, Cause> {
         let attempt = AssertUnwindSafe(handshake).catch_unwind();
-        let made = match timeout(self.config().connect_timeout, attempt).await {
+        let (begun, limit) = (Instant::now(), self.config().connect_timeout);
+        let made = match timeout(limit, attempt).await {
             Ok(Ok(made)) => made,
             Ok(Err(_panic)) => Err(Cause::Defect),
-            Err(_elapsed) if self.address().is_tls() => Err(Cause::TlsTimeout),
-            Err(_elapsed) => Err(Cause::Timeout),
+            Err(_elapsed) => match silence(begun, limit) {
+                Cause::Timeout if self.address().is_tls() => Err(Cause::TlsTimeout),
+                cause => Err(cause),
+            },
         };
         // A successful handshake does not end the streak: a proxy may shake hands for a server that is away.
         if let Err(cause) = &made {

@@ -1,9 +1,11 @@
 //! The one function that sends a request to Redis, over whatever connection.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use ::redis::{RedisError, RedisResult};
+use futures_util::FutureExt;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::lifecycle::Lifecycle;
@@ -55,9 +57,11 @@ pub(crate) async fn exchange<R: Request>(
     let (connection, _in_flight) = wire.begin();
     let mut reply = pin!(request.send(connection));
     match limit {
-        Limit { until: Some(until), cut: None } => match timeout_at(until, reply).await {
+        Limit { until: Some(until), cut: None } => match timeout_at(until, &mut reply).await {
             Ok(reply) => Exchanged::of(request, reply),
-            Err(_) => Exchanged::TimedOut,
+            Err(_) => {
+                late(reply).await.map_or(Exchanged::TimedOut, |reply| Exchanged::of(request, reply))
+            }
         },
         Limit { until: None, cut: None } => Exchanged::of(request, reply.await),
         Limit { until, cut: Some(lifecycle) } => tokio::select! {
@@ -100,9 +104,30 @@ impl<T: Reply> Exchanged<T> {
     }
 }
 
+/// What no answer in time means: where this process itself was late to look, nothing.
+pub(super) fn silence(sent: Instant, limit: Duration) -> Cause {
+    if sent.elapsed() > limit + LATE { Cause::HeldUp } else { Cause::Timeout }
+}
+
+/// A reply that has arrived, but has not been read yet because this process was held up.
+async fn late<F: Future>(mut reply: Pin<&mut F>) -> Option<F::Output> {
+    for _ in 0..LOOKS {
+        yield_now().await;
+        if let Some(reply) = reply.as_mut().now_or_never() {
+            return Some(reply);
+        }
+    }
+    None
+}
+
 async fn reached(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }
+
+/// A timer that is looked at later than this shows that this process was held up.
+const LATE: Duration = Duration::from_millis(50);
+/// One for the socket to be read, one for the reply to be handed over, and one to spare.
+const LOOKS: usize = 3;

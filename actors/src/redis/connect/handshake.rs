@@ -62,6 +62,11 @@ impl Handshake {
         &self.scripts
     }
 
+    /// Whether the server was seen to lack a capability.
+    pub(super) fn is_missing(&self, missing: MissingCapability) -> bool {
+        self.missing.has(missing)
+    }
+
     /// Notes that the server lacks a capability.
     pub(super) fn note_missing(&self, missing: MissingCapability) {
         self.missing.note(&self.endpoint, missing);

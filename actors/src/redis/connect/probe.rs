@@ -1,12 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::redis::{Value, cmd};
 use tokio::time::Instant;
 
+use super::capability::MissingCapability;
 use super::connection::Connection;
 use super::connector::Connector;
-use super::exchange::ping;
-use crate::redis::status::Cause;
+use super::exchange::{Exchanged, Limit, exchange, ping, silence};
+use crate::redis::status::{Cause, has_foreign_slots};
 
 /// A connection for probes of the server. It takes no lease and ignores the breaker.
 #[derive(Debug)]
@@ -15,13 +17,16 @@ pub struct Probe {
     limit: Duration,
     connector: Arc<Connector>,
     is_new: bool,
+    may_be_cluster: bool,
 }
 
 impl Probe {
     pub(crate) async fn connect(connector: &Arc<Connector>) -> Result<Self, Cause> {
         let connection = connector.connect_probe().await?;
         let limit = connector.config().probe_timeout;
-        Ok(Self { connection, limit, connector: Arc::clone(connector), is_new: true })
+        let may_be_cluster = !connector.handshake().is_missing(MissingCapability::ClusterNodes);
+        let connector = Arc::clone(connector);
+        Ok(Self { connection, limit, connector, is_new: true, may_be_cluster })
     }
 
     /// Whether the server has closed the connection. Answers from memory.
@@ -32,13 +37,50 @@ impl Probe {
     /// Sends a `PING` and returns how long the answer took. Goes to Redis. Cancel safe.
     ///
     /// # Errors
-    /// The cause; after [`Cause::Timeout`] or [`Cause::Closed`] the probe should be dropped.
+    /// The cause; after [`Cause::Timeout`], [`Cause::HeldUp`] or [`Cause::Closed`] the probe should be dropped.
     pub async fn ping(&mut self) -> Result<Duration, Cause> {
         let sent = Instant::now();
-        ping(&mut self.connection.wire, self.limit).await?;
-        if std::mem::take(&mut self.is_new) {
-            self.connector.backoff().probe_answered();
+        match ping(&mut self.connection.wire, self.limit).await {
+            Err(Cause::Timeout) => Err(silence(sent, self.limit)),
+            Err(cause) => Err(cause),
+            Ok(()) => {
+                if std::mem::take(&mut self.is_new) {
+                    self.connector.backoff().probe_answered();
+                }
+                Ok(sent.elapsed())
+            }
         }
-        Ok(sent.elapsed())
+    }
+
+    /// Asks whether other nodes of a cluster hold some of the keys. A server that is no node of a cluster, and one that
+    /// does not tell, is asked once for each connection. Goes to Redis. Cancel safe.
+    ///
+    /// # Errors
+    /// The cause, as of [`ping`](Self::ping).
+    pub async fn has_foreign_slots(&mut self) -> Result<bool, Cause> {
+        if !self.may_be_cluster {
+            return Ok(false);
+        }
+        let sent = Instant::now();
+        let limit = Limit::until(sent + self.limit);
+        let question = cmd("CLUSTER").arg("NODES").take();
+        match exchange(&mut self.connection.wire, &question, limit).await {
+            Exchanged::Replied(Value::BulkString(nodes), _) => {
+                Ok(has_foreign_slots(&String::from_utf8_lossy(&nodes)))
+            }
+            Exchanged::Replied(Value::VerbatimString { text, .. }, _) => {
+                Ok(has_foreign_slots(&text))
+            }
+            Exchanged::Replied(..) => {
+                self.may_be_cluster = false;
+                Ok(false)
+            }
+            Exchanged::TimedOut => Err(silence(sent, self.limit)),
+            Exchanged::NotSent(_) | Exchanged::Lost(_) | Exchanged::Cut => {
+                // Some proxies hang up at what they do not know.
+                self.connector.note_missing(MissingCapability::ClusterNodes);
+                Err(Cause::Closed)
+            }
+        }
     }
 }

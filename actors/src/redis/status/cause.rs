@@ -80,6 +80,21 @@ pub enum Cause {
     /// The cluster or the primary behind this server is away.
     #[error("the primary or the cluster behind the server is down")]
     Down,
+    /// The server is a node of a cluster, and other nodes hold the rest of the keys.
+    #[error(
+        "the server is a node of a cluster, and other nodes hold the rest of the keys; clusters are not supported yet, name a server that holds all keys"
+    )]
+    ClusterNode,
+    /// No connection for commands has been made so far, though the server answers on another one.
+    #[error(
+        "the server answers, but there is no connection for commands; check its maxclients, the network, and the pool-manager in the tree"
+    )]
+    NoLane,
+    /// This process did nothing for a while, so nothing can be said of the server.
+    #[error(
+        "this process was held up, so nothing is known of redis; check for handlers that block a thread, and the limit of the cpu"
+    )]
+    HeldUp,
     /// No answer came in time.
     #[error(
         "no answer in time; check the server's load and the network, and that the url names redis"
@@ -138,5 +153,11 @@ impl Cause {
     /// Whether a server that answers so still works: it may serve soon, or serves other callers.
     pub(crate) fn will_pass(self) -> bool {
         matches!(self, Self::Loading | Self::Busy | Self::ReadOnly | Self::Down)
+    }
+
+    /// Whether a server that answers so is left to refuse commands by itself, as quickly as we could: some are not
+    /// refused, and one of them may be the remedy (`SCRIPT KILL`, `REPLICAOF`).
+    pub(crate) fn refuses_by_itself(self) -> bool {
+        matches!(self, Self::Busy | Self::Down)
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn server_state(code: &str) -> Option<ServerState> {
         "READONLY" => Some(ServerState::ReadOnly),
         "MISCONF" => Some(ServerState::Unsaved),
         "NOREPLICAS" => Some(ServerState::FewReplicas),
+        "MOVED" | "ASK" => Some(ServerState::ClusterNode),
         _ => None,
     }
 }

@@ -132,7 +132,7 @@ impl Error {
                 Some(ServerState::Unsaved | ServerState::FewReplicas) => {
                     Outcome::Unavailable { retry_after: RETRY_AFTER }
                 }
-                Some(ServerState::ReadOnly) | None => Outcome::Bug,
+                Some(ServerState::ReadOnly | ServerState::ClusterNode) | None => Outcome::Bug,
             },
             Self::Refused { .. } | Self::Ttl { .. } => Outcome::Refused,
             Self::Value | Self::Address(_) | Self::Config(_) => Outcome::Bug,

@@ -15,10 +15,12 @@ use super::server_state::{RefusalCounts, ServerState};
 /// The result of the last probe of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// Whether the last probe was answered.
+    /// Whether callers can be served: the last probe was answered, or only new connections fail.
     pub healthy: bool,
-    /// Why the probe failed, if it did.
+    /// Why the probe failed, if it did. Together with `healthy`: why new connections fail, while those that stand serve on.
     pub cause: Option<Cause>,
+    /// Whether this process was held up since the probe, so that later ones say nothing.
+    pub held_up: bool,
     /// The result in words.
     pub message: Cow<'static, str>,
     /// Whether commands are let through.
@@ -73,6 +75,7 @@ impl Verdict {
         Self {
             healthy: false,
             cause: None,
+            held_up: false,
             message: Cow::Borrowed("no probe has ended yet"),
             breaker: Breaker::Closed,
             as_of: now,
@@ -107,16 +110,22 @@ impl Health {
         self.verdict.load_full()
     }
 
-    /// The verdict, unless it is older than its maximum age. Answers from memory.
-    pub fn fresh(&self) -> Option<Arc<Verdict>> {
-        let verdict = self.verdict.load();
-        self.is_fresh(&verdict).then(|| Arc::clone(&verdict))
-    }
-
-    /// Whether the last probe was answered, and not too long ago. Answers from memory.
+    /// Whether callers can be served, as of not too long ago. Answers from memory.
     pub fn is_healthy(&self) -> bool {
         let verdict = self.verdict.load();
         verdict.healthy && self.is_fresh(&verdict)
+    }
+
+    /// The last verdict in words, or why there is none that counts. Answers from memory.
+    pub fn message(&self) -> String {
+        let verdict = self.verdict.load();
+        if self.is_fresh(&verdict) {
+            verdict.message.to_string()
+        } else if verdict.held_up {
+            Cause::HeldUp.to_string()
+        } else {
+            "the health monitor has not reported lately".to_owned()
+        }
     }
 
     /// The error of an open breaker; `None` if commands are let through. A breaker in an old verdict counts as closed:

@@ -2,6 +2,7 @@
 
 mod cause;
 mod classify;
+mod cluster;
 mod code;
 mod error;
 mod health;
@@ -17,6 +18,7 @@ pub(crate) use classify::{
     is_discarded_for_earlier, is_final, is_queued, is_refusal, is_replica, is_unknown_script,
     is_unsent, knows_no_resp3, of_server, partial, server_error,
 };
+pub(crate) use cluster::has_foreign_slots;
 pub use error::Error;
 pub(crate) use error::RETRY_AFTER;
 pub use health::{Breaker, Health, Mark, Verdict};

@@ -20,11 +20,17 @@ pub enum ServerState {
         "redis has too few replicas for a write (NOREPLICAS); check them and min-replicas-to-write"
     )]
     FewReplicas,
+    /// It is a node of a cluster, and does not hold all keys.
+    #[error(
+        "redis is a node of a cluster, and other nodes hold the rest of the keys (MOVED); clusters are not supported yet"
+    )]
+    ClusterNode,
 }
 
 impl ServerState {
     /// All states.
-    pub const ALL: [Self; 4] = [Self::Full, Self::ReadOnly, Self::Unsaved, Self::FewReplicas];
+    pub const ALL: [Self; 5] =
+        [Self::Full, Self::ReadOnly, Self::Unsaved, Self::FewReplicas, Self::ClusterNode];
 }
 
 /// How often the server has refused in each state. Requests count, and the health monitor reads.
