@@ -6,11 +6,13 @@
 )]
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_actors::deadline;
 use mainstay_actors::redis::{CacheConn, Cause, Config, Endpoint, Error, Reason};
+use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -198,28 +200,141 @@ async fn generations_in_quick_succession_keep_within_the_most_connections() {
 
 // redis R3, R24
 #[tokio::test]
-async fn a_lane_past_its_age_that_falls_silent_is_given_up_though_there_is_no_other() {
+async fn a_silent_lane_is_kept_until_there_is_another() {
     let server = Server::start(&[]).await;
     let relay = Relay::start(&server);
     let endpoint = endpoint(Config {
         url: relay.url.clone(),
         lanes: Some(1),
+        command_timeout: Duration::from_millis(100),
         recycle_timeout: Duration::from_millis(300),
         ..Config::default()
     });
     let _keeper = Keeper::of(&endpoint);
     eventually("there are lanes", async || endpoint.status().lanes == 2).await;
-    let _: () = server.ask(&["CONFIG", "SET", "requirepass", "changed"]).await;
+    let mut admin = admin(&server).await;
+    requires(&mut admin, "changed").await;
     let refused = Some(Cause::NoPassword);
     eventually("no lane can be replaced", async || endpoint.connect_failure() == refused).await;
     let mut conn = endpoint.connection().await.unwrap();
     conn.set("key", 1).await.unwrap();
 
     relay.silence();
-    eventually("the lane is given up", async || {
-        endpoint.connection().await.is_err_and(|error| error.cause() == refused)
+    let end = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < end {
+        let mut conn = endpoint.connection().await.expect("the lane may be heard again");
+        let found = conn.get::<_, Option<u64>>("key").await;
+        assert!(matches!(found, Err(Error::Deadline { .. })), "{found:?}");
+    }
+    requires(&mut admin, "").await;
+    eventually("another lane serves", async || {
+        let mut conn = endpoint.connection().await.unwrap();
+        conn.get::<_, Option<u64>>("key").await == Ok(Some(1))
     })
     .await;
+}
+
+async fn requires(admin: &mut MultiplexedConnection, password: &str) {
+    let set = ["SET", "requirepass", password];
+    let () = redis::cmd("CONFIG").arg(&set).query_async(admin).await.unwrap();
+}
+
+/// A connection that stays logged in.
+async fn admin(server: &Server) -> MultiplexedConnection {
+    let client = redis::Client::open(server.url()).unwrap();
+    let unlimited = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    client.get_multiplexed_async_connection_with_config(&unlimited).await.unwrap()
+}
+
+/// The server's numbers of the connections that are lanes.
+async fn lane_ids(admin: &mut MultiplexedConnection) -> BTreeSet<u64> {
+    let list: String = redis::cmd("CLIENT").arg("LIST").query_async(admin).await.unwrap();
+    let lanes = list.lines().filter(|line| line.contains(":lane:"));
+    lanes.map(|line| line[3..line.find(' ').unwrap()].parse().unwrap()).collect()
+}
+
+/// Callers without a pause.
+fn readers(endpoint: &Arc<Endpoint>, count: usize) -> JoinSet<()> {
+    let reader = |endpoint: Arc<Endpoint>| async move {
+        loop {
+            let Ok(mut conn) = endpoint.connection().await else { continue };
+            conn.get::<_, Option<String>>("key").await.ok();
+        }
+    };
+    (0..count).map(|_| reader(Arc::clone(endpoint))).collect()
+}
+
+// redis R3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standstill_that_costs_commands_their_time_costs_no_lane() {
+    let server = Server::start(&[]).await;
+    let command_timeout = Duration::from_millis(100);
+    let config = Config { lanes: Some(4), command_timeout, ..Config::default() };
+    let (endpoint, _keeper) = lanes(&server, config).await;
+    let mut admin = admin(&server).await;
+    let before = lane_ids(&mut admin).await;
+    let _readers = readers(&endpoint, 64);
+    for _ in 0..3 {
+        server.freeze();
+        // Longer than a command, shorter than a stall.
+        sleep(Duration::from_millis(600)).await;
+        server.thaw();
+        eventually("it serves", async || {
+            endpoint.connection().await.unwrap().set("key", 1).await.is_ok()
+        })
+        .await;
+    }
+    assert_eq!(lane_ids(&mut admin).await, before);
+}
+
+// redis R3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_that_stall_together_are_kept_when_the_server_is_heard_again() {
+    let server = Server::start(&[]).await;
+    let command_timeout = Duration::from_millis(100);
+    let config = Config { lanes: Some(4), command_timeout, ..Config::default() };
+    let (endpoint, _keeper) = lanes(&server, config).await;
+    let mut admin = admin(&server).await;
+    let before = lane_ids(&mut admin).await;
+    let _readers = readers(&endpoint, 64);
+    server.freeze();
+    // All of them have stalled, and the first one's successor is being made.
+    sleep(Duration::from_secs(3)).await;
+    server.thaw();
+    eventually("it serves", async || {
+        endpoint.connection().await.unwrap().set("key", 1).await.is_ok()
+    })
+    .await;
+    let after = lane_ids(&mut admin).await;
+    let kept = before.intersection(&after).count();
+    assert!(kept >= before.len() - 1, "of {before:?} there are {after:?}");
+}
+
+// redis R3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_behind_paused_writes_are_replaced_one_at_a_time() {
+    let server = Server::start(&[]).await;
+    let command_timeout = Duration::from_millis(100);
+    let config = Config { lanes: Some(4), command_timeout, ..Config::default() };
+    let (endpoint, _keeper) = lanes(&server, config).await;
+    let mut admin = admin(&server).await;
+    let before = lane_ids(&mut admin).await;
+    let pause = ["PAUSE", "60000", "WRITE"];
+    let () = redis::cmd("CLIENT").arg(&pause).query_async(&mut admin).await.unwrap();
+    // One of them has a write that waits.
+    let error = endpoint.connection().await.unwrap().set("key", 1).await.unwrap_err();
+    assert!(matches!(error, Error::OutcomeUnknown { .. }), "{error:?}");
+    eventually("reads are answered again", async || {
+        let Ok(mut conn) = endpoint.connection().await else { return false };
+        conn.get::<_, Option<String>>("key").await.is_ok()
+    })
+    .await;
+    eventually("its lane was replaced, and no other", async || {
+        let after = lane_ids(&mut admin).await;
+        after.len() == before.len() && before.intersection(&after).count() == before.len() - 1
+    })
+    .await;
+    let () = redis::cmd("CLIENT").arg("UNPAUSE").query_async(&mut admin).await.unwrap();
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use super::message::Message;
 use super::state::State;
-use crate::redis::{Endpoint, Generation, Reason};
+use crate::redis::{CloseReason, Endpoint, Generation, Reason};
 
 /// Owns the generations of one endpoint's pool.
 #[derive(Debug)]
@@ -80,6 +80,13 @@ impl Manager {
         cx.task("lane", keep, move |reason| Message::LaneMade { slot, reason });
     }
 
+    fn log_stall(&self) {
+        tracing::warn!(
+            endpoint = self.args.endpoint.name(),
+            "a lane stalled and was replaced; check whether writes are paused (CLIENT PAUSE, a failover), the server's slow log, and the network"
+        );
+    }
+
     fn watch_read_only(&self, cx: &Cx<Message>) {
         let endpoint = Arc::clone(&self.args.endpoint);
         cx.task("read-only", async move { endpoint.read_only().await }, |()| Message::ReadOnly);
@@ -136,6 +143,9 @@ impl Server for Manager {
                     tracing::debug!(endpoint = self.args.endpoint.name(), place = slot, loss = %reason, "lane replaced");
                     cx.publish("lanes_replaced", state.lane_replaced());
                     cx.publish("last_lane_loss", reason.to_string());
+                    if reason == CloseReason::Stalled && state.stalled(Instant::now()) {
+                        self.log_stall();
+                    }
                 }
                 self.keep_lane(cx, slot);
                 None

@@ -11,6 +11,8 @@ const READ_ONLY_PAUSE_MIN: Duration = Duration::from_secs(1);
 const READ_ONLY_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// After this long without a READONLY the next one starts again with the shortest pause.
 const READ_ONLY_FORGOTTEN: Duration = Duration::from_secs(60);
+/// After this long without a stalled lane the next one is news.
+const STALLS_FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// Decides when a generation may be replaced.
 #[derive(Debug, Default)]
@@ -21,6 +23,7 @@ pub(crate) struct State {
     waiting: Vec<Reply<u64>>,
     read_only: Option<ReadOnly>,
     lanes_replaced: u64,
+    last_stall: Option<Instant>,
 }
 
 /// READONLY answers in a row.
@@ -78,6 +81,12 @@ impl State {
     pub(crate) fn lane_replaced(&mut self) -> u64 {
         self.lanes_replaced += 1;
         self.lanes_replaced
+    }
+
+    /// Notes that a lane was replaced because it had stalled. `true` says that this is news: there was none for a minute.
+    pub(crate) fn stalled(&mut self, now: Instant) -> bool {
+        let before = self.last_stall.replace(now);
+        before.is_none_or(|before| now.saturating_duration_since(before) >= STALLS_FORGOTTEN)
     }
 
     /// How many callers wait for the next generation.

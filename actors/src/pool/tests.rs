@@ -66,3 +66,11 @@ fn who_no_longer_waits_for_a_rebuild_is_forgotten() {
     }
     assert_eq!(answer.try_recv(), Ok(2));
 }
+
+#[test]
+fn stalled_lanes_are_news_once_in_an_episode() {
+    let mut state = State::default();
+    let begin = Instant::now();
+    let stalls = [0, 1, 59, 118, 178, 179].map(|at| state.stalled(begin + Duration::from_secs(at)));
+    assert_eq!(stalls, [true, false, false, false, true, false]);
+}

@@ -18,6 +18,9 @@ const SLACK: Duration = Duration::from_secs(1);
 /// The longest silence of an idle lane before it is asked for a reply.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
+/// How much longer than a command a lane may be silent.
+const STALL: Duration = Duration::from_secs(1);
+
 /// A server, the network before it, and an endpoint with lanes.
 #[derive(Debug)]
 struct Ground {

@@ -10,7 +10,7 @@ use mainstay_actors::redis::{CacheConn, Cause, Config, Endpoint, Error, Script};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Ground, HEARTBEAT, SLACK, address};
+use super::{Ground, HEARTBEAT, SLACK, STALL, address};
 use crate::support::{Keeper, Proxy, Server, Way, Weather, endpoint, eventually, within};
 
 const DEADLINE: Duration = Duration::from_millis(300);
@@ -113,7 +113,7 @@ async fn a_busy_lane_that_goes_silent_is_replaced_and_the_other_one_notices_noth
     let others = tokio::spawn(undisturbed(other, &enough));
     assert!(ground.proxy.set_for(lane, Weather::Silent));
     let begun = Instant::now();
-    within(HEARTBEAT + DEADLINE + SLACK, "another lane", async || {
+    within(HEARTBEAT + DEADLINE + STALL + SLACK, "another lane", async || {
         let asked = Instant::now();
         let found = one.get::<_, Option<String>>("k").await;
         assert!(asked.elapsed() < DEADLINE + SLACK, "{:?}", asked.elapsed());
@@ -139,7 +139,7 @@ async fn an_idle_lane_that_goes_silent_is_replaced_before_anyone_asks_it() {
     let enough = Arc::<AtomicBool>::default();
     let others = tokio::spawn(undisturbed(other, &enough));
     assert!(ground.proxy.set_for(lane, Weather::Silent));
-    within(HEARTBEAT + DEADLINE + SLACK, "another lane", async || {
+    within(HEARTBEAT + DEADLINE + STALL + SLACK, "another lane", async || {
         ground.server.clients("lane").await.iter().find(|at| ![lane, fine].contains(at)).copied()
     })
     .await;
@@ -150,12 +150,12 @@ async fn an_idle_lane_that_goes_silent_is_replaced_before_anyone_asks_it() {
 
 // redis R3
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_firewall_that_forgets_every_connection_is_noticed_within_heartbeat_and_deadline() {
+async fn a_firewall_that_forgets_every_connection_is_noticed_within_heartbeat_and_stall() {
     let ground = Ground::new(2, DEADLINE).await;
     ask_in_each_way(&ground.endpoint).await;
     let before = ground.proxy.accepted();
     ground.proxy.set_for_open(Weather::Silent);
-    within(HEARTBEAT + DEADLINE + SLACK, "service on new connections", async || {
+    within(HEARTBEAT + DEADLINE + STALL + SLACK, "service on new connections", async || {
         ask_in_each_way(&ground.endpoint).await.iter().all(Result::is_ok).then_some(())
     })
     .await;

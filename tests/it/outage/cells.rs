@@ -7,10 +7,11 @@ use mainstay::actor::State as Doing;
 use mainstay::cache::{GetHealth, GetPoolStatus, ProbeNow, RebuildPool, Script};
 use mainstay::prelude::*;
 use mainstay::{Config, Error};
+use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
 use super::SLACK;
-use super::table::{Answer, BLOCK, COLUMNS, Cell, ROWS, Row, When};
+use super::table::{Answer, BLOCK, COLUMNS, Cell, HELD_UP, ROWS, Row, When};
 use crate::support::{Answer as Got, App, Port, Server, config, eventually};
 
 /// So long apart that a test ends between two probes.
@@ -88,6 +89,65 @@ async fn a_service_whose_verdict_is_stale_answers_as_documented() {
     hold(When::Stale, &app, async || {
         falls(&app, "health-monitor").await;
         app.answers("/ready", 503).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_whose_redis_holds_back_writes_answers_as_documented() {
+    let server = Server::start().await;
+    let mut config = config(server.url());
+    config.redis.lanes = Some(1);
+    let app = ready(config).await;
+    hold(When::WritesPaused, &app, async || {
+        both_block(&server).await;
+        let () = server.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]).await;
+        assert_eq!(app.get("/write").await.status, 504, "it waits on the lane");
+    })
+    .await;
+    let () = server.ask(&["CLIENT", "UNPAUSE"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_whose_redis_takes_no_new_connection_answers_as_documented() {
+    let server = Server::start().await;
+    let app = ready(config(server.url())).await;
+    hold(When::Full, &app, async || {
+        let mut admin = admin(&server).await;
+        let full = ["SET", "maxclients", "1"];
+        let () = redis::cmd("CONFIG").arg(&full).query_async(&mut admin).await.unwrap();
+        let list =
+            redis::cmd("CLIENT").arg("LIST").query_async::<String>(&mut admin).await.unwrap();
+        // The monitor notices by itself when it makes its next connection.
+        let probe = list.lines().find(|line| line.contains(":probe:")).unwrap();
+        let id = probe.split(' ').next().unwrap().trim_start_matches("id=");
+        let kill = ["KILL", "ID", id];
+        let _: u64 = redis::cmd("CLIENT").arg(&kill).query_async(&mut admin).await.unwrap();
+        eventually("new connections fail", async || {
+            app.get("/ready").await.text.contains("new connections fail").then_some(())
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_held_up_answers_as_documented() {
+    let server = Server::start().await;
+    let app = ready(config(server.url())).await;
+    hold(When::HeldUp, &app, async || {
+        both_block(&server).await;
+        let (tell, told) = std::sync::mpsc::channel();
+        for _thread in 0..2 {
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                tell.send(()).unwrap();
+                std::thread::sleep(HELD_UP);
+            });
+        }
+        for _thread in 0..2 {
+            told.recv().unwrap();
+        }
     })
     .await;
 }
@@ -210,6 +270,12 @@ async fn both_block(server: &Server) {
         clients.contains("blocked_clients:2\r").then_some(())
     })
     .await;
+}
+
+/// A connection that is there before the server is full.
+async fn admin(server: &Server) -> MultiplexedConnection {
+    let client = redis::Client::open(server.url()).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
 }
 
 async fn breaks(app: &App) {

@@ -22,6 +22,12 @@ pub(super) enum When {
     NoMonitor,
     /// The health monitor fell, and its last verdict has grown old.
     Stale,
+    /// Redis holds back writes (CLIENT PAUSE WRITE), and a write is under way on each lane.
+    WritesPaused,
+    /// Redis takes no new connection, and the lanes are answered.
+    Full,
+    /// The threads of the service do nothing else for a while.
+    HeldUp,
 }
 
 /// What a client reads.
@@ -61,6 +67,8 @@ pub(super) enum Within {
     Block,
     /// The same, and what a server may be late with it.
     BlockAndMore,
+    /// As soon as the process goes on.
+    HeldUp,
 }
 
 /// One cell: what is answered, and in which time.
@@ -75,7 +83,7 @@ pub(super) struct Row {
     pub(super) cells: [Cell; COLUMNS.len()],
 }
 
-pub(super) const COLUMNS: [When; 7] = [
+pub(super) const COLUMNS: [When; 10] = [
     When::ColdStart,
     When::Away,
     When::Frozen,
@@ -83,14 +91,21 @@ pub(super) const COLUMNS: [When; 7] = [
     When::NoManager,
     When::NoMonitor,
     When::Stale,
+    When::WritesPaused,
+    When::Full,
+    When::HeldUp,
 ];
+
+/// For how long the service does nothing else.
+pub(super) const HELD_UP: Duration = Duration::from_millis(400);
 
 /// For how long a command of the table blocks.
 pub(super) const BLOCK: Duration = Duration::from_secs(1);
 
 use Answer::{Deadline, Done, NotReady, OutcomeUnknown, Ready, Reports, Unavailable, Without};
 use Within::{
-    Block, BlockAndMore, CommandTimeout, NextProbe, Now, Patience, ProbeTimeout, TwoConnects,
+    Block, BlockAndMore, CommandTimeout, HeldUp, NextProbe, Now, Patience, ProbeTimeout,
+    TwoConnects,
 };
 
 const FINE: Cell = Some((Done, Now));
@@ -99,6 +114,9 @@ const REFUSED_SOON: Cell = Some((Unavailable, Patience));
 const NO_CONNECTION: Cell = Some((Unavailable, TwoConnects));
 const HEALTHY: Cell = Some((Reports { healthy: true }, Now));
 const UNHEALTHY: Cell = Some((Reports { healthy: false }, Now));
+const HEALTHY_LATER: Cell = Some((Reports { healthy: true }, NextProbe));
+const BLOCKED: Cell = Some((Done, Block));
+const LATER: Cell = Some((Done, HeldUp));
 const UNHEALTHY_LATER: Cell = Some((Reports { healthy: false }, NextProbe));
 
 #[rustfmt::skip]
@@ -106,12 +124,18 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         what: "a read by `CacheConn`",
         path: "/read",
-        cells: [REFUSED_SOON, REFUSED, Some((Deadline, CommandTimeout)), REFUSED, FINE, FINE, FINE],
+        cells: [
+            REFUSED_SOON, REFUSED, Some((Deadline, CommandTimeout)), REFUSED, FINE, FINE, FINE,
+            Some((Deadline, CommandTimeout)), FINE, LATER,
+        ],
     },
     Row {
         what: "a write by `CacheConn`",
         path: "/write",
-        cells: [REFUSED_SOON, REFUSED, Some((OutcomeUnknown, CommandTimeout)), REFUSED, FINE, FINE, FINE],
+        cells: [
+            REFUSED_SOON, REFUSED, Some((OutcomeUnknown, CommandTimeout)), REFUSED, FINE, FINE, FINE,
+            Some((OutcomeUnknown, CommandTimeout)), FINE, LATER,
+        ],
     },
     Row {
         what: "a read by `Option<CacheConn>`, else done without",
@@ -119,29 +143,40 @@ pub(super) const ROWS: &[Row] = &[
         cells: [
             Some((Without, Patience)), Some((Without, Now)), Some((Without, CommandTimeout)), Some((Without, Now)),
             FINE, FINE, FINE,
+            Some((Without, CommandTimeout)), FINE, LATER,
         ],
     },
     Row {
         what: "a `Script`",
         path: "/script",
-        cells: [REFUSED_SOON, REFUSED, Some((OutcomeUnknown, CommandTimeout)), REFUSED, FINE, FINE, FINE],
+        cells: [
+            REFUSED_SOON, REFUSED, Some((OutcomeUnknown, CommandTimeout)), REFUSED, FINE, FINE, FINE,
+            Some((OutcomeUnknown, CommandTimeout)), FINE, LATER,
+        ],
     },
     Row {
         what: "`pin()` and a read",
         path: "/pinned",
-        cells: [REFUSED_SOON, REFUSED, NO_CONNECTION, REFUSED, FINE, FINE, FINE],
+        cells: [
+            REFUSED_SOON, REFUSED, NO_CONNECTION, REFUSED, FINE, FINE, FINE,
+            FINE, NO_CONNECTION, LATER,
+        ],
     },
     Row {
         what: "a `transaction`",
         path: "/transaction",
-        cells: [REFUSED_SOON, REFUSED, NO_CONNECTION, REFUSED, FINE, FINE, FINE],
+        cells: [
+            REFUSED_SOON, REFUSED, NO_CONNECTION, REFUSED, FINE, FINE, FINE,
+            Some((OutcomeUnknown, CommandTimeout)), NO_CONNECTION, LATER,
+        ],
     },
     Row {
         what: "a read that blocks, under way when it happens",
         path: "/blocking-read",
         cells: [
             None, REFUSED, Some((Deadline, BlockAndMore)), None,
-            Some((Done, Block)), Some((Done, Block)), Some((Done, Block)),
+            BLOCKED, BLOCKED, BLOCKED,
+            BLOCKED, None, BLOCKED,
         ],
     },
     Row {
@@ -149,7 +184,8 @@ pub(super) const ROWS: &[Row] = &[
         path: "/blocking-write",
         cells: [
             None, Some((OutcomeUnknown, Now)), Some((OutcomeUnknown, BlockAndMore)), None,
-            Some((Done, Block)), Some((Done, Block)), Some((Done, Block)),
+            BLOCKED, BLOCKED, BLOCKED,
+            BLOCKED, None, BLOCKED,
         ],
     },
     Row {
@@ -158,22 +194,32 @@ pub(super) const ROWS: &[Row] = &[
         cells: [
             Some((NotReady, Now)), Some((NotReady, Now)), Some((Ready, Now)), Some((NotReady, Now)),
             Some((Ready, Now)), Some((Ready, Now)), Some((NotReady, Now)),
+            Some((Ready, Now)), Some((Ready, Now)), Some((Ready, HeldUp)),
         ],
     },
     Row {
         what: "`/health`",
         path: "/health",
-        cells: [FINE, FINE, FINE, FINE, FINE, FINE, FINE],
+        cells: [
+            FINE, FINE, FINE, FINE, FINE, FINE, FINE,
+            FINE, FINE, LATER,
+        ],
     },
     Row {
         what: "`ask(GetPoolStatus)`",
         path: "/pool",
-        cells: [FINE, FINE, FINE, FINE, REFUSED, FINE, FINE],
+        cells: [
+            FINE, FINE, FINE, FINE, REFUSED, FINE, FINE,
+            FINE, FINE, LATER,
+        ],
     },
     Row {
         what: "`ask(GetHealth)`",
         path: "/verdict",
-        cells: [UNHEALTHY, UNHEALTHY, HEALTHY, UNHEALTHY, HEALTHY, REFUSED, REFUSED],
+        cells: [
+            UNHEALTHY, UNHEALTHY, HEALTHY, UNHEALTHY, HEALTHY, REFUSED, REFUSED,
+            HEALTHY, HEALTHY, Some((Reports { healthy: true }, HeldUp)),
+        ],
     },
     Row {
         what: "`ask(ProbeNow)`",
@@ -181,12 +227,16 @@ pub(super) const ROWS: &[Row] = &[
         cells: [
             UNHEALTHY_LATER, UNHEALTHY_LATER, Some((Reports { healthy: false }, ProbeTimeout)), UNHEALTHY_LATER,
             HEALTHY, REFUSED, REFUSED,
+            HEALTHY, HEALTHY_LATER, Some((Reports { healthy: true }, HeldUp)),
         ],
     },
     Row {
         what: "`ask(RebuildPool)`",
         path: "/rebuild",
-        cells: [FINE, FINE, FINE, FINE, REFUSED, FINE, FINE],
+        cells: [
+            FINE, FINE, FINE, FINE, REFUSED, FINE, FINE,
+            FINE, FINE, LATER,
+        ],
     },
 ];
 
@@ -201,6 +251,7 @@ impl Within {
             Self::TwoConnects => redis.connect_timeout * 2 + Duration::from_millis(500),
             Self::NextProbe => redis.probe_interval + redis.connect_timeout * 2,
             Self::Block => BLOCK,
+            Self::HeldUp => HELD_UP,
             Self::BlockAndMore => BLOCK + redis.command_timeout + Duration::from_secs(1),
         }
     }
@@ -233,6 +284,7 @@ impl fmt::Display for Within {
             Self::NextProbe => ", 2.5 s (d)",
             Self::Block => ", its own time",
             Self::BlockAndMore => ", its own time + 1.5 s (e)",
+            Self::HeldUp => " (f)",
         })
     }
 }
@@ -247,6 +299,9 @@ impl fmt::Display for When {
             Self::NoManager => "`pool-manager` down",
             Self::NoMonitor => "`health-monitor` down",
             Self::Stale => "verdict stale",
+            Self::WritesPaused => "writes paused",
+            Self::Full => "no new connections",
+            Self::HeldUp => "process held up",
         })
     }
 }

@@ -48,11 +48,9 @@ impl SharedConnection {
             Some(wire) => wire,
             None => Box::pin(self.move_on(lanes)).await?,
         };
-        // The clock starts after the wait for a lane: otherwise those that waited would count timeouts against a new
-        // lane.
+        // The clock starts after the wait for a lane.
         let begun = Instant::now();
-        let whole = begun + lanes.connector.config().command_timeout;
-        let until = deadline::current().map_or(whole, |deadline| deadline.min(whole));
+        let until = deadline::at_most(lanes.connector.config().command_timeout);
         if until <= begun {
             return Err(Error::Deadline { waited: Duration::ZERO }.into());
         }
@@ -80,12 +78,7 @@ impl SharedConnection {
                 Err(error)
             }
             Exchanged::Lost(error) => Err(self.lost(plan, cause_of(&error))),
-            Exchanged::TimedOut => {
-                if until == whole {
-                    self.lane.timed_out();
-                }
-                Err(plan.timed_out(begun.elapsed()).into())
-            }
+            Exchanged::TimedOut => Err(plan.timed_out(begun.elapsed()).into()),
             Exchanged::Cut => Err(self.lost(plan, Cause::Replaced)),
         }
     }

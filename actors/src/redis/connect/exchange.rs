@@ -75,7 +75,15 @@ pub(crate) async fn exchange<R: Request>(
 
 /// Sends one `PING`. Every answer means that the server serves, except those that say "not now".
 pub(crate) async fn ping(wire: &mut Wire, limit: Duration) -> Result<(), Cause> {
-    let limit = Limit::until(Instant::now() + limit);
+    ping_within(wire, Limit::until(Instant::now() + limit)).await
+}
+
+/// Sends one `PING`, and waits for its answer for as long as the connection lives.
+pub(crate) async fn ping_patiently(wire: &mut Wire) -> Result<(), Cause> {
+    ping_within(wire, Limit::NONE).await
+}
+
+async fn ping_within(wire: &mut Wire, limit: Limit<'_>) -> Result<(), Cause> {
     match exchange(wire, &::redis::cmd("PING"), limit).await {
         Exchanged::Replied(_, meaning) => meaning.objection.map_or(Ok(()), Err),
         failed => failed.into_result().map(drop).map_err(|error| cause_of(&error)),

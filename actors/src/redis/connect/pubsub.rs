@@ -8,10 +8,10 @@ use ::redis::aio::{PubSubSink, PubSubStream};
 use ::redis::{Msg, PushKind, RedisConnectionInfo, RedisError, Value, cmd};
 use futures_util::StreamExt;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::connector::Connector;
-use super::exchange::{Limit, exchange};
+use super::exchange::{Limit, exchange, silence};
 use super::handshake::{Handshake, in_resp3};
 use crate::redis::socket::{CloseSignal, OpenCount, Permit, Purpose, Pushed, Wire};
 use crate::redis::status::{Cause, Error, cause_of_handshake};
@@ -73,10 +73,9 @@ impl PubSub {
         deliver: Deliver,
     ) -> Result<(Self, Incoming), Cause> {
         connector.wait_pace().await?;
-        let heard = Arc::new(AtomicU64::new(0));
         let permit = connector.permit(Purpose::Subscription).await?;
-        let opening = open(connector.handshake(), permit, deliver, &heard);
-        let (answers, source) = connector.once(Purpose::Subscription, opening).await?;
+        let opening = open(connector.handshake(), permit, deliver);
+        let (answers, source, heard) = connector.once(Purpose::Subscription, opening).await?;
         let (drops, dropped) = oneshot::channel();
         let pubsub = Self {
             answers,
@@ -141,17 +140,18 @@ impl PubSub {
         .await
     }
 
-    /// Waits for an answer, beyond the limit while anything arrives: messages that were published earlier arrive before
-    /// it.
+    /// Waits for an answer, beyond the limit while anything arrives, since messages that were published earlier arrive
+    /// before it, and where this process was too late to look.
     async fn answered(
         &self,
         answer: impl Future<Output = Result<(), RedisError>>,
     ) -> Result<(), Failed> {
         let mut answer = std::pin::pin!(answer);
         for _ in 0..LATE_ANSWERS {
-            let heard = self.heard.load(Ordering::Relaxed);
+            let (begun, heard) = (Instant::now(), self.heard.load(Ordering::Relaxed));
             let Ok(answered) = timeout(self.limit, &mut answer).await else {
-                if self.heard.load(Ordering::Relaxed) == heard {
+                let is_silent = self.heard.load(Ordering::Relaxed) == heard;
+                if is_silent && silence(begun, self.limit) == Cause::Timeout {
                     break;
                 }
                 continue;
@@ -204,26 +204,27 @@ async fn open(
     handshake: &Handshake,
     mut permit: Permit,
     deliver: Deliver,
-    heard: &Arc<AtomicU64>,
-) -> Result<(Answers, Source), Cause> {
+) -> Result<(Answers, Source, Arc<AtomicU64>), Cause> {
     let login = handshake.login().await?;
     if !handshake.speaks_resp2() {
         let closing = Arc::new(CloseSignal::default());
-        let opened = open_resp3(handshake, permit, &login, &deliver, heard, &closing).await;
+        let opened = open_resp3(handshake, permit, &login, &deliver, &closing).await;
         if !handshake.falls_back(&opened) {
-            let mut wire = opened.map_err(|error| cause_of_handshake(&error))?;
+            let (mut wire, heard) = opened.map_err(|error| cause_of_handshake(&error))?;
             handshake.name(&mut wire, Purpose::Subscription).await?;
-            return Ok((Answers::Resp3(wire), Source::Resp3(closing)));
+            return Ok((Answers::Resp3(wire), Source::Resp3(closing), heard));
         }
         permit = handshake.budget().of(Purpose::Subscription).take().await;
     }
     let opened = async {
-        let socket = handshake.socket(permit).await?.heard_by(heard);
-        ::redis::aio::PubSub::new(&login, socket).await
+        let socket = handshake.socket(permit).await?;
+        let heard = socket.heard();
+        Ok((::redis::aio::PubSub::new(&login, socket).await?, heard))
     };
     let opened = opened.await;
-    let (sink, stream) = opened.map_err(|error| cause_of_handshake(&error))?.split();
-    Ok((Answers::Resp2(sink), Source::Resp2 { stream, deliver }))
+    let (pubsub, heard) = opened.map_err(|error: RedisError| cause_of_handshake(&error))?;
+    let (sink, stream) = pubsub.split();
+    Ok((Answers::Resp2(sink), Source::Resp2 { stream, deliver }, heard))
 }
 
 async fn open_resp3(
@@ -231,9 +232,8 @@ async fn open_resp3(
     permit: Permit,
     login: &RedisConnectionInfo,
     deliver: &Deliver,
-    heard: &Arc<AtomicU64>,
     closing: &Arc<CloseSignal>,
-) -> Result<Wire, RedisError> {
+) -> Result<(Wire, Arc<AtomicU64>), RedisError> {
     let deliver = Arc::clone(deliver);
     let pushed: Pushed = Box::new(move |push| {
         if matches!(push.kind, PushKind::Message | PushKind::PMessage)
@@ -242,8 +242,9 @@ async fn open_resp3(
             deliver(message);
         }
     });
-    let socket = handshake.socket(permit).await?.heard_by(heard);
-    Wire::open(socket, &in_resp3(login), false, Some(pushed), closing).await
+    let socket = handshake.socket(permit).await?;
+    let heard = socket.heard();
+    Ok((Wire::open(socket, &in_resp3(login), false, Some(pushed), closing).await?, heard))
 }
 
 impl fmt::Debug for PubSub {

@@ -97,24 +97,43 @@ impl Lanes<'_> {
             self.set.slot(slot).store(None);
             lane.retire(reason);
         };
-        let reason = lane.watch(limit, self.health).await;
-        if succession.ends(reason) == OldLane::GiveUp {
-            give_up(reason);
-            self.connector.wait_turn(load).await;
-            return self.connect(load).await;
-        }
-        // The old lane is in use until its successor is ready, so it may still fail.
-        let mut connecting = pin!(self.connect(load));
-        tokio::select! {
-            biased;
-            new = &mut connecting => new,
-            reason = lane.fails(limit, self.health) => {
-                if succession.ends(reason) == OldLane::GiveUp {
-                    give_up(reason);
-                }
-                connecting.await
+        loop {
+            let reason = lane.watch(limit, self.health).await;
+            if succession.ends(reason) == OldLane::GiveUp {
+                give_up(reason);
+                self.connector.wait_turn(load).await;
+                return self.connect(load).await;
             }
+            // The old lane is in use until its successor is ready, so it may still fail, or be heard again.
+            let is_stalled = reason == CloseReason::Stalled;
+            let mut connecting = pin!(self.connect_in_turn(load, is_stalled));
+            let mut recovers = pin!(lane.recovers());
+            loop {
+                tokio::select! {
+                    biased;
+                    new = &mut connecting => return new,
+                    () = &mut recovers, if is_stalled => break,
+                    reason = lane.fails(limit, self.health) => {
+                        if succession.ends(reason) == OldLane::GiveUp {
+                            give_up(reason);
+                            return connecting.await;
+                        }
+                    }
+                }
+            }
+            succession.recovers();
         }
+    }
+
+    /// Makes the successor of a lane that is still in use. Those of lanes that have stalled are made one after the other,
+    /// so that a server that was silent for a while does not lose all of them at once.
+    async fn connect_in_turn(self, load: Load, is_stalled: bool) -> Lane {
+        let _turn = if is_stalled && load == Load::Ordinary {
+            self.set.stalled.acquire().await.ok()
+        } else {
+            None
+        };
+        self.connect(load).await
     }
 
     /// Makes a lane whose server has answered. Never returns once the endpoint is closed.

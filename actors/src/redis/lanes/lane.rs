@@ -1,13 +1,13 @@
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
-use super::state::{BEAT, Beat, Heard, Heartbeat, Pinged, is_too_many};
-use crate::redis::connect::{Connection, Lifecycle, ping};
+use super::state::{BEAT, Beat, Heard, Heartbeat, Pinged, STALL_LOOK, Silence};
+use crate::redis::connect::{Connection, Lifecycle, ping_patiently};
 use crate::redis::socket::{CloseReason, CloseSignal, Wire};
 use crate::redis::status::{Cause, Health};
 
@@ -22,8 +22,8 @@ pub(crate) struct Lane {
     /// A [`Heard`]: the highest since the last look.
     heard: AtomicU8,
     heartbeat: Mutex<Heartbeat>,
-    /// How many commands had no reply in time since the last reply.
-    timeouts: AtomicU32,
+    /// Others are preferred to it, while it is silent.
+    is_stalled: AtomicBool,
 }
 
 impl Lane {
@@ -41,7 +41,7 @@ impl Lane {
             expires: Instant::now() + lifetime,
             heard: AtomicU8::new(Heard::of(objection) as u8),
             heartbeat: Mutex::default(),
-            timeouts: AtomicU32::new(0),
+            is_stalled: AtomicBool::new(false),
         }
     }
 
@@ -51,6 +51,11 @@ impl Lane {
 
     pub(crate) fn is_serving(&self) -> bool {
         self.closing.reason().is_none()
+    }
+
+    /// Whether it was silent for too long when it was last looked at.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.is_stalled.load(Ordering::Relaxed)
     }
 
     /// Whether it serves and was answered lately, be it only to the `PING` of an idle lane. "Not now" does not count as
@@ -82,17 +87,6 @@ impl Lane {
         if self.heard.load(Ordering::Relaxed) < heard {
             self.heard.store(heard, Ordering::Relaxed);
         }
-        if self.timeouts.load(Ordering::Relaxed) != 0 {
-            self.timeouts.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Notes that a command had no reply within the whole of `command_timeout`.
-    // redis R3
-    pub(crate) fn timed_out(&self) {
-        if is_too_many(self.timeouts.fetch_add(1, Ordering::Relaxed) + 1) {
-            self.close(CloseReason::Timeouts);
-        }
     }
 
     /// Closes the lane for new requests. Those under way finish as usual.
@@ -112,10 +106,10 @@ impl Lane {
         }
     }
 
-    /// Waits until no reply is expected on the lane any more, and returns why. A lane without a reply for a second is
-    /// sent a `PING`.
+    /// Waits until no reply is expected on the lane any more, or it has stalled, and returns why. A lane without a reply
+    /// for a second is sent a `PING`.
     // redis R2, R3
-    pub(super) async fn fails(&self, limit: Duration, health: &Health) -> CloseReason {
+    pub(super) async fn fails(&self, command_timeout: Duration, health: &Health) -> CloseReason {
         let mut beat = interval_at(Instant::now() + BEAT, BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -129,10 +123,11 @@ impl Lane {
                 continue;
             }
             let Some(mut wire) = self.wire() else { continue };
+            let stalls = stalls(wire.clone(), command_timeout);
             tokio::select! {
                 biased;
                 reason = self.closing.fired() => return reason,
-                found = ping(&mut wire, limit) => match Pinged::of(found) {
+                found = ping_patiently(&mut wire) => match Pinged::of(found) {
                     Pinged::Close(reason) => self.close(reason),
                     Pinged::Replied(objection) => {
                         self.replied(objection);
@@ -141,8 +136,20 @@ impl Lane {
                         }
                     }
                 },
+                () = stalls => return CloseReason::Stalled,
             }
         }
+    }
+
+    /// Marks the lane as stalled until a byte arrives on it. Cancel safe: the mark stays.
+    pub(super) async fn recovers(&self) {
+        self.is_stalled.store(true, Ordering::Relaxed);
+        let Some(wire) = self.wire() else { return std::future::pending().await };
+        let heard = wire.heard();
+        while wire.heard() == heard {
+            sleep(STALL_LOOK).await;
+        }
+        self.is_stalled.store(false, Ordering::Relaxed);
     }
 
     fn take_heard(&self) -> Heard {
@@ -155,6 +162,18 @@ impl Lane {
 
     fn heartbeat(&self) -> MutexGuard<'_, Heartbeat> {
         self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until nothing was heard for too long.
+async fn stalls(wire: Wire, command_timeout: Duration) {
+    let mut silence = Silence::new(wire.heard());
+    loop {
+        let looked = Instant::now();
+        sleep(STALL_LOOK).await;
+        if silence.is_stall(wire.heard(), looked.elapsed(), command_timeout) {
+            return;
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 use std::cell::Cell;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, Semaphore};
 
 use super::lane::Lane;
 use crate::redis::socket::{CloseReason, Load};
@@ -14,6 +15,8 @@ pub(crate) struct LaneSet {
     ordinary: Box<[ArcSwapOption<Lane>]>,
     bulk: ArcSwapOption<Lane>,
     published: Notify,
+    /// Held while a stalled lane's successor is made: then they are made one after the other.
+    pub(super) stalled: Semaphore,
     pub(super) waiting: AtomicUsize,
     large_values: AtomicU64,
 }
@@ -24,6 +27,7 @@ impl LaneSet {
             ordinary: (0..count).map(|_| ArcSwapOption::empty()).collect(),
             bulk: ArcSwapOption::empty(),
             published: Notify::new(),
+            stalled: Semaphore::new(1),
             waiting: AtomicUsize::new(0),
             large_values: AtomicU64::new(0),
         }
@@ -81,20 +85,20 @@ impl LaneSet {
         self.published.notified()
     }
 
-    /// A lane that serves. Each thread prefers its own lane, so that threads share little.
+    /// A lane that serves. Each thread prefers its own lane, so that threads share little; any that is heard is better.
     pub(super) fn serving(&self, load: Load) -> Option<Arc<Lane>> {
-        let serving = |slot: &ArcSwapOption<Lane>| {
+        let serving = |slot: &ArcSwapOption<Lane>, stalled| {
             let lane = slot.load();
-            lane.as_ref().filter(|lane| lane.is_serving()).map(Arc::clone)
+            let may_serve = |lane: &&Arc<Lane>| lane.is_serving() && lane.is_stalled() == stalled;
+            lane.as_ref().filter(may_serve).map(Arc::clone)
         };
-        match load {
-            Load::Bulk => serving(&self.bulk),
-            Load::Ordinary => {
-                let first = number_of_thread() % self.ordinary.len();
-                let (before, from_here) = self.ordinary.split_at(first);
-                from_here.iter().chain(before).find_map(serving)
-            }
-        }
+        let slots = match load {
+            Load::Bulk => (&self.ordinary[..0], slice::from_ref(&self.bulk)),
+            Load::Ordinary => self.ordinary.split_at(number_of_thread() % self.ordinary.len()),
+        };
+        let (before, from_here) = slots;
+        let find = |stalled| from_here.iter().chain(before).find_map(|slot| serving(slot, stalled));
+        find(false).or_else(|| find(true))
     }
 }
 

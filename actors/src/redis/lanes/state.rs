@@ -23,6 +23,13 @@ pub(super) struct Heartbeat {
     answered: Option<Instant>,
 }
 
+/// How long a lane has been silent while something waits for a reply.
+#[derive(Debug)]
+pub(super) struct Silence {
+    heard: u64,
+    lasted: Duration,
+}
+
 /// What to do after a look at a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beat {
@@ -44,10 +51,11 @@ pub(super) enum Pinged {
 pub(super) enum Succession {
     /// There is no lane yet. The first one is being made.
     Vacant,
-    /// The lane serves. Leaves to `Leaving` when it has reached its age or its generation is closed, to `Lost` when no
-    /// reply is expected on it any more.
+    /// The lane serves. Leaves to `Leaving` when it has reached its age, its generation is closed or it has stalled, to
+    /// `Lost` when no reply is expected on it any more.
     Serving,
-    /// The lane serves until its successor is there. Leaves to `Lost` when it fails before that.
+    /// The lane serves until its successor is there. Leaves to `Lost` when it fails before that, and back to `Serving`
+    /// when it had stalled and is heard again.
     Leaving(CloseReason),
     /// The lane was taken out of use. Its successor is being made.
     Lost(CloseReason),
@@ -91,10 +99,32 @@ impl Heartbeat {
     }
 }
 
+impl Silence {
+    /// Begins on a lane on which so many bytes have arrived.
+    pub(super) fn new(heard: u64) -> Self {
+        Self { heard, lasted: Duration::ZERO }
+    }
+
+    /// Whether the lane has stalled, `since_last` after the last look. A process that was held up between two looks
+    /// could not hear anything, so a late look counts as one in time.
+    pub(super) fn is_stall(
+        &mut self,
+        heard: u64,
+        since_last: Duration,
+        command_timeout: Duration,
+    ) -> bool {
+        if heard == self.heard {
+            self.lasted += since_last.min(STALL_LOOK);
+        } else {
+            *self = Self::new(heard);
+        }
+        self.lasted >= command_timeout.saturating_add(STALL)
+    }
+}
+
 impl Pinged {
     pub(super) fn of(found: Result<(), Cause>) -> Self {
         match found {
-            Err(Cause::Timeout) => Self::Close(CloseReason::Silent),
             Err(Cause::Closed | Cause::Protocol) => Self::Close(CloseReason::Closed),
             Err(Cause::Auth) => Self::Close(CloseReason::Unauthenticated),
             Err(objection) => Self::Replied(Some(objection)),
@@ -110,13 +140,17 @@ impl Succession {
 
     /// Decides what to do with a lane that is to be replaced, or that fails while its successor is made.
     pub(super) fn ends(&mut self, reason: CloseReason) -> OldLane {
-        let is_lost = reason.is_sudden() || matches!(self, Self::Leaving(_));
-        if is_lost {
+        if reason.is_sudden() {
             *self = Self::Lost(reason);
             return OldLane::GiveUp;
         }
         *self = Self::Leaving(reason);
         OldLane::Keep
+    }
+
+    /// Notes that a stalled lane is heard again before its successor is there.
+    pub(super) fn recovers(&mut self) {
+        *self = Self::Serving;
     }
 
     /// Why the lane was replaced; `None` if there was none.
@@ -157,15 +191,13 @@ impl Wait {
     }
 }
 
-/// Whether a lane is closed after so many commands in a row without a reply.
-pub(super) fn is_too_many(timeouts: u32) -> bool {
-    timeouts >= TIMEOUTS_TO_REPLACE
-}
-
 /// How long a caller without a lane waits while connecting fails: long enough for a second attempt.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 /// The time between two looks at a lane. An idle lane is silent for at most two of them: it is pinged once a second.
 pub(super) const BEAT: Duration = Duration::from_millis(500);
 /// Twice the longest silence of a lane that is answered.
 const LATELY: Duration = Duration::from_secs(2);
-const TIMEOUTS_TO_REPLACE: u32 = 3;
+/// How much longer than `command_timeout` a lane may be silent.
+const STALL: Duration = Duration::from_secs(1);
+/// The time between two looks at a lane that is silent.
+pub(super) const STALL_LOOK: Duration = Duration::from_millis(100);

@@ -3,18 +3,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::state::{
-    Beat, Heard, Heartbeat, OldLane, PATIENCE, Pinged, Succession, Wait, is_too_many,
+    Beat, Heard, Heartbeat, OldLane, PATIENCE, Pinged, STALL_LOOK, Silence, Succession, Wait,
 };
 use crate::redis::socket::CloseReason;
 use crate::redis::status::{Cause, Error};
 
-const SUDDEN: [CloseReason; 5] = [
-    CloseReason::Closed,
-    CloseReason::Timeouts,
-    CloseReason::Silent,
-    CloseReason::Unauthenticated,
-    CloseReason::InTransaction,
-];
+const SUDDEN: [CloseReason; 3] =
+    [CloseReason::Closed, CloseReason::Unauthenticated, CloseReason::InTransaction];
 
 #[test]
 fn a_lane_that_is_lost_is_given_up_before_its_successor_is_made() {
@@ -27,8 +22,8 @@ fn a_lane_that_is_lost_is_given_up_before_its_successor_is_made() {
 }
 
 #[test]
-fn a_lane_that_is_old_or_replaced_serves_until_its_successor_is_there() {
-    for reason in [CloseReason::Aged, CloseReason::Replaced] {
+fn a_lane_that_is_old_replaced_or_stalled_serves_until_its_successor_is_there() {
+    for reason in [CloseReason::Aged, CloseReason::Replaced, CloseReason::Stalled] {
         let mut succession = Succession::begin(true);
         assert_eq!(succession.ends(reason), OldLane::Keep);
         assert_eq!(succession, Succession::Leaving(reason));
@@ -77,7 +72,6 @@ fn a_ping_tells_whether_the_lane_is_of_use() {
         Pinged::Close(reason) => Some(reason),
         Pinged::Replied(_) => None,
     };
-    assert_eq!(close(Err(Cause::Timeout)), Some(CloseReason::Silent));
     assert_eq!(close(Err(Cause::Closed)), Some(CloseReason::Closed));
     assert_eq!(close(Err(Cause::Protocol)), Some(CloseReason::Closed));
     assert_eq!(close(Err(Cause::Auth)), Some(CloseReason::Unauthenticated));
@@ -86,8 +80,25 @@ fn a_ping_tells_whether_the_lane_is_of_use() {
 }
 
 #[test]
-fn three_timeouts_in_a_row_end_a_lane() {
-    assert_eq!([1, 2, 3, 4].map(is_too_many), [false, false, true, true]);
+fn a_lane_that_ages_and_stalls_serves_until_its_successor_is_there() {
+    let mut succession = Succession::begin(true);
+    succession.ends(CloseReason::Aged);
+    assert_eq!(succession.ends(CloseReason::Stalled), OldLane::Keep);
+    succession.recovers();
+    assert_eq!(succession, Succession::Serving);
+}
+
+#[test]
+fn a_lane_stalls_after_command_timeout_and_a_second_without_a_byte() {
+    let command_timeout = Duration::from_millis(500);
+    let mut silence = Silence::new(7);
+    let mut looks = |heard, since_last, times| {
+        (0..times).map(|_| silence.is_stall(heard, since_last, command_timeout)).collect::<Vec<_>>()
+    };
+    assert_eq!(looks(7, STALL_LOOK, 14), [false; 14]);
+    assert_eq!(looks(8, STALL_LOOK, 1), [false], "a byte, though nothing was answered");
+    assert_eq!(looks(8, STALL_LOOK * 30, 14), [false; 14], "this process was held up");
+    assert_eq!(looks(8, STALL_LOOK, 1), [true]);
 }
 
 #[test]

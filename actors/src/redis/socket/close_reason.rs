@@ -8,10 +8,8 @@ use tokio::sync::Notify;
 pub enum CloseReason {
     /// The other side closed it.
     Closed,
-    /// Three commands in a row had no reply in time.
-    Timeouts,
-    /// It was idle, and a `PING` had no reply in time.
-    Silent,
+    /// Not a byte arrived for `command_timeout` and a second while something waited for a reply.
+    Stalled,
     /// The server no longer accepts its login.
     Unauthenticated,
     /// It may be inside a transaction, in which commands are queued instead of executed.
@@ -62,12 +60,9 @@ impl CloseReason {
     /// of use before its successor is made.
     pub(crate) fn is_sudden(self) -> bool {
         match self {
-            Self::Closed
-            | Self::Timeouts
-            | Self::Silent
-            | Self::Unauthenticated
-            | Self::InTransaction => true,
-            Self::Aged | Self::Replaced => false,
+            Self::Closed | Self::Unauthenticated | Self::InTransaction => true,
+            // The server may answer after all.
+            Self::Stalled | Self::Aged | Self::Replaced => false,
         }
     }
 }
@@ -76,8 +71,7 @@ impl std::fmt::Display for CloseReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Closed => "closed",
-            Self::Timeouts => "timeouts",
-            Self::Silent => "silent",
+            Self::Stalled => "stalled",
             Self::Unauthenticated => "unauthenticated",
             Self::InTransaction => "in a transaction",
             Self::Aged => "aged",
@@ -86,10 +80,9 @@ impl std::fmt::Display for CloseReason {
     }
 }
 
-const ALL: [CloseReason; 7] = [
+const ALL: [CloseReason; 6] = [
     CloseReason::Closed,
-    CloseReason::Timeouts,
-    CloseReason::Silent,
+    CloseReason::Stalled,
     CloseReason::Unauthenticated,
     CloseReason::InTransaction,
     CloseReason::Aged,

@@ -28,6 +28,7 @@ pub(crate) type Pushed = Box<dyn Fn(PushInfo) + Send + Sync>;
 struct Driver {
     task: AbortHandle,
     in_flight: Arc<AtomicUsize>,
+    heard: Arc<AtomicU64>,
     open: OnceLock<OpenCount>,
 }
 
@@ -55,7 +56,7 @@ impl Wire {
                 Ok::<(), ::redis::aio::SendError>(())
             });
         }
-        let in_flight = Arc::clone(&socket.in_flight);
+        let (in_flight, heard) = (Arc::clone(&socket.in_flight), socket.heard());
         let (mux, driving) = MultiplexedConnection::new_with_config(login, socket, config).await?;
         let fire = FireAtEnd(Arc::clone(closing));
         #[expect(
@@ -66,7 +67,7 @@ impl Wire {
             let _fire = fire;
             driving.await;
         });
-        let driver = Driver { task: task.abort_handle(), in_flight, open: OnceLock::new() };
+        let driver = Driver { task: task.abort_handle(), in_flight, heard, open: OnceLock::new() };
         Ok(Self { mux, driver: Arc::new(driver) })
     }
 
@@ -84,6 +85,11 @@ impl Wire {
     /// The connection of the redis crate, for subscriptions. It ends with the wire.
     pub(crate) fn mux(&self) -> MultiplexedConnection {
         self.mux.clone()
+    }
+
+    /// How many bytes have arrived.
+    pub(crate) fn heard(&self) -> u64 {
+        self.driver.heard.load(Ordering::Relaxed)
     }
 
     /// How many requests wait for a reply.
@@ -132,19 +138,25 @@ pub(crate) struct Socket {
     stream: Stream,
     in_flight: Arc<AtomicUsize>,
     has_waited: bool,
-    /// Counts the bytes that arrive, if wanted.
-    heard: Option<Arc<AtomicU64>>,
+    /// Counts the bytes that arrive.
+    heard: Arc<AtomicU64>,
     _permit: Permit,
 }
 
 impl Socket {
     pub(crate) fn new(stream: Stream, permit: Permit) -> Self {
-        Self { stream, in_flight: Arc::default(), has_waited: false, heard: None, _permit: permit }
+        Self {
+            stream,
+            in_flight: Arc::default(),
+            has_waited: false,
+            heard: Arc::default(),
+            _permit: permit,
+        }
     }
 
-    /// The same, with `heard` counting the bytes that arrive.
-    pub(crate) fn heard_by(self, heard: &Arc<AtomicU64>) -> Self {
-        Self { heard: Some(Arc::clone(heard)), ..self }
+    /// How many bytes have arrived.
+    pub(crate) fn heard(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.heard)
     }
 }
 
@@ -181,10 +193,8 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if let Some(heard) = &self.heard {
-            let len_bytes = buffer.filled().len().saturating_sub(before);
-            heard.fetch_add(u64::try_from(len_bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
-        }
+        let len_bytes = buffer.filled().len().saturating_sub(before);
+        self.heard.fetch_add(u64::try_from(len_bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
         read
     }
 }
