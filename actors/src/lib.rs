@@ -6,6 +6,8 @@
 //! [`Tree`] starts all of them.
 
 mod ask;
+#[cfg(feature = "cache")]
+mod blocking;
 pub mod deadline;
 mod outcome;
 pub mod tree;

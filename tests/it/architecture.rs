@@ -324,6 +324,23 @@ fn environment_reads(source: &Source) -> Vec<Breach> {
 }
 
 #[test]
+fn nothing_runs_on_the_blocking_threads_of_the_runtime() {
+    for directory in PACKAGES {
+        check(directory, blocking_threads);
+    }
+}
+
+/// A runtime that is dropped waits for its blocking threads, and so the end of the process would.
+fn blocking_threads(source: &Source) -> Vec<Breach> {
+    let source = source.without_tests();
+    let rule = "the end of the process would wait for it; actors/src/blocking.rs has calls that it does not wait for";
+    let words = ["spawn_blocking", "lookup_host", "block_in_place"];
+    let words = source.words().filter(|(_, word)| words.contains(word)).map(|(line, _)| line);
+    let files = source.find("tokio :: fs").map(|(line, _)| line);
+    words.chain(files).map(|line| breach(&source, line, rule)).collect()
+}
+
+#[test]
 fn no_state_waits_or_reads_a_clock_or_does_io() {
     let is_state = |source: &Source| source.path.file_name().is_some_and(|name| name == "state.rs");
     let states = Source::below("actors/src").into_iter().filter(is_state).count();
@@ -710,6 +727,12 @@ fn a_read_of_the_environment_is_found() {
         "let paths = std::env::split_paths(path); const V: &str = env!(\"CARGO_PKG_VERSION\");";
     assert_eq!(reads("actors/src/a.rs", fine), [] as [usize; 0]);
     assert_eq!(reads("src/config/environment.rs", "std::env::vars_os()"), [] as [usize; 0]);
+}
+
+#[test]
+fn a_use_of_the_blocking_threads_is_found() {
+    let text = "tokio::task::spawn_blocking(f);\ntokio::net::lookup_host(h);\nuse tokio::fs::File;\nuse std::fs;\n#[cfg(test)]\nmod tests { fn f() { block_in_place(g) } }";
+    assert_eq!(lines_of("src/a.rs", text, blocking_threads), [1, 2, 3]);
 }
 
 #[test]

@@ -1,15 +1,15 @@
-use std::io::{self, SeekFrom};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::fs::{self, File};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::message::Ended;
 use super::{Error, Home, Server};
+use crate::blocking::Calls;
 
 /// The place of the running server. It outlives the actor's restarts, so the server keeps its data.
 #[derive(Debug)]
@@ -52,7 +52,9 @@ impl Nest {
     /// Starts a server and waits until it listens. *Cancel safety*: when dropped, no server is left running.
     pub(crate) async fn start(&self) -> Result<(), Error> {
         // The socket file of a killed server looks like one that listens.
-        fs::remove_file(self.socket_path()).await.ok(); // Usually there is none.
+        let socket = self.socket_path();
+        let removal = move || drop(fs::remove_file(socket)); // Usually there is none.
+        REMOVALS.answer(self.socket_path(), removal).await.ok(); // Without a thread the server will tell.
         let mut server = Server::start(&self.home, &self.program).await?;
         self.listens(&mut server).await?;
         let (pid, socket) = (server.pid(), self.socket_path());
@@ -92,7 +94,9 @@ impl Nest {
         };
         let source = match ended {
             Ok(status) => {
-                let said = last_line(&self.home.log_path()).await.unwrap_or_default();
+                let log = self.home.log_path();
+                let said = LAST_LINES.answer(log.clone(), move || last_line(&log).ok()).await;
+                let said = said.ok().flatten().unwrap_or_default();
                 io::Error::other(format!("it ended with {status}, its last words: {said:?}"))
             }
             Err(error) => error,
@@ -128,13 +132,17 @@ impl Drop for Borrowed {
     }
 }
 
+/// By path. The directory may be on a mount that hangs.
+static REMOVALS: Calls<PathBuf, ()> = Calls::new();
+static LAST_LINES: Calls<PathBuf, Option<String>> = Calls::new();
+
 /// The last line of a log that is not blank.
-async fn last_line(log: &Path) -> io::Result<String> {
-    let mut file = File::open(log).await?;
-    let end = file.metadata().await?.len();
-    file.seek(SeekFrom::Start(end.saturating_sub(LAST_WORDS_BYTES))).await?;
+fn last_line(log: &Path) -> io::Result<String> {
+    let mut file = File::open(log)?;
+    let end = file.metadata()?.len();
+    file.seek(SeekFrom::Start(end.saturating_sub(LAST_WORDS_BYTES)))?;
     let mut tail = Vec::new();
-    file.take(LAST_WORDS_BYTES).read_to_end(&mut tail).await?;
+    file.take(LAST_WORDS_BYTES).read_to_end(&mut tail)?;
     let tail = String::from_utf8_lossy(&tail);
     let line = tail.lines().map(str::trim).rfind(|line| !line.is_empty());
     Ok(line.unwrap_or_default().to_owned())

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod support;
+#[cfg(target_os = "linux")]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
+mod surroundings;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

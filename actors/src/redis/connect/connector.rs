@@ -192,8 +192,8 @@ impl Connector {
             Ok(Ok(made)) => made,
             Ok(Err(_panic)) => Err(Cause::Defect),
             Err(_elapsed) => match silence(begun, limit) {
-                Cause::Timeout if self.address().is_tls() => Err(Cause::TlsTimeout),
-                cause => Err(cause),
+                Cause::HeldUp => Err(Cause::HeldUp),
+                _ => Err(self.handshake.overdue()),
             },
         };
         // A successful handshake does not end the streak: a proxy may shake hands for a server that is away.

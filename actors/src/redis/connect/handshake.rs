@@ -11,7 +11,8 @@ use crate::redis::address::Address;
 use crate::redis::command::{Batch, ScriptTexts};
 use crate::redis::config::Config;
 use crate::redis::socket::{
-    Budget, CloseSignal, Permit, Purpose, Socket, Wire, open_stream, read_file,
+    Budget, CloseSignal, Permit, Purpose, Socket, Wire, is_being_read, open_stream, overdue,
+    read_file,
 };
 use crate::redis::status::{
     Cause, Error, cause_of_handshake, cause_of_login, is_refusal, knows_no_resp3,
@@ -99,6 +100,15 @@ impl Handshake {
             self.load_scripts(&mut wire).await?;
         }
         Ok(Connection::new(wire, closing, self.budget.of(purpose).count()))
+    }
+
+    /// What an attempt was waiting for when its time was up.
+    pub(super) fn overdue(&self) -> Cause {
+        let password_file = self.config.password_file.as_deref();
+        if password_file.is_some_and(|path| is_being_read(path, LARGEST_PASSWORD)) {
+            return Cause::PasswordFile;
+        }
+        overdue(&self.address, &self.config.tls)
     }
 
     /// The login, with the password that the file holds now.

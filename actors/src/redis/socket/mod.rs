@@ -3,6 +3,7 @@
 mod budget;
 mod close_reason;
 mod file;
+mod lookup;
 mod stream;
 mod tls;
 mod wire;
@@ -10,6 +11,6 @@ mod wire;
 pub(crate) use budget::{Budget, Load, OpenCount, Permit, Purpose};
 pub use close_reason::CloseReason;
 pub(crate) use close_reason::CloseSignal;
-pub(crate) use file::read as read_file;
-pub(crate) use stream::open as open_stream;
+pub(crate) use file::{is_being_read, read as read_file};
+pub(crate) use stream::{open as open_stream, overdue};
 pub(crate) use wire::{Pushed, Socket, Wire};

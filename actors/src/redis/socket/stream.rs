@@ -7,7 +7,8 @@ use futures_util::future::select_ok;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::tls::encrypt;
+use super::lookup::{is_looked_up, lookup};
+use super::tls::{encrypt, file_being_read};
 use crate::redis::address::Address;
 use crate::redis::config::Tls;
 use crate::redis::status::Cause;
@@ -38,13 +39,22 @@ pub(crate) async fn open(address: &Address, tls: &Tls) -> Result<Stream, Cause> 
     }
 }
 
+/// What [`open`] was waiting for when its time was up.
+pub(crate) fn overdue(address: &Address, tls: &Tls) -> Cause {
+    match address {
+        Address::Tcp { host, .. } if is_looked_up(host) => Cause::Dns,
+        Address::Tcp { is_tls: true, .. } => file_being_read(tls).unwrap_or(Cause::TlsTimeout),
+        Address::Tcp { .. } | Address::Unix { .. } | Address::Embedded => Cause::Timeout,
+    }
+}
+
 /// Tries all addresses of a name at once and takes the first that answers.
 async fn open_tcp(host: &str, port: u16) -> Result<TcpStream, Cause> {
-    let found = tokio::net::lookup_host((host, port)).await.map_err(|_| Cause::Dns)?;
-    let attempts: Vec<_> = found.map(|address| Box::pin(open_one(address))).collect();
-    if attempts.is_empty() {
+    let found = lookup(host, port).await;
+    if found.is_empty() {
         return Err(Cause::Dns);
     }
+    let attempts = found.into_iter().map(|address| Box::pin(open_one(address)));
     let (stream, _) = select_ok(attempts).await.map_err(|error| Cause::of_io(&error))?;
     Ok(stream)
 }

@@ -1,5 +1,5 @@
 #[cfg(feature = "tls")]
-pub(super) use rustls_side::encrypt;
+pub(super) use rustls_side::{encrypt, file_being_read};
 #[cfg(not(feature = "tls"))]
 use std::future::{Ready, ready};
 
@@ -16,9 +16,14 @@ pub(super) fn encrypt(_: TcpStream, _: &str, _: &Tls) -> Ready<Result<TcpStream,
     ready(Err(Cause::Tls))
 }
 
+#[cfg(not(feature = "tls"))]
+pub(super) fn file_being_read(_: &Tls) -> Option<Cause> {
+    None
+}
+
 #[cfg(feature = "tls")]
 mod rustls_side {
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::sync::Arc;
 
     use tokio::net::TcpStream;
@@ -46,6 +51,19 @@ mod rustls_side {
             tracing::debug!(host, %error, "tls failed");
             Cause::of_io(&error)
         })
+    }
+
+    /// The cause that names the first of the files that is being read.
+    pub(crate) fn file_being_read(tls: &Tls) -> Option<Cause> {
+        let files = [
+            (&tls.ca_file, Cause::CaFile),
+            (&tls.cert_file, Cause::CertFile),
+            (&tls.key_file, Cause::KeyFile),
+        ];
+        let is_read = |path: &Option<PathBuf>| {
+            path.as_deref().is_some_and(|path| file::is_being_read(path, LARGEST))
+        };
+        files.into_iter().find(|(path, _)| is_read(path)).map(|(_, cause)| cause)
     }
 
     async fn client_config(tls: &Tls) -> Result<ClientConfig, Cause> {

@@ -13,7 +13,7 @@ pub enum Cause {
     /// The host or its network cannot be reached.
     #[error("host or network unreachable; check the url and the route")]
     Unreachable,
-    /// The host's name could not be resolved.
+    /// The host's name could not be resolved, or the resolver did not answer in time.
     #[error("host name not resolved; check the url and the resolver")]
     Dns,
     /// The encrypted session could not be established.
@@ -33,17 +33,17 @@ pub enum Cause {
     TlsTimeout,
     /// The file with the authorities' certificates could not be read, or holds no certificates.
     #[error(
-        "tls.ca_file holds no certificates; check its path and permissions, wanted is a regular file of at most 1 MiB with certificates in PEM"
+        "tls.ca_file holds no certificates; check its path, permissions and mount, wanted is a regular file of at most 1 MiB with certificates in PEM"
     )]
     CaFile,
     /// The file with our certificate could not be read, or holds no certificate.
     #[error(
-        "tls.cert_file holds no certificate; check its path and permissions, wanted is a regular file of at most 1 MiB with certificates in PEM"
+        "tls.cert_file holds no certificate; check its path, permissions and mount, wanted is a regular file of at most 1 MiB with certificates in PEM"
     )]
     CertFile,
     /// The file with our private key could not be read, or holds no key for the certificate.
     #[error(
-        "tls.key_file holds no private key that belongs to tls.cert_file; check its path and permissions, wanted is a regular file of at most 1 MiB with a key in PEM that is not encrypted"
+        "tls.key_file holds no private key that belongs to tls.cert_file; check its path, permissions and mount, wanted is a regular file of at most 1 MiB with a key in PEM that is not encrypted"
     )]
     KeyFile,
     /// The user or password was not accepted.
@@ -54,9 +54,9 @@ pub enum Cause {
         "the server wants a password; give it in the url, redis://:password@host, or in password_file"
     )]
     NoPassword,
-    /// The password file could not be read, is not a regular file, is empty, or is too large.
+    /// The password file could not be read (in time), is not a regular file, is empty, or is too large.
     #[error(
-        "password_file holds no password; check its path and permissions, wanted is a regular file of 1 to 4096 bytes"
+        "password_file holds no password; check its path, permissions and mount, wanted is a regular file of 1 to 4096 bytes"
     )]
     PasswordFile,
     /// This process may not open the socket, or the server denies this host.

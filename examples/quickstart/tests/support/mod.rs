@@ -116,6 +116,10 @@ impl Quickstart {
         fs::read_to_string(&self.stderr).unwrap()
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         kill(signal, self.child.id());
     }
