@@ -44,6 +44,7 @@
 //! The features are `cache`, `embedded` and `tls` (on by default), `testing` and `chaos`.
 
 mod error;
+mod logging;
 #[cfg(all(doctest, feature = "cache"))]
 mod prose;
 mod recipient;

@@ -1,12 +1,13 @@
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mainstay_actors::supervision::{Notice, Nursery, Request, ShutdownReport, State, TreeSnapshot};
 use mainstay_actors::tree::Dependency;
 use mainstay_actors::{AskError, Tree};
 
+use crate::logging::Running;
 use crate::{Cache, Config, Recipient, Resources, Result};
 
 /// The state that all handlers of a service share: access to Redis, to the actors, and to the
@@ -24,6 +25,7 @@ struct Inner {
     resources: Resources,
     version: Option<String>,
     is_draining: AtomicBool,
+    running: Mutex<Option<Running>>,
 }
 
 impl AppState {
@@ -34,6 +36,7 @@ impl AppState {
                 tree,
                 version,
                 is_draining: AtomicBool::new(false),
+                running: Mutex::new(Some(Running::begin())),
             }),
         }
     }
@@ -126,12 +129,15 @@ impl AppState {
         self.inner.tree.nursery()
     }
 
-    /// Stops every actor in reverse start order, within `budget`. The service is not ready from now on.
+    /// Stops every actor in reverse start order, within `budget`. The service is not ready from now on. Then waits until
+    /// the lines of its log are written, for at most half a second more.
     ///
     /// [`Bound::serve`](crate::Bound::serve) does this by itself.
     pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
         self.drain();
-        self.inner.tree.shutdown(budget).await
+        let report = self.inner.tree.shutdown(budget).await;
+        self.stop_running();
+        report
     }
 
     /// Makes an actor panic in its next message, as a bug would.
@@ -146,6 +152,12 @@ impl AppState {
     /// Makes the service not ready from now on.
     pub(crate) fn drain(&self) {
         self.inner.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Writes out the log: the process may end now.
+    pub(crate) fn stop_running(&self) {
+        let running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(running);
     }
 
     /// Whether the service is not shutting down and all of its supervisors run.

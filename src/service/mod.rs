@@ -3,7 +3,6 @@
 mod builder;
 mod connections;
 mod listener;
-mod logging;
 mod run;
 mod stop;
 

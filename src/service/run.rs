@@ -12,9 +12,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connections::Connections;
 use super::listener::Listener;
-use super::logging;
 use super::stop::Stop;
 use crate::config::{Loaded, Process, Surroundings, supervision};
+use crate::logging::{self, LAST_LINES};
 use crate::{AppState, Config, Error, Result, web};
 
 /// A service that was described and not yet started. It needs no runtime.
@@ -198,6 +198,9 @@ fn limits(config: &supervision::Config) -> Limits {
 /// part in this many.
 const PARTS_FOR_THE_TREE: u32 = 5;
 
+/// How much of it is kept, at most, for the last lines of the log.
+const PARTS_FOR_THE_LOG: u32 = 10;
+
 impl Bound {
     /// Where the service listens.
     pub fn local_addr(&self) -> SocketAddr {
@@ -210,8 +213,8 @@ impl Bound {
     }
 
     /// Answers requests until SIGTERM or SIGINT, or until the actors cannot be kept running. Then:
-    /// not ready, the drain delay, no new connections, the last requests, the actors; all within
-    /// `service.shutdown_timeout`.
+    /// not ready, the drain delay, no new connections, the last requests, the actors, the last lines of the log; all
+    /// within `service.shutdown_timeout`.
     ///
     /// *Cancel safety*: when dropped, connections are cut and the actors ended.
     ///
@@ -233,7 +236,10 @@ impl Bound {
         };
         tokio::select! {
             () = end(listener, connections, &state) => {}
-            () = stop.asked_again() => return Err(Error::Interrupted),
+            () = stop.asked_again() => {
+                state.stop_running();
+                return Err(Error::Interrupted);
+            }
         }
         tracing::info!(%name, "stopped");
         gave_up.map_or(Ok(()), |cause: Arc<Cause>| Err(Error::GaveUp(cause)))
@@ -243,7 +249,8 @@ impl Bound {
 async fn end(listener: TcpListener, mut connections: Connections, state: &AppState) {
     let config = &state.config().service;
     let budget = config.shutdown_timeout;
-    let end = Instant::now() + budget;
+    // What was logged is written after the end of the actors.
+    let end = Instant::now() + budget - LAST_LINES.min(budget / PARTS_FOR_THE_LOG);
     let last_request = end - budget / PARTS_FOR_THE_TREE;
     state.drain();
 

@@ -2,6 +2,7 @@
 
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
+use std::thread;
 
 use mainstay::prelude::*;
 
@@ -33,8 +34,12 @@ Read user 1 twice: the header x-cache says miss, then hit. After the PUT it is a
 ",
         if with_chaos { chaos(address, app) } else { String::new() }
     );
-    // Nobody need be reading: `quickstart | head -1`. That is no reason to end.
-    stdout().write_all(text.as_bytes()).ok();
+    // Nobody need be reading: `quickstart | head -1`, or a log driver that hangs. That is no reason to end, or to wait.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "nobody waits for it, and it ends with the process"
+    )]
+    thread::spawn(move || stdout().write_all(text.as_bytes()).ok());
 }
 
 fn chaos(address: SocketAddr, app: &AppState) -> String {

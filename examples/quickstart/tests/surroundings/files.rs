@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::{LIMIT, SHUTDOWN_TIMEOUT};
 use crate::support::{Place, Quickstart, SLACK, eventually};
-
-const LIMIT: Duration = Duration::from_secs(2);
-const SHUTDOWN_TIMEOUT: (&str, &str) = ("ACTON_SERVICE_SHUTDOWN_TIMEOUT", "2s");
 
 /// How long connecting has gone on, at several attempts a second, when hanging threads are counted.
 const ATTEMPTS: Duration = Duration::from_secs(3);
