@@ -74,7 +74,7 @@ async fn a_transaction_that_a_read_only_server_refuses_asks_for_a_new_generation
         })
         .await;
     assert_eq!(result.unwrap_err().cause(), Some(Cause::ReadOnly));
-    timeout(SOON, endpoint.read_only()).await.expect("the answer is noticed");
+    timeout(SOON, endpoint.outdated()).await.expect("the answer is noticed");
 }
 
 async fn is_answered(conn: Result<CacheConn, Error>) -> bool {

@@ -621,7 +621,7 @@ async fn a_read_only_answer_asks_for_a_new_generation_and_costs_no_connection() 
         conn = endpoint.lease().await.unwrap();
         assert_eq!(id(&mut conn).await, before);
     }
-    timeout(SOON, endpoint.read_only()).await.unwrap();
+    timeout(SOON, endpoint.outdated()).await.unwrap();
     drop(conn);
     endpoint.publish(endpoint.build_generation(Reason::ReadOnly));
     assert_ne!(id(&mut endpoint.lease().await.unwrap()).await, before);
@@ -818,9 +818,9 @@ async fn a_lease_of_an_old_generation_says_nothing_of_the_server_of_now() {
 
     let _: () = server.ask(&["REPLICAOF", "127.0.0.1", "1"]).await;
     assert_eq!(old.set("key", 4).await.unwrap_err().cause(), Some(Cause::ReadOnly));
-    assert!(endpoint.read_only().now_or_never().is_none(), "it asks for no new generation");
+    assert!(endpoint.outdated().now_or_never().is_none(), "it asks for no new generation");
     assert_eq!(new.set("key", 4).await.unwrap_err().cause(), Some(Cause::ReadOnly));
-    endpoint.read_only().await;
+    endpoint.outdated().await;
 }
 
 #[tokio::test]

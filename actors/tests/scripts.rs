@@ -61,7 +61,7 @@ async fn a_script_that_speaks_like_the_server_has_run_once_and_costs_nobody_a_co
         assert_eq!(status.invoke::<String>(&mut conn).await.as_deref(), Ok(word));
     }
     assert_eq!(id(&mut endpoint.connection().await.unwrap()).await, before);
-    assert!(endpoint.read_only().now_or_never().is_none(), "it asks for no new generation");
+    assert!(endpoint.outdated().now_or_never().is_none(), "it asks for no new generation");
     for state in ServerState::ALL {
         assert_eq!(endpoint.health().refusals(state), 0, "{state}");
     }
@@ -99,7 +99,7 @@ async fn in_a_pipeline_too_a_script_speaks_for_itself_only() {
     }
     assert_eq!(conn.get::<_, u32>("n").await, Ok(6));
     assert_eq!(id(&mut endpoint.connection().await.unwrap()).await, before);
-    assert!(endpoint.read_only().now_or_never().is_none());
+    assert!(endpoint.outdated().now_or_never().is_none());
 }
 
 #[tokio::test]
@@ -111,11 +111,11 @@ async fn a_replica_that_refuses_a_scripts_write_is_asked_for_its_role() {
     let error = writes.key("key").invoke::<()>(&mut conn).await.unwrap_err();
     assert_eq!(error, Error::Partial { code: "READONLY".into() });
     assert_eq!(endpoint.health().refusals(ServerState::ReadOnly), 1);
-    assert!(endpoint.read_only().now_or_never().is_some(), "a new generation is due");
+    assert!(endpoint.outdated().now_or_never().is_some(), "a new generation is due");
     for mut pipeline in [redis::pipe(), redis::pipe().atomic().clone()] {
         pipeline.cmd("EVAL").arg(&["return redis.call('SET', KEYS[1], 1)", "1", "key"]);
         pipeline.exec_async(&mut *conn).await.unwrap_err();
-        assert!(endpoint.read_only().now_or_never().is_some(), "in a pipeline, too");
+        assert!(endpoint.outdated().now_or_never().is_some(), "in a pipeline, too");
     }
 }
 

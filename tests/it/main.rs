@@ -30,6 +30,7 @@ mod faults;
 mod first_lines;
 #[cfg(feature = "cache")]
 mod messages;
+mod names;
 #[cfg(feature = "cache")]
 mod outage;
 #[cfg(feature = "cache")]

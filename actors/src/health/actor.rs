@@ -172,9 +172,13 @@ impl Server for Monitor {
     }
 }
 
+/// After this long the monitor makes a new connection, so that it notices when none can be made, or when the host's name
+/// leads elsewhere, although nobody else needs one.
+const OLDEST: Duration = Duration::from_secs(30);
+
 /// Sends one `PING`, or two. The present connection is probed first, because its silence shows within the probe's
-/// timeout. Its answer says nothing of new connections: while connecting fails, and when it has reached the age at
-/// which connections are replaced, a new one is made and probed as well. One of an older generation is replaced, since it
+/// timeout. Its answer says nothing of new connections: while connecting fails, and when it has reached its age, a new
+/// one is made and probed as well. One of an older generation is replaced, since it
 /// may lead to another server.
 async fn probe(endpoint: Arc<Endpoint>, connection: Option<Connection>) -> Probed {
     let generation = endpoint.generation_number();
@@ -204,7 +208,7 @@ async fn asked_both(endpoint: &Endpoint, connection: Connection) -> Asked {
         let (new, found) = connected(endpoint).await;
         return (new.or(Some(connection)), found);
     }
-    if connection.created.elapsed() >= endpoint.config().recycle_timeout {
+    if connection.created.elapsed() >= endpoint.config().recycle_timeout.min(OLDEST) {
         drop(connection);
         return connected(endpoint).await;
     }

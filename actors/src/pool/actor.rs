@@ -87,9 +87,9 @@ impl Manager {
         );
     }
 
-    fn watch_read_only(&self, cx: &Cx<Message>) {
+    fn watch_server(&self, cx: &Cx<Message>) {
         let endpoint = Arc::clone(&self.args.endpoint);
-        cx.task("read-only", async move { endpoint.read_only().await }, |()| Message::ReadOnly);
+        cx.task("server", async move { endpoint.outdated().await }, Message::Outdated);
     }
 }
 
@@ -115,7 +115,7 @@ impl Server for Manager {
             self.build(cx, &mut state, Reason::Start);
         }
         self.publish(cx);
-        self.watch_read_only(cx);
+        self.watch_server(cx);
         for slot in 0..endpoint.lane_slots() {
             self.keep_lane(cx, slot);
         }
@@ -134,9 +134,9 @@ impl Server for Manager {
                 None
             }
             Message::RebuildPool(_, reply) => state.ask(reply),
-            Message::ReadOnly => {
-                self.watch_read_only(cx);
-                state.read_only(Instant::now())
+            Message::Outdated(reason) => {
+                self.watch_server(cx);
+                state.outdated(reason, Instant::now())
             }
             Message::LaneMade { slot, reason } => {
                 if let Some(reason) = reason {

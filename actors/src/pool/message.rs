@@ -1,6 +1,6 @@
 use mainstay_supervision::{Reply, Request};
 
-use crate::redis::{CloseReason, PoolStatus};
+use crate::redis::{CloseReason, PoolStatus, Reason};
 
 /// Asks for the state of the default endpoint's pool. [`Cache::status`](crate::cache::Cache::status) answers the same
 /// from memory, for every endpoint.
@@ -26,8 +26,8 @@ impl Request for RebuildPool {
 pub(crate) enum Message {
     GetPoolStatus(GetPoolStatus, Reply<PoolStatus>),
     RebuildPool(RebuildPool, Reply<u64>),
-    /// The server answered that it is read-only.
-    ReadOnly,
+    /// The present generation leads to the wrong server.
+    Outdated(Reason),
     /// The old generation has drained, or was cut.
     Drained,
     /// A slot has a new lane: its first one, or one that replaces another for this reason.

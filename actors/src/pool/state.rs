@@ -7,10 +7,17 @@ use crate::redis::Reason;
 
 /// A replica answers every write with READONLY. The pause between two new generations for that doubles with each one
 /// that changed nothing.
-const READ_ONLY_PAUSE_MIN: Duration = Duration::from_secs(1);
-const READ_ONLY_PAUSE_MAX: Duration = Duration::from_secs(30);
-/// After this long without a READONLY the next one starts again with the shortest pause.
-const READ_ONLY_FORGOTTEN: Duration = Duration::from_secs(60);
+const READ_ONLY: Pauses = Pauses {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(30),
+    forgotten: Duration::from_secs(60),
+};
+/// A name that has one of several addresses each time it is looked up never stands still.
+const MOVED: Pauses = Pauses {
+    first: Duration::from_secs(60),
+    longest: Duration::from_secs(3600),
+    forgotten: Duration::from_secs(2 * 3600),
+};
 /// After this long without a stalled lane the next one is news.
 const STALLS_FORGOTTEN: Duration = Duration::from_secs(60);
 
@@ -21,14 +28,24 @@ pub(crate) struct State {
     draining: bool,
     wanted: Option<Reason>,
     waiting: Vec<Reply<u64>>,
-    read_only: Option<ReadOnly>,
+    read_only: Option<Row>,
+    moved: Option<Row>,
     lanes_replaced: u64,
     last_stall: Option<Instant>,
 }
 
-/// READONLY answers in a row.
+/// The pauses between new generations for the same reason.
 #[derive(Debug, Clone, Copy)]
-struct ReadOnly {
+struct Pauses {
+    first: Duration,
+    longest: Duration,
+    /// After this long without the reason the next one starts again with the first pause.
+    forgotten: Duration,
+}
+
+/// Times in a row that a new generation was wanted for the same reason.
+#[derive(Debug, Clone, Copy)]
+struct Row {
     last_seen: Instant,
     last_wanted: Instant,
     pause: Duration,
@@ -48,20 +65,25 @@ impl State {
         self.want(Reason::Requested)
     }
 
-    /// Notes that the server is read-only. `Some` says that a new generation is due now.
-    pub(crate) fn read_only(&mut self, now: Instant) -> Option<Reason> {
+    /// Notes that the present generation leads to the wrong server. `Some` says that a new one is due now.
+    pub(crate) fn outdated(&mut self, reason: Reason, now: Instant) -> Option<Reason> {
+        let (row, pauses) = match reason {
+            Reason::Moved => (&mut self.moved, MOVED),
+            Reason::ReadOnly | Reason::Requested | Reason::Start => {
+                (&mut self.read_only, READ_ONLY)
+            }
+        };
         let since = |then: Instant| now.saturating_duration_since(then);
-        let row = self.read_only.filter(|row| since(row.last_seen) < READ_ONLY_FORGOTTEN);
-        let pause = match row {
-            Some(row) if since(row.last_wanted) < row.pause => {
-                self.read_only = Some(ReadOnly { last_seen: now, ..row });
+        let pause = match row.filter(|row| since(row.last_seen) < pauses.forgotten) {
+            Some(early) if since(early.last_wanted) < early.pause => {
+                *row = Some(Row { last_seen: now, ..early });
                 return None;
             }
-            Some(row) => row.pause.saturating_mul(2).min(READ_ONLY_PAUSE_MAX),
-            None => READ_ONLY_PAUSE_MIN,
+            Some(late) => late.pause.saturating_mul(2).min(pauses.longest),
+            None => pauses.first,
         };
-        self.read_only = Some(ReadOnly { last_seen: now, last_wanted: now, pause });
-        self.want(Reason::ReadOnly)
+        *row = Some(Row { last_seen: now, last_wanted: now, pause });
+        self.want(reason)
     }
 
     /// Notes that the old generation has drained or was cut. `Some` says that the next one is due now.

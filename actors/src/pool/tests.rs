@@ -9,14 +9,14 @@ use crate::redis::Reason;
 #[test]
 fn a_rebuild_is_due_at_once_when_nothing_drains() {
     let mut state = State::default();
-    assert_eq!(state.read_only(Instant::now()), Some(Reason::ReadOnly));
+    assert_eq!(state.outdated(Reason::ReadOnly, Instant::now()), Some(Reason::ReadOnly));
 }
 
 #[test]
 fn a_third_generation_waits_for_the_first_to_end() {
     let mut state = State::default();
     assert!(state.built(true).is_empty());
-    assert_eq!(state.read_only(Instant::now()), None, "one drains");
+    assert_eq!(state.outdated(Reason::ReadOnly, Instant::now()), None, "one drains");
     assert_eq!(state.drained(), Some(Reason::ReadOnly), "it is gone");
     assert_eq!(state.drained(), None, "and was asked for once");
 }
@@ -24,9 +24,12 @@ fn a_third_generation_waits_for_the_first_to_end() {
 #[test]
 fn a_replica_that_stays_one_is_not_rebuilt_on_every_write() {
     let (mut state, now) = (State::default(), Instant::now());
-    assert_eq!(state.read_only(now), Some(Reason::ReadOnly));
-    assert_eq!(state.read_only(now + Duration::from_millis(999)), None);
-    assert_eq!(state.read_only(now + Duration::from_secs(1)), Some(Reason::ReadOnly));
+    assert_eq!(state.outdated(Reason::ReadOnly, now), Some(Reason::ReadOnly));
+    assert_eq!(state.outdated(Reason::ReadOnly, now + Duration::from_millis(999)), None);
+    assert_eq!(
+        state.outdated(Reason::ReadOnly, now + Duration::from_secs(1)),
+        Some(Reason::ReadOnly)
+    );
 }
 
 #[test]
@@ -34,7 +37,7 @@ fn rebuilds_that_change_nothing_come_ever_less_often() {
     let (mut state, begun) = (State::default(), Instant::now());
     let rebuilt: Vec<_> = (0..1500)
         .map(|tenth| Duration::from_millis(tenth * 100))
-        .filter(|after| state.read_only(begun + *after).is_some())
+        .filter(|after| state.outdated(Reason::ReadOnly, begun + *after).is_some())
         .map(|after| after.as_secs())
         .collect();
     assert_eq!(rebuilt, [0, 1, 3, 7, 15, 31, 61, 91, 121]);
@@ -45,11 +48,15 @@ fn a_minute_without_read_only_makes_the_next_one_news() {
     let (mut state, begun) = (State::default(), Instant::now());
     let at = |secs| begun + Duration::from_secs(secs);
     for secs in 0..=15 {
-        state.read_only(at(secs));
+        state.outdated(Reason::ReadOnly, at(secs));
     }
-    assert_eq!(state.read_only(at(30)), None, "the pause has grown to 16 s");
-    assert_eq!(state.read_only(at(90)), Some(Reason::ReadOnly));
-    assert_eq!(state.read_only(at(91)), Some(Reason::ReadOnly), "and is a second again");
+    assert_eq!(state.outdated(Reason::ReadOnly, at(30)), None, "the pause has grown to 16 s");
+    assert_eq!(state.outdated(Reason::ReadOnly, at(90)), Some(Reason::ReadOnly));
+    assert_eq!(
+        state.outdated(Reason::ReadOnly, at(91)),
+        Some(Reason::ReadOnly),
+        "and is a second again"
+    );
 }
 
 #[test]
@@ -73,4 +80,19 @@ fn stalled_lanes_are_news_once_in_an_episode() {
     let begin = Instant::now();
     let stalls = [0, 1, 59, 118, 178, 179].map(|at| state.stalled(begin + Duration::from_secs(at)));
     assert_eq!(stalls, [true, false, false, false, true, false]);
+}
+
+#[test]
+fn a_name_that_never_stands_still_is_followed_ever_less_often() {
+    let (mut state, begun) = (State::default(), Instant::now());
+    let rebuilt: Vec<_> = (0..24 * 60)
+        .filter(|minute| {
+            let now = begun + Duration::from_secs(minute * 60);
+            state.outdated(Reason::Moved, now).is_some()
+        })
+        .take(9)
+        .collect();
+    assert_eq!(rebuilt, [0, 1, 3, 7, 15, 31, 63, 123, 183]);
+    let read_only = state.outdated(Reason::ReadOnly, begun);
+    assert_eq!(read_only, Some(Reason::ReadOnly), "which is another matter");
 }

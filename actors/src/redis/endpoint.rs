@@ -136,6 +136,10 @@ impl Endpoint {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn build_generation(&self, reason: Reason) -> Generation {
+        if reason == Reason::ReadOnly {
+            // The host's name may have the address of the primary as well.
+            self.connector.place().avoid();
+        }
         self.current.build(reason, &self.connector)
     }
 
@@ -201,9 +205,13 @@ impl Endpoint {
         }
     }
 
-    /// Waits until the server has answered READONLY since the last wait: a new generation is due. Cancel safe.
-    pub async fn read_only(&self) {
-        self.health.read_only().await;
+    /// Waits until a new generation is due, and returns why: since the last wait the server has answered READONLY, or the
+    /// host's name leads to another one. Cancel safe.
+    pub async fn outdated(&self) -> Reason {
+        tokio::select! {
+            () = self.health.read_only() => Reason::ReadOnly,
+            () = self.connector.place().moved() => Reason::Moved,
+        }
     }
 
     /// Whether an ordinary lane serves and was answered within the last two seconds. Answers from memory.

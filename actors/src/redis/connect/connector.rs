@@ -17,7 +17,7 @@ use super::pace::{Pace, ServerPace};
 use crate::redis::address::Address;
 use crate::redis::command::ScriptTexts;
 use crate::redis::config::Config;
-use crate::redis::socket::{Budget, Load, Permit, Purpose};
+use crate::redis::socket::{Budget, Load, Permit, Place, Purpose};
 use crate::redis::status::{Cause, Error};
 
 /// Makes connections to one address, and times the attempts.
@@ -61,6 +61,11 @@ impl Connector {
 
     pub(crate) fn scripts(&self) -> &ScriptTexts {
         self.handshake.scripts()
+    }
+
+    /// Where its connections lead.
+    pub(crate) fn place(&self) -> &Place {
+        self.handshake.place()
     }
 
     /// Notes that the server lacks a capability.

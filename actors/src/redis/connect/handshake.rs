@@ -11,7 +11,7 @@ use crate::redis::address::Address;
 use crate::redis::command::{Batch, ScriptTexts};
 use crate::redis::config::Config;
 use crate::redis::socket::{
-    Budget, CloseSignal, Permit, Purpose, Socket, Wire, is_being_read, open_stream, overdue,
+    Budget, CloseSignal, Permit, Place, Purpose, Socket, Wire, is_being_read, open_stream, overdue,
     read_file,
 };
 use crate::redis::status::{
@@ -25,6 +25,7 @@ pub(crate) struct Handshake {
     config: Arc<Config>,
     budget: Budget,
     scripts: ScriptTexts,
+    place: Place,
     speaks_resp2: AtomicBool,
     missing: MissingCapabilities,
 }
@@ -37,6 +38,7 @@ impl Handshake {
             budget: Budget::new(&config),
             config,
             scripts: ScriptTexts::default(),
+            place: Place::default(),
             speaks_resp2: AtomicBool::new(false),
             missing: MissingCapabilities::default(),
         }
@@ -63,6 +65,11 @@ impl Handshake {
         &self.scripts
     }
 
+    /// Where its connections lead.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Whether the server was seen to lack a capability.
     pub(super) fn is_missing(&self, missing: MissingCapability) -> bool {
         self.missing.has(missing)
@@ -82,7 +89,9 @@ impl Handshake {
         let closing = Arc::new(CloseSignal::default());
         let is_shared = matches!(purpose, Purpose::Lane(_));
         let open = async |login: &RedisConnectionInfo, permit| {
-            Wire::open(self.socket(permit).await?, login, is_shared, None, &closing).await
+            let socket = self.socket(permit).await?;
+            let reached = socket.reached();
+            Ok((Wire::open(socket, login, is_shared, None, &closing).await?, reached))
         };
         let opened = if self.speaks_resp2() {
             open(&login, permit).await
@@ -94,10 +103,13 @@ impl Handshake {
                 opened => opened,
             }
         };
-        let mut wire = opened.map_err(|error| cause_of_handshake(&error))?;
+        let (mut wire, reached) = opened.map_err(|error| cause_of_handshake(&error))?;
         self.name(&mut wire, purpose).await?;
         if matches!(purpose, Purpose::Lane(_)) {
             self.load_scripts(&mut wire).await?;
+        }
+        if let Some(reached) = reached {
+            self.place.reached(reached);
         }
         Ok(Connection::new(wire, closing, self.budget.of(purpose).count()))
     }
@@ -121,8 +133,9 @@ impl Handshake {
     }
 
     pub(super) async fn socket(&self, permit: Permit) -> Result<Socket, RedisError> {
-        let stream = open_stream(&self.address, &self.config.tls).await;
-        Ok(Socket::new(stream.map_err(Error::unavailable)?, permit))
+        let opened = open_stream(&self.address, &self.config.tls, &self.place).await;
+        let (stream, reached) = opened.map_err(Error::unavailable)?;
+        Ok(Socket::new(stream, reached, permit))
     }
 
     /// Tells the server what the connection is for.

@@ -22,6 +22,8 @@ pub enum Reason {
     Requested,
     /// The server answered that it is read-only: it is no longer the primary.
     ReadOnly,
+    /// The host's name leads to another server.
+    Moved,
 }
 
 impl Generation {
@@ -93,6 +95,7 @@ impl fmt::Display for Reason {
             Self::Start => "start",
             Self::Requested => "requested",
             Self::ReadOnly => "read-only",
+            Self::Moved => "moved",
         })
     }
 }

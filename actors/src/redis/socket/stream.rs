@@ -6,8 +6,10 @@ use ::redis::io::tcp::socket2::{SockRef, TcpKeepalive};
 use futures_util::future::select_ok;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::sleep;
 
 use super::lookup::{is_looked_up, lookup};
+use super::place::{Place, Reached};
 use super::tls::{encrypt, file_being_read};
 use crate::redis::address::Address;
 use crate::redis::config::Tls;
@@ -22,18 +24,24 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// Connects, with TLS if the address says so. A host name is looked up each time.
 // redis R25
-pub(crate) async fn open(address: &Address, tls: &Tls) -> Result<Stream, Cause> {
+pub(crate) async fn open(
+    address: &Address,
+    tls: &Tls,
+    place: &Place,
+) -> Result<(Stream, Option<Reached>), Cause> {
     match address {
         Address::Tcp { host, port, is_tls, .. } => {
-            let stream = open_tcp(host, *port).await?;
-            if *is_tls {
-                Ok(Box::new(encrypt(stream, host, tls).await?))
+            let (stream, reached) = open_tcp(host, *port, place).await?;
+            let stream: Stream = if *is_tls {
+                Box::new(encrypt(stream, host, tls).await?)
             } else {
-                Ok(Box::new(stream))
-            }
+                Box::new(stream)
+            };
+            Ok((stream, Some(reached)))
         }
         Address::Unix { path, .. } => {
-            Ok(Box::new(UnixStream::connect(path).await.map_err(|error| Cause::of_io(&error))?))
+            let stream = UnixStream::connect(path).await.map_err(|error| Cause::of_io(&error))?;
+            Ok((Box::new(stream), None))
         }
         Address::Embedded => Err(Cause::Refused),
     }
@@ -48,15 +56,20 @@ pub(crate) fn overdue(address: &Address, tls: &Tls) -> Cause {
     }
 }
 
-/// Tries all addresses of a name at once and takes the first that answers.
-async fn open_tcp(host: &str, port: u16) -> Result<TcpStream, Cause> {
+/// Tries all addresses of a name, the one that is known a moment before the others, and takes the first that answers.
+async fn open_tcp(host: &str, port: u16, place: &Place) -> Result<(TcpStream, Reached), Cause> {
     let found = lookup(host, port).await;
     if found.is_empty() {
         return Err(Cause::Dns);
     }
-    let attempts = found.into_iter().map(|address| Box::pin(open_one(address)));
-    let (stream, _) = select_ok(attempts).await.map_err(|error| Cause::of_io(&error))?;
-    Ok(stream)
+    let attempts = place.in_turn(found.clone()).into_iter().map(|(address, delay)| {
+        Box::pin(async move {
+            sleep(delay).await;
+            Ok((open_one(address).await?, address))
+        })
+    });
+    let ((stream, address), _) = select_ok(attempts).await.map_err(|error| Cause::of_io(&error))?;
+    Ok((stream, place.reach(address, &found)))
 }
 
 // redis R17
@@ -87,7 +100,7 @@ mod tests {
     async fn what_is_written_to_a_socket_of_ours_is_sent_at_once() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let stream = open_tcp("localhost", port).await.unwrap();
+        let (stream, _) = open_tcp("localhost", port, &Place::default()).await.unwrap();
         assert!(stream.nodelay().unwrap());
         let socket = SockRef::from(&stream);
         assert!(socket.keepalive().unwrap());

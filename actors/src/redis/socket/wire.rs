@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::budget::{OpenCount, Permit};
 use super::close_reason::{CloseReason, CloseSignal};
+use super::place::Reached;
 use super::stream::Stream;
 
 /// A connection that carries any number of requests at once. All clones are the same connection; dropping the last one
@@ -140,18 +141,25 @@ pub(crate) struct Socket {
     has_waited: bool,
     /// Counts the bytes that arrive.
     heard: Arc<AtomicU64>,
+    reached: Option<Reached>,
     _permit: Permit,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: Stream, permit: Permit) -> Self {
+    pub(crate) fn new(stream: Stream, reached: Option<Reached>, permit: Permit) -> Self {
         Self {
             stream,
             in_flight: Arc::default(),
             has_waited: false,
             heard: Arc::default(),
+            reached,
             _permit: permit,
         }
+    }
+
+    /// Where it leads, if its address is a name.
+    pub(crate) fn reached(&self) -> Option<Reached> {
+        self.reached
     }
 
     /// How many bytes have arrived.
