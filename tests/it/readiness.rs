@@ -205,55 +205,73 @@ async fn a_breaker_that_nobody_watches_does_not_stay_open() {
 }
 
 #[tokio::test]
-async fn where_a_server_has_too_few_places_those_are_ready_that_serve() {
-    const INSTANCES: usize = 6;
-    let server = Server::start_configured(Port::reserve(), &["--maxclients", "14"]).await;
-    let mut apps = Vec::new();
-    for _ in 0..INSTANCES {
-        let mut config = config(server.url());
-        config.redis.lanes = Some(2);
-        apps.push(App::start(config, routes()).await);
+async fn where_a_server_has_no_more_places_those_are_ready_that_serve() {
+    let server = Server::start().await;
+    let mut serving = Vec::new();
+    for _ in 0..3 {
+        let app = App::start(config(server.url()), routes()).await;
+        app.becomes_ready().await;
+        app.answers("/stored", 200).await;
+        serving.push(app);
     }
-    // Twenty-four connections are wanted, so some instances miss some, and others all.
-    within(
-        Duration::from_secs(20),
-        "each is ready if it serves, and says what it lacks",
-        async || {
-            let (mut serving, mut lacking) = (0, 0);
-            for app in &apps {
-                let (ready, stored) = (app.get("/ready").await, app.get("/stored").await);
-                if (ready.status == 200) != (stored.status == 200) {
-                    return None;
-                }
-                serving += usize::from(ready.status == 200);
-                lacking += usize::from(ready.text.contains("maxclients"));
-            }
-            (serving > 2 && lacking > 2).then_some(())
-        },
-    )
-    .await;
-    for app in apps {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut admin = client.get_multiplexed_async_connection().await.unwrap();
+    let full = ["SET", "maxclients", "1"];
+    let () = redis::cmd("CONFIG").arg(&full).query_async(&mut admin).await.unwrap();
+    let list: String = redis::cmd("CLIENT").arg("LIST").query_async(&mut admin).await.unwrap();
+    // The monitors notice when each makes its next connection.
+    for probe in list.lines().filter(|line| line.contains(":probe:")) {
+        let id = probe.split(' ').next().unwrap().trim_start_matches("id=");
+        let kill = ["KILL", "ID", id];
+        let _: u64 = redis::cmd("CLIENT").arg(&kill).query_async(&mut admin).await.unwrap();
+    }
+    let late = App::start(config(server.url()), routes()).await;
+    for app in &serving {
+        eventually("it says what fails", async || {
+            let ready = app.get("/ready").await;
+            assert_eq!(ready.status, 200, "{ready:?}");
+            assert_eq!(app.get("/stored").await.status, 200);
+            let message = "connected, but new connections fail: ";
+            (ready.text.contains(message) && ready.text.contains("maxclients")).then_some(())
+        })
+        .await;
+    }
+    assert!(becomes_unready(&late, SLACK).await.contains("maxclients"));
+    late.get("/stored").await.is_unavailable();
+
+    let roomy = ["SET", "maxclients", "100"];
+    let () = redis::cmd("CONFIG").arg(&roomy).query_async(&mut admin).await.unwrap();
+    serving.push(late);
+    for app in serving {
+        eventually("nothing is wrong", async || {
+            app.get("/ready").await.text.contains(r#""connected""#).then_some(())
+        })
+        .await;
         assert_eq!(app.restarts(), 0);
         app.end().await;
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_process_that_is_held_up_says_nothing_of_redis() {
     const HELD_UP: Duration = Duration::from_millis(400);
     let log = Log::here();
     let server = Server::start().await;
     let app = App::start(config(server.url()), routes()).await;
     app.becomes_ready().await;
-    for polls in 0..10 {
+    for polls in 0..20 {
         let state = app.state.clone();
         let asked = tokio::spawn(async move { state.ask(ProbeNow).await.unwrap() });
         // The probe is sent, and then nobody looks for its answer.
-        for _ in 0..polls {
-            tokio::task::yield_now().await;
-        }
-        std::thread::sleep(HELD_UP);
-        assert!(asked.await.unwrap().healthy, "after {polls}");
+        let busy = tokio::spawn(async move {
+            for _ in 0..polls / 2 {
+                tokio::task::yield_now().await;
+            }
+            std::thread::sleep(HELD_UP);
+        });
+        let report = asked.await.unwrap();
+        assert!(report.healthy, "after {polls}: {report:?}");
+        busy.await.unwrap();
         let ready = app.get("/ready").await;
         assert_eq!(ready.status, 200, "after {polls}: {ready:?}");
         assert_eq!(app.get("/stored").await.status, 200, "after {polls}");
@@ -358,7 +376,11 @@ async fn a_script_that_keeps_the_server_busy_can_be_killed_through_it() {
     })
     .await;
     assert!(message.contains("SCRIPT KILL"), "{message}");
-    app.get("/stored").await.is_unavailable();
+    for _ in 0..3 {
+        let report = app.state.ask(ProbeNow).await.unwrap();
+        assert!(!report.healthy && !report.breaker_open, "{report:?}");
+        app.get("/stored").await.is_unavailable();
+    }
 
     let mut conn = app.state.cache().unwrap().get().await.unwrap();
     let () = redis::cmd("SCRIPT").arg("KILL").query_async(&mut *conn).await.unwrap();
