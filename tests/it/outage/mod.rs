@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use tracing::Level;
 
-use crate::support::{Answer, App, Load, Log, Proxy, Server, Weather, config, routes, within};
 #[cfg(feature = "embedded")]
-use crate::support::{eventually, signal};
+use crate::support::signal;
+use crate::support::{
+    Answer, App, Load, Log, Proxy, Server, Weather, config, eventually, routes, within,
+};
 
 const PATHS: &[&str] = &["/stored", "/bypass", "/health"];
 
@@ -173,4 +175,32 @@ async fn an_outage_is_a_line_when_it_begins_and_one_when_it_ends() {
     app.end().await;
     let ended = log.lines(Level::INFO);
     assert_eq!(about(&ended, "INFO pool stopped"), 1, "{ended:#?}");
+}
+
+#[tokio::test]
+async fn paused_writes_are_one_line_and_reads_behind_them_come_back() {
+    let log = Log::here();
+    let server = Server::start().await;
+    let mut config = config(server.url());
+    config.redis.lanes = Some(1);
+    let app = App::start(config, routes()).await;
+    app.becomes_ready().await;
+    let () = server.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]).await;
+    for _ in 0..2 {
+        assert_eq!(app.get("/stored").await.status, 504, "a write waits on the lane");
+        app.answers("/bypass", 200).await;
+        let cache = app.state.cache().unwrap();
+        eventually("a read is answered", async || {
+            cache.get().await.ok()?.get::<_, Option<String>>("key").await.ok()
+        })
+        .await;
+    }
+    assert_eq!(app.get("/ready").await.status, 200, "the server answers, and what it is asked");
+    let lines = log.lines(Level::WARN);
+    let [line] = lines.as_slice() else { panic!("not one line but {lines:#?}") };
+    assert!(line.contains("a lane stalled") && line.contains("CLIENT PAUSE"), "{line}");
+    let () = server.ask(&["CLIENT", "UNPAUSE"]).await;
+    app.answers("/stored", 200).await;
+    assert_eq!((app.restarts(), app.generation()), (0, 1));
+    app.end().await;
 }
