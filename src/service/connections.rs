@@ -19,7 +19,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
+
+use super::shortage::{Over, Shortage};
 
 /// How long a client may take to send the head of a request, and so how long a connection may be idle.
 /// Longer than the 60 s for which load balancers commonly keep one, because the side that sends the
@@ -41,11 +44,17 @@ pub(super) struct Connections {
     router: Router,
     open: JoinSet<()>,
     ends: watch::Sender<bool>,
+    shortage: Shortage,
 }
 
 impl Connections {
     pub(super) fn new(router: Router) -> Self {
-        Self { router, open: JoinSet::new(), ends: watch::Sender::new(false) }
+        Self {
+            router,
+            open: JoinSet::new(),
+            ends: watch::Sender::new(false),
+            shortage: Shortage::default(),
+        }
     }
 
     /// Takes connections, without end. *Cancel safety*: may be dropped; no connection is lost.
@@ -56,11 +65,14 @@ impl Connections {
                     Ok((stream, peer)) => self.add(stream, peer),
                     Err(error) if is_of_one_connection(&error) => {}
                     Err(error) => {
-                        tracing::error!(%error, "cannot accept; check the limit on open files");
+                        if self.shortage.failed(Instant::now()) {
+                            tracing::error!(%error, "cannot accept; check the limit on open files");
+                        }
                         tokio::time::sleep(PAUSE).await;
                     }
                 },
                 Some(_ended) = self.open.join_next() => {}
+                () = passed(self.shortage.over_at()) => self.end_shortage(),
             }
         }
     }
@@ -81,6 +93,7 @@ impl Connections {
     /// Ends each connection as soon as no request is under way on it, nor begun within
     /// [`LAST_WORD`]. *Cancel safety*: may be dropped.
     pub(super) async fn finish(&mut self) {
+        self.end_shortage();
         self.ends.send_replace(true);
         while self.open.join_next().await.is_some() {}
     }
@@ -88,6 +101,12 @@ impl Connections {
     /// Cuts every connection off.
     pub(super) async fn cut(&mut self) {
         self.open.shutdown().await;
+    }
+
+    fn end_shortage(&mut self) {
+        if let Some(Over { failures, lasted }) = self.shortage.end() {
+            tracing::info!(failures, ?lasted, "accepts connections again");
+        }
     }
 
     /// How many there are.
@@ -101,6 +120,14 @@ impl Connections {
     )]
     fn add(&mut self, stream: TcpStream, peer: SocketAddr) {
         self.open.spawn(serve(stream, peer, self.router.clone(), self.ends.subscribe()));
+    }
+}
+
+/// Ready at that moment; without one, never.
+async fn passed(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,6 +4,7 @@ mod builder;
 mod connections;
 mod listener;
 mod run;
+mod shortage;
 mod stop;
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The program where something around it hangs or has run out.
 
+mod descriptors;
 mod files;
 mod log;
 
