@@ -418,7 +418,7 @@ async fn add_embedded(
 ) -> Result<Address, StartError> {
     let program = embedded::locate(&setup.search_path)?;
     let nest = Arc::new(Nest::new(Home::create(&setup.temp_dir)?, program));
-    nest.start().await?;
+    nest.start(true).await?;
     let path = nest.socket_path();
     root.actor(Actor::new(id, move || Keeper { nest: Arc::clone(&nest) }));
     Ok(Address::unix(path))

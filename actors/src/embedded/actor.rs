@@ -2,10 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_supervision::{BoxError, Cx, Server};
+use tokio::time::Instant;
 
 use super::message::{Ended, Message};
 use super::nest::Nest;
-use super::state::State;
+use super::state::{Recovery, STABLE_AFTER, Setback, State};
 
 /// Keeps one private redis-server running on one socket.
 #[derive(Debug)]
@@ -14,9 +15,9 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    fn start(&self, cx: &Cx<Message>) {
-        let nest = Arc::clone(&self.nest);
-        cx.task("start", async move { nest.start().await }, Message::Started);
+    fn start(&self, cx: &Cx<Message>, state: &State) {
+        let (nest, is_news) = (Arc::clone(&self.nest), !state.is_failing());
+        cx.task("start", async move { nest.start(is_news).await }, Message::Started);
     }
 
     /// Waits until the server in the nest ends.
@@ -33,9 +34,9 @@ impl Keeper {
         cx.task("watch", wait, |message| message);
     }
 
-    fn start_after(&self, cx: &Cx<Message>, pause: Duration) {
+    fn start_after(&self, cx: &Cx<Message>, state: &State, pause: Duration) {
         if pause.is_zero() {
-            self.start(cx);
+            self.start(cx, state);
         } else {
             cx.after(pause, Message::Start);
         }
@@ -47,12 +48,13 @@ impl Server for Keeper {
     type State = State;
 
     async fn init(&self, cx: &Cx<Message>) -> Result<State, BoxError> {
+        let state = State::default();
         if self.nest.pid().is_some() {
             self.watch(cx);
         } else {
-            self.start(cx);
+            self.start(cx, &state);
         }
-        Ok(State::default())
+        Ok(state)
     }
 
     async fn handle(
@@ -61,24 +63,44 @@ impl Server for Keeper {
         message: Message,
         state: &mut State,
     ) -> Result<(), BoxError> {
+        let now = Instant::now();
+        // One line when servers begin to fail and one when one runs well, never one for each attempt.
         match message {
-            Message::Start => self.start(cx),
-            Message::Started(Ok(())) => self.watch(cx),
+            Message::Start => self.start(cx, state),
+            Message::Started(Ok(())) => {
+                if let Some(turn) = state.started() {
+                    cx.after(STABLE_AFTER, Message::Settled { turn, pid: self.nest.pid() });
+                }
+                self.watch(cx);
+            }
             Message::Started(Err(error)) => {
-                let pause = state.ended(None);
+                let Setback { pause, is_news } = state.ended(None, now);
                 let error: &dyn std::error::Error = &error;
-                tracing::error!(error, ?pause, "embedded redis did not start; trying again");
+                if is_news {
+                    tracing::error!(error, "embedded redis did not start; trying again");
+                } else {
+                    tracing::debug!(error, ?pause, "embedded redis did not start; trying again");
+                }
                 cx.after(pause, Message::Start);
             }
+            Message::Settled { turn, pid } => {
+                if let Some(Recovery { failures, lasted }) = state.settled(turn, now) {
+                    tracing::info!(pid, failures, ?lasted, "embedded redis runs again");
+                }
+            }
             Message::Ended(Ended { status, lived }) => {
-                let pause = state.ended(Some(lived));
+                let Setback { pause, is_news } = state.ended(Some(lived), now);
                 let status = match status {
                     Ok(status) => status.to_string(),
                     Err(error) => error.to_string(),
                 };
-                tracing::warn!(status, ?lived, ?pause, "embedded redis ended; starting another");
+                if is_news {
+                    tracing::warn!(status, ?lived, "embedded redis ended; starting another");
+                } else {
+                    tracing::debug!(status, ?pause, "embedded redis ended; starting another");
+                }
                 cx.publish("pid", None::<u32>);
-                self.start_after(cx, pause);
+                self.start_after(cx, state, pause);
             }
         }
         Ok(())

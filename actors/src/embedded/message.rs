@@ -10,6 +10,8 @@ pub(crate) enum Message {
     Start,
     /// A server has started, or failed to.
     Started(Result<(), Error>),
+    /// The server that started in this turn has had the time to run well.
+    Settled { turn: u64, pid: Option<u32> },
     /// The server has ended.
     Ended(Ended),
 }

@@ -49,8 +49,9 @@ impl Nest {
         settled.as_ref().map(|settled| settled.server.pid())
     }
 
-    /// Starts a server and waits until it listens. *Cancel safety*: when dropped, no server is left running.
-    pub(crate) async fn start(&self) -> Result<(), Error> {
+    /// Starts a server and waits until it listens. Its line in the log is for everybody if it `is_news`. *Cancel
+    /// safety*: when dropped, no server is left running.
+    pub(crate) async fn start(&self, is_news: bool) -> Result<(), Error> {
         // The socket file of a killed server looks like one that listens.
         let socket = self.socket_path();
         let removal = move || drop(fs::remove_file(socket)); // Usually there is none.
@@ -58,7 +59,11 @@ impl Nest {
         let mut server = Server::start(&self.home, &self.program).await?;
         self.listens(&mut server).await?;
         let (pid, socket) = (server.pid(), self.socket_path());
-        tracing::info!(pid, socket = %socket.display(), "embedded redis started");
+        if is_news {
+            tracing::info!(pid, socket = %socket.display(), "embedded redis started");
+        } else {
+            tracing::debug!(pid, "embedded redis started");
+        }
         self.put(Some(Settled { server, since: Instant::now() }));
         Ok(())
     }

@@ -174,7 +174,7 @@ async fn a_server_that_ends_before_it_listens_did_not_start() {
     let nest = Nest::new(Home::create(temp.path()).unwrap(), broken.clone());
     // The socket of one that was killed.
     drop(std::os::unix::net::UnixListener::bind(nest.socket_path()).unwrap());
-    let error = nest.start().await.unwrap_err();
+    let error = nest.start(true).await.unwrap_err();
     let Error::Start { program, source } = error else { panic!("{error}") };
     assert_eq!(program, broken);
     let said = source.to_string();
@@ -188,7 +188,7 @@ async fn a_server_lives_from_the_moment_that_it_listens() {
     let real = program();
     let slow = script(temp.path(), &format!("sleep 0.5; exec {} \"$@\"", real.display()));
     let nest = Arc::new(Nest::new(Home::create(temp.path()).unwrap(), slow));
-    nest.start().await.unwrap();
+    nest.start(true).await.unwrap();
     kill("-9", nest.pid().unwrap());
     let ended = nest.borrow().wait().await.unwrap();
     assert!(ended.lived < Duration::from_millis(500), "{ended:?}");

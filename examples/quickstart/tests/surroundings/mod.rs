@@ -1,6 +1,7 @@
 //! The program where something around it hangs or has run out.
 
 mod descriptors;
+mod embedded;
 mod files;
 mod log;
 
