@@ -1,13 +1,12 @@
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
-/// How many lines wait to be written. Those beyond are lost, and counted.
-pub(super) const CAPACITY: usize = 8192;
+/// How much waits to be written, at most. What is beyond that is lost, and counted.
+const MOST_LINES: usize = 8192;
+const MOST_BYTES: usize = 8 << 20;
 
 /// A log's lines. A thread of their own writes them, so that nobody else waits for a slow reader.
 #[derive(Debug, Clone)]
@@ -20,77 +19,85 @@ pub(super) struct Lines {
 
 #[derive(Debug, Default)]
 struct Progress {
-    handed_over: AtomicUsize,
-    dropped: OnceLock<ErrorCounter>,
-    written: Mutex<Written>,
+    counts: Mutex<Counts>,
     changed: Condvar,
 }
 
-#[derive(Debug)]
-struct Written {
-    /// Those that failed as well.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Lines that wait, with the one that is being written.
     lines: usize,
-    /// Whether the queue was empty after the last line.
-    is_idle: bool,
+    bytes: usize,
+    /// Lines that are lost, since ever.
+    lost: usize,
+    /// Whether lines were written, and what follows the last one was not done yet.
+    is_busy: bool,
     /// Whether nothing has been written since a wait that was in vain.
     is_stalled: bool,
 }
 
-impl Default for Written {
-    fn default() -> Self {
-        Self { lines: 0, is_idle: true, is_stalled: false }
+impl Counts {
+    /// Whether there is room for one more line.
+    fn add(&mut self, len_bytes: usize) -> bool {
+        let has_room =
+            self.lines < MOST_LINES && self.bytes.saturating_add(len_bytes) <= MOST_BYTES;
+        if has_room {
+            self.lines += 1;
+            self.bytes += len_bytes;
+        } else {
+            self.lost = self.lost.saturating_add(1);
+        }
+        has_room
     }
 }
 
 impl Lines {
-    /// Begins a log that is written to `output`. `lost` makes the line that says how many lines were lost.
+    /// Begins a log that is written to `output`. `line_of_lost` makes the line that says how many were lost.
     ///
     /// # Panics
     /// If the system has no thread for it.
     pub(super) fn to(
         output: impl Write + Send + 'static,
-        lost: impl Fn(usize) -> Vec<u8> + Send + 'static,
+        line_of_lost: impl Fn(usize) -> Vec<u8> + Send + 'static,
     ) -> Self {
         let progress = Arc::new(Progress::default());
+        let progress_of_output = Arc::clone(&progress);
         let output = Output {
             stream: output,
-            line_of: lost,
-            progress: Arc::clone(&progress),
-            failed: 0,
+            line_of_lost,
+            progress: progress_of_output,
             told: 0,
             since_told: 0,
         };
         let (queue, worker) = NonBlockingBuilder::default()
             .lossy(true)
-            .buffered_lines_limit(CAPACITY)
+            .buffered_lines_limit(MOST_LINES)
             .thread_name("mainstay-log")
             .finish(output);
-        progress.dropped.get_or_init(|| queue.error_counter());
         Self { queue, progress, _worker: Arc::new(worker) }
     }
 
-    /// Waits until everything that was logged so far is written, for `limit` at most; not at all where an earlier wait
-    /// was in vain and nothing was written since.
+    /// Waits until everything that was logged is written, for `limit` at most; not at all where an earlier wait was in
+    /// vain and nothing was written since.
     pub(super) fn wait(&self, limit: Duration) {
-        let progress = &self.progress;
-        let handed_over = progress.handed_over.load(Ordering::Acquire);
-        let written = progress.written();
-        if written.is_stalled {
+        let counts = self.progress.counts();
+        if counts.is_stalled {
             return;
         }
-        let is_pending = |written: &mut Written| {
-            !written.is_idle || written.lines.saturating_add(progress.dropped()) < handed_over
-        };
-        let waited = progress.changed.wait_timeout_while(written, limit, is_pending);
-        let (mut written, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        written.is_stalled = timeout.timed_out();
+        let is_pending = |counts: &mut Counts| counts.lines > 0 || counts.is_busy;
+        let waited = self.progress.changed.wait_timeout_while(counts, limit, is_pending);
+        let (mut counts, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        counts.is_stalled = timeout.timed_out();
     }
 }
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.progress.handed_over.fetch_add(1, Ordering::AcqRel);
-        self.queue.write(line)
+        if self.progress.counts().add(line.len()) {
+            // It has room: no line leaves it before it is counted as written.
+            self.queue.write_all(line)?;
+        }
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -98,37 +105,22 @@ impl Write for Lines {
     }
 }
 
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
 impl Progress {
-    fn written(&self) -> MutexGuard<'_, Written> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Written)) {
-        change(&mut self.written());
+    fn change(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.counts());
         self.changed.notify_all();
-    }
-
-    /// How many lines found no place in the queue.
-    fn dropped(&self) -> usize {
-        self.dropped.get().map_or(0, ErrorCounter::dropped_lines)
     }
 }
 
 /// What the thread writes to. It hands a line over by `write_all`, and flushes when no line waits.
 struct Output<W, L> {
     stream: W,
-    line_of: L,
+    line_of_lost: L,
     progress: Arc<Progress>,
-    /// How many lines the output has refused.
-    failed: usize,
     /// How many lines were lost when that was last said, and how many were written since.
     told: usize,
     since_told: usize,
@@ -137,9 +129,9 @@ struct Output<W, L> {
 impl<W: Write, L: Fn(usize) -> Vec<u8>> Output<W, L> {
     /// Says how many lines were lost since that was last said, if any were.
     fn tell_lost(&mut self) -> io::Result<()> {
-        let lost = self.progress.dropped() + self.failed;
+        let lost = self.progress.counts().lost;
         if lost > self.told {
-            self.stream.write_all(&(self.line_of)(lost - self.told))?;
+            self.stream.write_all(&(self.line_of_lost)(lost - self.told))?;
             self.told = lost;
         }
         self.since_told = 0;
@@ -153,27 +145,28 @@ impl<W: Write, L: Fn(usize) -> Vec<u8>> Write for Output<W, L> {
     }
 
     fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
-        self.progress.written().is_idle = false;
         let mut written = self.stream.write_all(line);
-        self.failed += usize::from(written.is_err());
+        let lost = usize::from(written.is_err());
         self.since_told += 1;
-        if written.is_ok() && self.since_told >= 2 * CAPACITY {
+        if written.is_ok() && self.since_told >= 2 * MOST_LINES {
             // There is always a line that waits, so others may be lost all the time.
             written = self.tell_lost();
         }
         let is_broken = written.is_err();
-        self.progress.change(|written| {
-            written.lines = written.lines.saturating_add(1);
-            written.is_stalled = false;
-            // It is not flushed after an error.
-            written.is_idle = is_broken;
+        self.progress.change(|counts| {
+            counts.lines = counts.lines.saturating_sub(1);
+            counts.bytes = counts.bytes.saturating_sub(line.len());
+            counts.lost = counts.lost.saturating_add(lost);
+            counts.is_stalled = false;
+            // After an error it is not flushed.
+            counts.is_busy = !is_broken;
         });
         written
     }
 
     fn flush(&mut self) -> io::Result<()> {
         let told = self.stream.flush().and_then(|()| self.tell_lost());
-        self.progress.change(|written| written.is_idle = true);
+        self.progress.change(|counts| counts.is_busy = false);
         told
     }
 }
@@ -190,16 +183,18 @@ mod tests {
     const SOON: Duration = Duration::from_secs(5);
     const MOMENT: Duration = Duration::from_millis(10);
 
+    type Written = Arc<Mutex<Vec<String>>>;
+
     /// Writes, or fails to write, one line for each answer that it is given. Then, without a sender, any line.
     struct Gate {
         answers: Receiver<io::Result<()>>,
-        written: Arc<Mutex<String>>,
+        written: Written,
     }
 
     impl Write for Gate {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.answers.recv().unwrap_or(Ok(()))?;
-            self.written.lock().unwrap().push_str(str::from_utf8(bytes).unwrap());
+            self.written.lock().unwrap().push(str::from_utf8(bytes).unwrap().to_owned());
             Ok(bytes.len())
         }
 
@@ -208,22 +203,30 @@ mod tests {
         }
     }
 
-    fn gated() -> (Lines, Sender<io::Result<()>>, Arc<Mutex<String>>) {
+    fn gated() -> (Lines, Sender<io::Result<()>>, Written) {
         let (sender, answers) = channel();
-        let written = Arc::default();
+        let written = Written::default();
         let gate = Gate { answers, written: Arc::clone(&written) };
-        (Lines::to(gate, |lost| format!("lost {lost}\n").into_bytes()), sender, written)
+        (Lines::to(gate, |lost| format!("lost {lost}").into_bytes()), sender, written)
+    }
+
+    fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+        let deadline = Instant::now() + SOON;
+        while !is_so() {
+            assert!(Instant::now() < deadline, "not in {SOON:?}: {what}");
+            std::thread::yield_now();
+        }
     }
 
     #[test]
     fn a_wait_ends_when_all_is_written() {
         let (mut lines, gate, written) = gated();
-        for line in ["a\n", "b\n", "c\n"] {
+        for line in ["a", "b", "c"] {
             lines.write_all(line.as_bytes()).unwrap();
         }
         drop(gate);
         lines.wait(SOON);
-        assert_eq!(*written.lock().unwrap(), "a\nb\nc\n");
+        assert_eq!(*written.lock().unwrap(), ["a", "b", "c"]);
         let begun = Instant::now();
         lines.wait(SOON);
         assert!(begun.elapsed() < SOON, "nothing is left to wait for");
@@ -232,65 +235,71 @@ mod tests {
     #[test]
     fn a_wait_in_vain_is_not_repeated_until_something_is_written() {
         let (mut lines, gate, written) = gated();
-        lines.write_all(b"a\n").unwrap();
+        lines.write_all(b"a").unwrap();
         let begun = Instant::now();
         lines.wait(MOMENT);
         assert!(begun.elapsed() >= MOMENT);
-        lines.write_all(b"b\n").unwrap();
+        lines.write_all(b"b").unwrap();
         lines.wait(2 * SOON);
         assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
         drop(gate);
-        reaches(&lines, 1);
+        eventually("something is written", || !lines.progress.counts().is_stalled);
         lines.wait(SOON);
-        assert_eq!(*written.lock().unwrap(), "a\nb\n");
+        assert_eq!(*written.lock().unwrap(), ["a", "b"]);
     }
 
     #[test]
     fn every_line_is_written_or_counted_and_the_loss_is_told_once() {
         let (mut lines, gate, written) = gated();
         let begun = Instant::now();
-        for _ in 0..CAPACITY + 100 {
-            lines.write_all(b"line\n").unwrap();
+        for number in 0..MOST_LINES + 100 {
+            lines.write_all(number.to_string().as_bytes()).unwrap();
         }
         assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
         drop(gate);
         lines.wait(SOON);
-        let text = written.lock().unwrap().clone();
-        let kept = text.lines().filter(|line| *line == "line").count();
-        let lost = CAPACITY + 100 - kept;
-        assert!((99..=100).contains(&lost), "one may be under way: {lost}");
-        assert!(text.ends_with(&format!("line\nlost {lost}\n")), "told last");
-        lines.write_all(b"next\n").unwrap();
+        let mut expected: Vec<_> = (0..MOST_LINES).map(|number| number.to_string()).collect();
+        expected.push("lost 100".into());
+        assert_eq!(*written.lock().unwrap(), expected);
+        lines.write_all(b"next").unwrap();
         lines.wait(SOON);
-        assert_eq!(written.lock().unwrap().matches("lost").count(), 1);
+        assert_eq!(written.lock().unwrap().last().unwrap(), "next", "it is told once");
     }
 
     #[test]
-    fn lines_are_lost_all_the_time_and_that_is_told_now_and_then() {
+    fn long_lines_have_their_own_bound() {
         let (mut lines, gate, written) = gated();
-        for _ in 0..2 * CAPACITY {
-            lines.write_all(b"line\n").unwrap();
+        let long = "x".repeat(MOST_BYTES / 4);
+        for _ in 0..6 {
+            lines.write_all(long.as_bytes()).unwrap();
         }
-        for round in 0..5 * CAPACITY {
-            gate.send(Ok(())).unwrap();
-            // The queue is never empty, and never has room for both.
-            reaches(&lines, round.saturating_sub(CAPACITY / 2));
-            lines.write_all(b"line\n").unwrap();
-            lines.write_all(b"line\n").unwrap();
-        }
-        reaches(&lines, 5 * CAPACITY - 8);
-        let told = written.lock().unwrap().matches("lost").count();
-        assert_eq!(told, 2, "after twice the capacity each time");
+        lines.write_all(b"short").unwrap();
         drop(gate);
+        lines.wait(SOON);
+        let written = written.lock().unwrap();
+        assert_eq!(written.iter().filter(|line| **line == long).count(), 4);
+        assert_eq!(written[4..], ["lost 3"]);
     }
 
-    /// Waits until so many lines are written.
-    fn reaches(lines: &Lines, written: usize) {
-        let deadline = Instant::now() + SOON;
-        while lines.progress.written().lines < written {
-            assert!(Instant::now() < deadline, "not in {SOON:?}: {written} lines");
-            std::thread::yield_now();
+    #[test]
+    fn a_loss_without_end_is_told_now_and_then() {
+        let (mut lines, gate, written) = gated();
+        let rounds = 5 * MOST_LINES + 8;
+        for round in 0..rounds {
+            for _ in 0..3 {
+                lines.write_all(b"line").unwrap();
+            }
+            if round >= MOST_LINES {
+                // The queue is never empty, and never has room for all.
+                gate.send(Ok(())).unwrap();
+                eventually("a line is written", || {
+                    written.lock().unwrap().len() > round - MOST_LINES
+                });
+            }
         }
+        let told = written.lock().unwrap().iter().filter(|line| line.starts_with("lost")).count();
+        assert_eq!(told, 2, "after twice as many lines as may wait");
+        drop(gate);
     }
 
     #[test]
@@ -298,13 +307,13 @@ mod tests {
         let (mut lines, gate, written) = gated();
         for _ in 0..3 {
             gate.send(Err(io::ErrorKind::BrokenPipe.into())).unwrap();
-            lines.write_all(b"refused\n").unwrap();
+            lines.write_all(b"refused").unwrap();
             lines.wait(SOON);
         }
-        assert_eq!(*written.lock().unwrap(), "");
+        assert_eq!(*written.lock().unwrap(), [""; 0]);
         drop(gate);
-        lines.write_all(b"a\n").unwrap();
+        lines.write_all(b"a").unwrap();
         lines.wait(SOON);
-        assert_eq!(*written.lock().unwrap(), "a\nlost 3\n");
+        assert_eq!(*written.lock().unwrap(), ["a", "lost 3"]);
     }
 }
