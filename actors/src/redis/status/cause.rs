@@ -13,6 +13,9 @@ pub enum Cause {
     /// The host or its network cannot be reached.
     #[error("host or network unreachable; check the url and the route")]
     Unreachable,
+    /// This process, or its machine, may open no further socket.
+    #[error("no descriptor is left for a socket; check the limit on open files")]
+    NoDescriptors,
     /// The host's name could not be resolved, or the resolver did not answer in time.
     #[error("host name not resolved; check the url and the resolver")]
     Dns,
@@ -137,6 +140,9 @@ impl Cause {
                 _ => Self::Tls,
             };
         }
+        if error.raw_os_error().is_some_and(|number| [ENFILE, EMFILE].contains(&number)) {
+            return Self::NoDescriptors;
+        }
         match error.kind() {
             // The socket file of a server that does not listen yet may not exist.
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
@@ -161,3 +167,7 @@ impl Cause {
         matches!(self, Self::Busy | Self::Down)
     }
 }
+
+/// As on Linux, macOS and the BSDs (errno(3)). The standard library has no kind for them.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;

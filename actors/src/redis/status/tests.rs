@@ -330,3 +330,13 @@ mod verdicts {
         assert!(!health.succeeded_since(health.mark()));
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn no_descriptor_left_is_its_own_cause() {
+    for number in [23, 24] {
+        let error = std::io::Error::from_raw_os_error(number);
+        let cause = Cause::of_io(&error);
+        assert!(cause.to_string().contains("open files"), "{error}: {cause}");
+    }
+}
