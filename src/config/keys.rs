@@ -126,7 +126,7 @@ const MOST_RESTARTS: u32 = 1000;
 const MOST_MESSAGES: u32 = 1 << 20;
 const LARGEST_BODY_BYTES: u64 = 1 << 30;
 
-static SERVICE: [Key; 14] = keys! { service:
+static SERVICE: [Key; 15] = keys! { service:
     name = Name "What the service is called in `/health`, `/ready`, the log and `CLIENT LIST`, and in the paths of its files."
     bind = Address "The address to listen on."
     port = Port "The port to listen on; 0 takes any free one."
@@ -135,6 +135,7 @@ static SERVICE: [Key; 14] = keys! { service:
     request_timeout = Time(Least::Millisecond) "How long a request may take until its answer begins."
     shutdown_timeout = Time(Least::Millisecond) "The whole time from the signal to the exit of the process."
     drain_delay = Time(Least::Zero) "How long the service still accepts while it is no longer ready. Shorter than `shutdown_timeout`."
+    keep_alive_timeout = Time(Least::Millisecond) "How long a connection may be idle, and how long a client may take to send the head of a request. Longer than a load balancer in front keeps its connections."
     body_limit = Size(LARGEST_BODY_BYTES) "The largest request body that an extractor reads. A route may set its own by axum's `DefaultBodyLimit`."
     request_id = Switch "Whether each request has an id, in `x-request-id`, in log lines and in problem details."
     panic_guard = Switch "Whether a handler that panics is answered 500; without, its connection is cut."

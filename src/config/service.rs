@@ -24,6 +24,8 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// How long the service still answers, not ready, before it stops accepting. Default 0; when loaded, 5 s in production.
     pub drain_delay: Duration,
+    /// How long a connection may be idle, and how long a client may take to send the head of a request. Default 75 s.
+    pub keep_alive_timeout: Duration,
     /// The largest request body that is read, in bytes. Default 2 MiB.
     pub body_limit: usize,
     /// Whether each request has an id: `x-request-id` of its response, of log lines and of problem details. Default
@@ -62,6 +64,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(25),
             drain_delay: Duration::ZERO,
+            keep_alive_timeout: Duration::from_secs(75),
             body_limit: 2 * 1024 * 1024,
             request_id: true,
             panic_guard: true,

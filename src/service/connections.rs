@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -23,11 +25,8 @@ use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 
 use super::shortage::{Over, Shortage};
-
-/// How long a client may take to send the head of a request, and so how long a connection may be idle.
-/// Longer than the 60 s for which load balancers commonly keep one, because the side that sends the
-/// requests should close it.
-const IDLE_LIMIT: Duration = Duration::from_secs(75);
+use super::socket::Socket;
+use crate::config::service::Config;
 
 /// How long accepting pauses when the process or the machine has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -44,15 +43,29 @@ pub(super) struct Connections {
     router: Router,
     open: JoinSet<()>,
     ends: watch::Sender<bool>,
+    limits: Limits,
     shortage: Shortage,
 }
 
+/// How long a connection stays open on which nothing happens.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// While there is no request, and while the head of one is read.
+    idle: Duration,
+    /// While nothing is written to a client that sends nothing more. A handler has its whole time
+    /// before that.
+    half_closed: Duration,
+}
+
 impl Connections {
-    pub(super) fn new(router: Router) -> Self {
+    pub(super) fn new(router: Router, config: &Config) -> Self {
+        let idle = config.keep_alive_timeout;
+        let limits = Limits { idle, half_closed: config.request_timeout.saturating_add(idle) };
         Self {
             router,
             open: JoinSet::new(),
             ends: watch::Sender::new(false),
+            limits,
             shortage: Shortage::default(),
         }
     }
@@ -119,7 +132,13 @@ impl Connections {
         reason = "a connection belongs to this set, and ends with it"
     )]
     fn add(&mut self, stream: TcpStream, peer: SocketAddr) {
-        self.open.spawn(serve(stream, peer, self.router.clone(), self.ends.subscribe()));
+        self.open.spawn(serve(
+            stream,
+            peer,
+            self.router.clone(),
+            self.ends.subscribe(),
+            self.limits,
+        ));
     }
 }
 
@@ -136,18 +155,23 @@ async fn serve(
     peer: SocketAddr,
     router: Router,
     mut ends: watch::Receiver<bool>,
+    limits: Limits,
 ) {
     // Merely slower without.
     stream.set_nodelay(true).ok();
+    let upgraded = Arc::new(AtomicBool::new(false));
+    let socket = Socket::new(stream, limits.half_closed, Arc::clone(&upgraded));
     let is_ending = ends.clone();
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
         let (router, is_ending) = (router.clone(), is_ending.clone());
+        let upgraded = Arc::clone(&upgraded);
         async move {
             let mut response = router.oneshot(request).await?;
-            let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            if *is_ending.borrow() && !is_upgrade {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                upgraded.store(true, Ordering::Relaxed);
+            } else if *is_ending.borrow() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
@@ -156,8 +180,9 @@ async fn serve(
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(IDLE_LIMIT)
-            .serve_connection(TokioIo::new(stream), answer)
+            .header_read_timeout(limits.idle)
+            .half_close(true)
+            .serve_connection(TokioIo::new(socket), answer)
             .with_upgrades()
     );
     // A watch whose other side is gone ends too; then this task is cut off anyway.

@@ -5,6 +5,7 @@ mod connections;
 mod listener;
 mod run;
 mod shortage;
+mod socket;
 mod stop;
 
 #[cfg(test)]

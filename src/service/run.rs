@@ -228,7 +228,7 @@ impl Bound {
         let version = state.version();
         tracing::info!(%name, version, %address, "serving");
 
-        let mut connections = Connections::new(router);
+        let mut connections = Connections::new(router, &state.config().service);
         let gave_up = tokio::select! {
             never = connections.accept(&listener) => match never {},
             () = stop.asked() => None,

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::RequestId;
 
 /// The line of one request in the access log. It is written when this is dropped, and so also for one
-/// that is never answered: its client left, its handler panicked unguarded, or the service ended.
+/// that is never answered: its connection broke, its handler panicked unguarded, or the service ended.
 #[derive(Debug)]
 pub(super) struct Access {
     method: Method,

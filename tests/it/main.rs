@@ -20,6 +20,8 @@ mod readme;
 mod addresses;
 #[cfg(feature = "cache")]
 mod bounds;
+#[cfg(feature = "cache")]
+mod clients;
 #[cfg(feature = "tls")]
 mod deployment_page;
 #[cfg(feature = "cache")]

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::World;
 use crate::config::{Config, keys, slot::Slot};
 
@@ -267,4 +269,25 @@ fn an_origin_that_no_browser_sends_is_refused() {
         let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
         assert_eq!(keys, ["service.cors"], "{given}");
     }
+}
+
+#[test]
+fn a_keep_alive_of_no_time_is_refused_in_a_file_a_variable_and_in_code() {
+    let wanted = "a duration, 1ms to 365d".to_owned();
+    let (key, variable) = ("service.keep_alive_timeout", "ACTON_SERVICE_KEEP_ALIVE_TIMEOUT");
+    let fault = World::new().with(variable, "0").fault();
+    assert_eq!((fault.0.as_str(), fault.1.as_str(), fault.3), (key, variable, wanted.clone()));
+    let fault = World::new().here("[service]\nkeep_alive_timeout = '0s'").fault();
+    assert_eq!((fault.0.as_str(), fault.3), (key, wanted.clone()));
+    let mut config = Config::default();
+    config.service.keep_alive_timeout = Duration::ZERO;
+    let error = config.validate().unwrap_err();
+    assert_eq!((error.faults()[0].key.as_str(), &error.faults()[0].wanted), (key, &wanted));
+}
+
+#[test]
+fn the_keep_alive_timeout_comes_from_its_variable() {
+    assert_eq!(World::new().load().service.keep_alive_timeout, Duration::from_secs(75));
+    let config = World::new().with("ACTON_SERVICE_KEEP_ALIVE_TIMEOUT", "610s").load();
+    assert_eq!(config.service.keep_alive_timeout, Duration::from_secs(610));
 }

@@ -1,13 +1,15 @@
 //! How a service starts and ends, over real sockets and without a Redis.
 
+mod half_closed;
+
 use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, timeout};
 
 use crate::actor::{Actor, BoxError, Cx, Reply, Request, Server};
 use crate::prelude::*;
@@ -280,6 +282,50 @@ async fn a_connection_whose_handler_panics_unguarded_is_cut_and_no_other() {
         assert_eq!(timeout(SOON, panicked.read(&mut [0])).await.unwrap().unwrap(), 0);
         send(&mut other, "/health").await;
         assert!(receive(&mut other, "}").await.starts_with("HTTP/1.1 200"));
+        stop.send(()).unwrap();
+    };
+    let (served, ()) = timeout(SOON, async { tokio::join!(bound.serve(), client) }).await.unwrap();
+    served.unwrap();
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_after_the_keep_alive_timeout_and_no_busy_one() {
+    let limit = Duration::from_millis(200);
+    let mut config = config();
+    config.service.keep_alive_timeout = limit;
+    let (arrived, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (has_arrived, may_go_on) = (Arc::clone(&arrived), Arc::clone(&go_on));
+    let slow = async move || {
+        has_arrived.notify_one();
+        may_go_on.notified().await;
+        "answered"
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let service = service()
+        .with_config(config)
+        .with_routes(Router::new().route("/slow", get(slow)))
+        .with_shutdown(async { drop(stopped.await) });
+    let bound = service.build().bind().await.unwrap();
+    let address = bound.local_addr();
+    let client = async {
+        let mut busy = TcpStream::connect(address).await.unwrap();
+        send(&mut busy, "/slow").await;
+        arrived.notified().await;
+        let mut used = TcpStream::connect(address).await.unwrap();
+        send(&mut used, "/health").await;
+        receive(&mut used, "}").await;
+        let begun = Instant::now();
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut hesitant = TcpStream::connect(address).await.unwrap();
+        hesitant.write_all(b"GET /health HT").await.unwrap();
+        for stream in [&mut used, &mut silent, &mut hesitant] {
+            // Without an answer, or with 408.
+            let mut rest = Vec::new();
+            timeout(SOON, stream.read_to_end(&mut rest)).await.unwrap().unwrap();
+        }
+        assert!(begun.elapsed() > limit / 2, "{:?}", begun.elapsed());
+        go_on.notify_one();
+        receive(&mut busy, "answered").await;
         stop.send(()).unwrap();
     };
     let (served, ()) = timeout(SOON, async { tokio::join!(bound.serve(), client) }).await.unwrap();

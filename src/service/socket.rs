@@ -1,0 +1,173 @@
+//! The socket of one client, as hyper reads and writes it.
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// How many bytes are read ahead at once while hyper reads nothing.
+const AHEAD_BYTES: usize = 1024;
+
+/// A socket that tells a client that sends nothing more from one that is gone.
+///
+/// With `half_close` hyper does not look at its input while a request is under way, so it would not
+/// notice a reset either. This looks each time that hyper flushes: a reset is an error, which ends the
+/// connection and its handler; an end of input is only noted.
+pub(super) struct Socket {
+    /// `None` once the client has said that it sends nothing more.
+    input: Option<OwnedReadHalf>,
+    output: OwnedWriteHalf,
+    /// What was read while hyper did not.
+    ahead: Vec<u8>,
+    /// Whether hyper itself has just begun to wait for input.
+    is_awaited: bool,
+    ended: Option<Ended>,
+    patience: Duration,
+    is_upgraded: Arc<AtomicBool>,
+}
+
+/// The client sends nothing more. It may still read what it is answered, or it may have closed its
+/// socket: until something is written, both look the same.
+struct Ended {
+    reset: BoxFuture<'static, ()>,
+    /// By when something must be written.
+    end: Pin<Box<Sleep>>,
+}
+
+impl Socket {
+    /// `patience` is how long nothing may be written after the end of input. `is_upgraded` is set when
+    /// the connection becomes one of another protocol, whose handler then looks after it.
+    pub(super) fn new(stream: TcpStream, patience: Duration, is_upgraded: Arc<AtomicBool>) -> Self {
+        let (input, output) = stream.into_split();
+        Self {
+            input: Some(input),
+            output,
+            ahead: Vec::new(),
+            is_awaited: false,
+            ended: None,
+            patience,
+            is_upgraded,
+        }
+    }
+
+    /// Looks whether the client is gone, and has the task of `cx` woken when it goes.
+    fn watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let is_awaited = std::mem::take(&mut self.is_awaited);
+        if is_awaited || !self.ahead.is_empty() || self.is_upgraded.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if let Some(input) = &mut self.input {
+            let mut space = [const { MaybeUninit::uninit() }; AHEAD_BYTES];
+            let mut space = ReadBuf::uninit(&mut space);
+            match Pin::new(input).poll_read(cx, &mut space) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(read) => read?,
+            }
+            if !space.filled().is_empty() {
+                self.ahead.extend_from_slice(space.filled());
+                // Hyper may be about to wait for these.
+                cx.waker().wake_by_ref();
+                return Ok(());
+            }
+            self.end_input();
+        }
+        self.ended.as_mut().map_or(Ok(()), |ended| ended.watch(cx))
+    }
+
+    fn end_input(&mut self) {
+        let Some(input) = self.input.take() else { return };
+        let reset = async move { input.ready(Interest::ERROR).await.map_or((), drop) }.boxed();
+        self.ended = Some(Ended { reset, end: Box::pin(sleep(self.patience)) });
+    }
+
+    /// What a write has come to. One that has to wait watches meanwhile.
+    fn written(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Pending => self.watch(cx)?,
+            Poll::Ready(_) => {
+                if let Some(ended) = &mut self.ended {
+                    ended.end.as_mut().reset(Instant::now() + self.patience);
+                }
+            }
+        }
+        written
+    }
+}
+
+impl Ended {
+    fn watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.reset.poll_unpin(cx).is_ready() {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        if self.end.poll_unpin(cx).is_ready() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let len_bytes = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..len_bytes]);
+            self.ahead.drain(..len_bytes);
+            return Poll::Ready(Ok(()));
+        }
+        let Some(input) = &mut self.input else { return Poll::Ready(Ok(())) };
+        let read = Pin::new(input).poll_read(cx, buf);
+        self.is_awaited = read.is_pending();
+        read
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.output).poll_write(cx, bytes);
+        self.written(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.output).poll_write_vectored(cx, slices);
+        self.written(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.output.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch(cx)?;
+        Pin::new(&mut self.output).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.output).poll_shutdown(cx)
+    }
+}
