@@ -43,6 +43,7 @@
 //!
 //! The features are `cache`, `embedded` and `tls` (on by default), `testing` and `chaos`.
 
+mod draining;
 mod error;
 mod logging;
 #[cfg(all(doctest, feature = "cache"))]
@@ -66,6 +67,7 @@ pub use cache::Cache;
 #[cfg(feature = "cache")]
 pub use cache::{CacheConn, PoolStats};
 pub use config::Config;
+pub use draining::Draining;
 pub use error::{Error, Result};
 pub use recipient::Recipient;
 pub use resources::Resources;

@@ -16,7 +16,7 @@ pub use axum::routing::{delete, get, patch, post, put};
 pub use serde::{Deserialize, Serialize};
 
 pub use crate::{
-    ApiVersion, AppState, Error, Recipient, Result, ServiceBuilder, VersionedApiBuilder,
+    ApiVersion, AppState, Draining, Error, Recipient, Result, ServiceBuilder, VersionedApiBuilder,
 };
 #[cfg(feature = "cache")]
 pub use crate::{CacheConn, PoolStats};

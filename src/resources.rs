@@ -20,7 +20,8 @@ impl Resources {
         Self { ways: ways.clone(), config: Arc::clone(config) }
     }
 
-    /// As [`AppState::cache`](crate::AppState::cache).
+    /// As [`AppState::cache`](crate::AppState::cache), for an actor: what it subscribes to goes on until
+    /// the service's own actors have ended.
     ///
     /// # Errors
     /// As there.
@@ -29,7 +30,7 @@ impl Resources {
         Ok(Cache::new(self.ways.redis()))
     }
 
-    /// As [`AppState::cache_of`](crate::AppState::cache_of).
+    /// As [`AppState::cache_of`](crate::AppState::cache_of), for an actor.
     ///
     /// # Errors
     /// As there.

@@ -7,8 +7,9 @@ use mainstay_actors::supervision::{Notice, Nursery, Request, ShutdownReport, Sta
 use mainstay_actors::tree::Dependency;
 use mainstay_actors::{AskError, Tree};
 
+use crate::draining::Drain;
 use crate::logging::Running;
-use crate::{Cache, Config, Recipient, Resources, Result};
+use crate::{Cache, Config, Draining, Recipient, Resources, Result};
 
 /// The state that all handlers of a service share: access to Redis, to the actors, and to the
 /// configuration.
@@ -24,7 +25,8 @@ struct Inner {
     tree: Tree,
     resources: Resources,
     version: Option<String>,
-    is_draining: AtomicBool,
+    is_ending: AtomicBool,
+    drain: Drain,
     running: Mutex<Option<Running>>,
 }
 
@@ -35,19 +37,21 @@ impl AppState {
                 resources: Resources::new(tree.ways(), config),
                 tree,
                 version,
-                is_draining: AtomicBool::new(false),
+                is_ending: AtomicBool::new(false),
+                drain: Drain::new(),
                 running: Mutex::new(Some(Running::begin())),
             }),
         }
     }
 
-    /// The cache at the default endpoint. It is available while Redis is away too. Answers from memory.
+    /// The cache at the default endpoint. It is available while Redis is away too. What it subscribes to
+    /// ends when the service [drains](Draining). Answers from memory.
     ///
     /// # Errors
     /// [`Error::FeatureOff`](crate::Error::FeatureOff) in a service that was built without the
     /// feature `cache`.
     pub fn cache(&self) -> Result<Cache> {
-        self.inner.resources.cache()
+        self.inner.resources.cache().map(Cache::until_drain)
     }
 
     /// The cache at the endpoint of the section `[redis.endpoints.<name>]`. It is available while that
@@ -68,7 +72,7 @@ impl AppState {
     /// # Errors
     /// `Error::NoEndpoint`, which lists the names that exist, and the errors of [`cache`](Self::cache).
     pub fn cache_of(&self, name: &str) -> Result<Cache> {
-        self.inner.resources.cache_of(name)
+        self.inner.resources.cache_of(name).map(Cache::until_drain)
     }
 
     /// The same as [`cache`](Self::cache).
@@ -129,8 +133,25 @@ impl AppState {
         self.inner.tree.nursery()
     }
 
-    /// Stops every actor in reverse start order, within `budget`. The service is not ready from now on. Then waits until
-    /// the lines of its log are written, for at most half a second more.
+    /// A future that is ready once the service drains, for whatever goes on for as long as its client
+    /// likes. Answers from memory.
+    pub fn draining(&self) -> Draining {
+        self.inner.drain.draining()
+    }
+
+    /// Begins the drain: the service is not ready from now on, [`Draining`] is ready, and subscriptions
+    /// that handlers made come to their end. More than once is once. Answers from memory.
+    ///
+    /// [`Bound::serve`](crate::Bound::serve) does this by itself. An app that serves itself does it when
+    /// it stops accepting, because what waits for the drain holds up the end of its connections.
+    pub fn drain(&self) {
+        self.leave_rotation();
+        self.inner.drain.begin();
+        self.inner.tree.drain();
+    }
+
+    /// Stops every actor in reverse start order, within `budget`, after it has begun the
+    /// [drain](Self::drain). Then waits until the lines of its log are written, for at most half a second more.
     ///
     /// [`Bound::serve`](crate::Bound::serve) does this by itself.
     pub async fn shutdown(&self, budget: Duration) -> ShutdownReport {
@@ -150,8 +171,8 @@ impl AppState {
     }
 
     /// Makes the service not ready from now on.
-    pub(crate) fn drain(&self) {
-        self.inner.is_draining.store(true, Ordering::Relaxed);
+    pub(crate) fn leave_rotation(&self) {
+        self.inner.is_ending.store(true, Ordering::Relaxed);
     }
 
     /// Writes out the log: the process may end now.
@@ -162,7 +183,7 @@ impl AppState {
 
     /// Whether the service is not shutting down and all of its supervisors run.
     pub(crate) fn is_running(&self) -> bool {
-        if self.inner.is_draining.load(Ordering::Relaxed) {
+        if self.inner.is_ending.load(Ordering::Relaxed) {
             return false;
         }
         let root = self.tree();

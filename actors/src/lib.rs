@@ -10,6 +10,7 @@ mod ask;
 mod blocking;
 pub mod deadline;
 mod outcome;
+mod start_error;
 pub mod tree;
 
 #[cfg(feature = "cache")]

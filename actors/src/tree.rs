@@ -24,11 +24,12 @@ use std::time::Duration;
 
 use mainstay_supervision::{
     Actor, BoxError, Cause, Defaults, Intensity, NoTaker, Notice, Nursery, Recipient, Request,
-    Server, ShutdownReport, StartError as SystemError, Supervisor, System, TreeSnapshot,
+    Server, ShutdownReport, Supervisor, System, TreeSnapshot,
 };
 
 #[cfg(feature = "embedded")]
 use crate::embedded::{self, Home, Keeper, Nest};
+pub use crate::start_error::StartError;
 use crate::{AskError, deadline};
 #[cfg(feature = "cache")]
 use crate::{
@@ -111,42 +112,6 @@ impl Default for Limits {
         let ask_timeout = Duration::from_secs(5);
         Self { intensity: Intensity::default(), actors: Defaults::default(), ask_timeout }
     }
-}
-
-/// Why the tree did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The default Redis endpoint cannot be used.
-    #[cfg(feature = "cache")]
-    #[error(transparent)]
-    Redis(#[from] redis::Error),
-    /// An endpoint beside the default one cannot be used.
-    #[cfg(feature = "cache")]
-    #[error("the redis endpoint {name} cannot be used")]
-    Endpoint {
-        /// Its name.
-        name: String,
-        /// Why not.
-        source: Box<Self>,
-    },
-    /// The embedded redis-server cannot be started, or its directory cannot be created.
-    #[cfg(feature = "embedded")]
-    #[error(transparent)]
-    Embedded(#[from] crate::embedded::Error),
-    /// The service was built without the feature that `url = "embedded"` needs.
-    #[cfg(all(feature = "cache", not(feature = "embedded")))]
-    #[error(
-        "url = \"embedded\" needs the feature `embedded`: build with it, or set the url of a \
-         redis that runs"
-    )]
-    EmbeddedNotBuilt,
-    /// One of the service's own actors could not be constructed.
-    #[error("an actor of the service's own cannot be made")]
-    Actor(#[source] BoxError),
-    /// The actors do not fit together, or one of them did not start.
-    #[error(transparent)]
-    Actors(#[from] SystemError),
 }
 
 /// Something that the service depends on, as of its last probe.
@@ -323,6 +288,12 @@ impl Tree {
     /// memory. Cancel safe.
     pub async fn failed(&self) -> Arc<Cause> {
         self.system.failed().await
+    }
+
+    /// Ends the subscriptions of requests, because their requests come to their end. Answers from memory.
+    pub fn drain(&self) {
+        #[cfg(feature = "cache")]
+        self.ways.every_redis().for_each(|redis| redis.subscriptions.drain());
     }
 
     /// Stops every actor, in the reverse of the start order, within `budget`.

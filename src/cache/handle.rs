@@ -15,6 +15,12 @@ impl Cache {
         Self { redis: redis.clone() }
     }
 
+    /// The same for a request, whose subscriptions end when the service drains.
+    pub(crate) fn until_drain(mut self) -> Self {
+        self.redis.subscriptions = self.redis.subscriptions.until_drain();
+        self
+    }
+
     /// A connection: a place on one that all requests share, until a command needs one to itself.
     /// Answers from memory; waits only while there is no connection at all.
     ///
@@ -29,7 +35,8 @@ impl Cache {
     /// memory where all of them are subscribed to already, else goes to Redis and returns when the
     /// server has confirmed: what is published from then on arrives.
     ///
-    /// A [`Subscription`] that stands survives every outage, but none begins in one.
+    /// A [`Subscription`] that stands survives every outage, but none begins in one. One that a handler
+    /// made ends when the service [drains](crate::Draining), one of an actor with the actors.
     ///
     /// ```no_run
     /// # async fn follow(cache: mainstay::Cache) -> mainstay::Result<()> {

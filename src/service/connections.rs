@@ -16,7 +16,7 @@ use axum::http::{HeaderValue, StatusCode};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -34,6 +34,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long a connection without a request stays open at the end: a client may be sending one just
 /// now, and would not know whether it was executed if it met a closed connection.
 const LAST_WORD: Duration = Duration::from_millis(200);
+
+/// How long a connection that was upgraded stays open at the end, for what its handler has to say: a
+/// web socket's closing handshake.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The most connections that are taken over from the system's queue at the end.
 const MOST_LAST: usize = 4096;
@@ -104,7 +108,7 @@ impl Connections {
     }
 
     /// Ends each connection as soon as no request is under way on it, nor begun within
-    /// [`LAST_WORD`]. *Cancel safety*: may be dropped.
+    /// [`LAST_WORD`]. Those that were upgraded have [`GOODBYE`]. *Cancel safety*: may be dropped.
     pub(super) async fn finish(&mut self) {
         self.end_shortage();
         self.ends.send_replace(true);
@@ -160,7 +164,8 @@ async fn serve(
     // Merely slower without.
     stream.set_nodelay(true).ok();
     let upgraded = Arc::new(AtomicBool::new(false));
-    let socket = Socket::new(stream, limits.half_closed, Arc::clone(&upgraded));
+    let (socket, closed) = Socket::new(stream, limits.half_closed, Arc::clone(&upgraded));
+    let is_upgraded = Arc::clone(&upgraded);
     let is_ending = ends.clone();
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
@@ -177,32 +182,48 @@ async fn serve(
             Ok::<_, Infallible>(response)
         }
     });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.idle)
-            .half_close(true)
-            .serve_connection(TokioIo::new(socket), answer)
-            .with_upgrades()
-    );
-    // A watch whose other side is gone ends too; then this task is cut off anyway.
-    let asked_to_end = async move {
-        ends.wait_for(|ends| *ends).await.map(drop).ok();
-        tokio::time::sleep(LAST_WORD).await;
-    };
-    let ended = tokio::select! {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle)
+        .half_close(true)
+        .serve_connection(TokioIo::new(socket), answer)
+        .with_upgrades();
+    if let Err(error) = until_asked_to_end(connection, ends.clone()).await {
+        tracing::trace!(%error, %peer, "a connection broke");
+    }
+    if is_upgraded.load(Ordering::Relaxed) {
+        tokio::select! {
+            _ = closed => {}
+            () = asked_to_end(&mut ends, GOODBYE) => {}
+        }
+    }
+}
+
+async fn until_asked_to_end<S>(
+    connection: http1::UpgradeableConnection<TokioIo<Socket>, S>,
+    mut ends: watch::Receiver<bool>,
+) -> hyper::Result<()>
+where
+    S: HttpService<Incoming, ResBody = Body>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut connection = pin!(connection);
+    tokio::select! {
         // First the connection: a request that has arrived already is under way when it is asked to
         // end.
         biased;
         ended = connection.as_mut() => ended,
-        () = asked_to_end => {
+        () = asked_to_end(&mut ends, LAST_WORD) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-    };
-    if let Err(error) = ended {
-        tracing::trace!(%error, %peer, "a connection broke");
     }
+}
+
+/// A watch whose other side is gone ends too; then the task is cut off anyway.
+async fn asked_to_end(ends: &mut watch::Receiver<bool>, delay: Duration) {
+    ends.wait_for(|ends| *ends).await.map(drop).ok();
+    tokio::time::sleep(delay).await;
 }
 
 /// Whether only the connection that was to be accepted is at fault.

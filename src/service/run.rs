@@ -122,7 +122,11 @@ impl AppState {
     ///     .with_state(state.clone());
     ///
     /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-    /// let ended = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+    /// let draining = state.clone();
+    /// let ended = async move {
+    ///     tokio::signal::ctrl_c().await.unwrap_or_default();
+    ///     draining.drain(); // what waits for it ends, and its connections with it
+    /// };
     /// mainstay::axum::serve(listener, app).with_graceful_shutdown(ended).await?;
     /// state.shutdown(std::time::Duration::from_secs(5)).await;
     /// # Ok(())
@@ -213,8 +217,8 @@ impl Bound {
     }
 
     /// Answers requests until SIGTERM or SIGINT, or until the actors cannot be kept running. Then:
-    /// not ready, the drain delay, no new connections, the last requests, the actors, the last lines of the log; all
-    /// within `service.shutdown_timeout`.
+    /// not ready, the drain delay, no new connections, the drain ([`Draining`](crate::Draining), the last
+    /// requests), the actors, the last lines of the log; all within `service.shutdown_timeout`.
     ///
     /// *Cancel safety*: when dropped, connections are cut and the actors ended.
     ///
@@ -252,7 +256,7 @@ async fn end(listener: TcpListener, mut connections: Connections, state: &AppSta
     // What was logged is written after the end of the actors.
     let end = Instant::now() + budget - LAST_LINES.min(budget / PARTS_FOR_THE_LOG);
     let last_request = end - budget / PARTS_FOR_THE_TREE;
-    state.drain();
+    state.leave_rotation();
 
     let until = last_request.min(Instant::now() + config.drain_delay);
     if let Ok(never) = timeout_at(until, connections.accept(&listener)).await {
@@ -260,6 +264,8 @@ async fn end(listener: TcpListener, mut connections: Connections, state: &AppSta
     }
     connections.accept_last(&listener).await;
     drop(listener);
+    // Not sooner: during the delay a client that is told to go would come back here.
+    state.drain();
     if timeout_at(last_request, connections.finish()).await.is_err() {
         tracing::warn!(
             connections = connections.open(),

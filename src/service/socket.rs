@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// How many bytes are read ahead at once while hyper reads nothing.
@@ -34,6 +35,8 @@ pub(super) struct Socket {
     ended: Option<Ended>,
     patience: Duration,
     is_upgraded: Arc<AtomicBool>,
+    /// Dropped with the socket, which after an upgrade is the handler's.
+    _open: oneshot::Sender<()>,
 }
 
 /// The client sends nothing more. It may still read what it is answered, or it may have closed its
@@ -46,10 +49,16 @@ struct Ended {
 
 impl Socket {
     /// `patience` is how long nothing may be written after the end of input. `is_upgraded` is set when
-    /// the connection becomes one of another protocol, whose handler then looks after it.
-    pub(super) fn new(stream: TcpStream, patience: Duration, is_upgraded: Arc<AtomicBool>) -> Self {
+    /// the connection becomes one of another protocol, whose handler then looks after it. The receiver
+    /// ends with the socket.
+    pub(super) fn new(
+        stream: TcpStream,
+        patience: Duration,
+        is_upgraded: Arc<AtomicBool>,
+    ) -> (Self, oneshot::Receiver<()>) {
         let (input, output) = stream.into_split();
-        Self {
+        let (open, closed) = oneshot::channel();
+        let socket = Self {
             input: Some(input),
             output,
             ahead: Vec::new(),
@@ -57,7 +66,9 @@ impl Socket {
             ended: None,
             patience,
             is_upgraded,
-        }
+            _open: open,
+        };
+        (socket, closed)
     }
 
     /// Looks whether the client is gone, and has the task of `cx` woken when it goes.

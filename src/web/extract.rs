@@ -1,9 +1,11 @@
 //! What a handler may ask for in its arguments.
 
+use std::convert::Infallible;
+
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 
-use crate::{AppState, Error, Recipient};
+use crate::{AppState, Draining, Error, Recipient};
 
 impl<S, M> FromRequestParts<S> for Recipient<M>
 where
@@ -15,6 +17,18 @@ where
 
     async fn from_request_parts(_parts: &mut Parts, state: &S) -> Result<Self, Error> {
         Ok(AppState::from_ref(state).recipient()?)
+    }
+}
+
+impl<S> FromRequestParts<S> for Draining
+where
+    S: Send + Sync,
+    AppState: FromRef<S>,
+{
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        Ok(AppState::from_ref(state).draining())
     }
 }
 

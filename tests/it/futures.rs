@@ -15,6 +15,7 @@ fn every_future_can_be_spawned(service: fn() -> Service, bound: Bound, state: Ap
     spawns(service().bind());
     spawns(service().into_router());
     spawns(bound.serve());
+    spawns(state.draining());
     let own = state.clone();
     spawns(async move { own.shutdown(Duration::ZERO).await });
     spawns(async move { state.ask(mainstay::actor::GetTree).await });

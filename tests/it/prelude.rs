@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use crate::support::source::{Source, Token};
 
-const ALWAYS: [&str; 24] = [
+const ALWAYS: [&str; 25] = [
     "ApiVersion",
     "AppState",
     "Deserialize",
+    "Draining",
     "Error",
     "Json",
     "Path",

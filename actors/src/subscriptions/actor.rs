@@ -55,7 +55,7 @@ impl Upkeep {
 impl Keeper {
     /// An actor that serves these subscriptions.
     pub(crate) fn new(subscriptions: &Subscriptions) -> Self {
-        let Subscriptions { endpoint, registry } = subscriptions;
+        let Subscriptions { endpoint, registry, .. } = subscriptions;
         Self { endpoint: Arc::clone(endpoint), registry: Arc::clone(registry) }
     }
 

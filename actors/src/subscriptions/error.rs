@@ -25,7 +25,7 @@ pub enum Error {
         /// What is accepted instead.
         wanted: String,
     },
-    /// The service is shutting down, or its subscriptions actor is not running.
+    /// The service drains and this is a request's, or the service is shutting down, or its subscriptions actor is not running.
     #[error("nothing follows subscriptions any more")]
     Closed,
 }

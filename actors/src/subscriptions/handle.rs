@@ -14,13 +14,15 @@ use super::bounds::{MOST_NAME_BYTES, MOST_TOPICS_EACH};
 use super::buffer::Buffer;
 use super::error::Error;
 use super::event::Event;
+use super::member::Until;
 use super::state::State;
 use crate::deadline;
 use crate::redis::{self, Endpoint, TopicKind};
 
 /// The messages that are published on some channels of an endpoint, in the order in which the server sends them.
 ///
-/// It lasts until it is dropped or the service ends, whatever happens to Redis. When the connection is lost, a new one
+/// It lasts until it is dropped or the service ends, whatever happens to Redis. One that belongs to a request ends when
+/// the service begins to drain, one of an actor with the actors. When the connection is lost, a new one
 /// is made and subscribed as soon as the server is back; a connection that no longer answers counts as lost after 1 s
 /// and one `command_timeout`. Redis keeps nothing for absent subscribers, so whatever was published meanwhile is
 /// missing, and the subscription says so with one [`Event::Gap`]. When the gap is read the subscription works again, so
@@ -46,6 +48,7 @@ pub struct Subscription {
 pub struct Subscriptions {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) registry: Arc<Registry>,
+    until: Until,
 }
 
 /// The subscriptions as their actor's child specification holds them: when it is dropped the actor is never started
@@ -96,7 +99,7 @@ impl fmt::Debug for Subscription {
 impl Subscriptions {
     /// Nothing is subscribed to until an actor serves it.
     pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
-        Self { endpoint, registry: Arc::default() }
+        Self { endpoint, registry: Arc::default(), until: Until::End }
     }
 
     /// Subscribes to channels: `"news"`, `["news", "sport"]` or a `Vec<String>`. Answers from memory if all of them are
@@ -125,6 +128,18 @@ impl Subscriptions {
         self.begin(TopicKind::Pattern, patterns.into()).await
     }
 
+    /// The same for requests: what is subscribed to through this handle ends when the service begins to drain.
+    #[must_use]
+    pub fn until_drain(&self) -> Self {
+        Self { until: Until::Drain, ..self.clone() }
+    }
+
+    /// Ends the subscriptions of requests, and refuses further ones.
+    pub(crate) fn drain(&self) {
+        self.registry.with(State::drain);
+        self.registry.changed.notify_one();
+    }
+
     pub(crate) fn followed(&self) -> Followed {
         Followed(self.clone())
     }
@@ -143,7 +158,7 @@ impl Subscriptions {
     }
 
     async fn begin(&self, kind: TopicKind, topics: Topics) -> Result<Subscription, Error> {
-        let Self { endpoint, registry } = self;
+        let Self { endpoint, registry, until } = self;
         let begun = Instant::now();
         let end = deadline::at_most(endpoint.config().connection_timeout);
         let names = topics.checked()?.into_iter().map(|name| (kind, name)).collect();
@@ -151,7 +166,7 @@ impl Subscriptions {
             return Err(error.into());
         }
         let (port, confirmed) = Reply::channel();
-        let (id, buffer) = registry.with(|state| state.join(names, port))?;
+        let (id, buffer) = registry.with(|state| state.join(names, *until, port))?;
         // Dropped when this fails or is cancelled, which ends the subscription again.
         let subscription = Subscription { id, buffer, registry: Arc::clone(registry) };
         registry.changed.notify_one();

@@ -12,6 +12,7 @@ mod buffer;
 mod error;
 mod event;
 mod handle;
+mod member;
 mod message;
 mod state;
 

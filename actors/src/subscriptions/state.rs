@@ -10,6 +10,7 @@ use super::bounds::{MOST_SUBSCRIPTIONS, MOST_TOPICS};
 use super::buffer::{Buffer, make_room};
 use super::error::Error;
 use super::event::Message;
+use super::member::{Begun, Member, Name, Until};
 use crate::redis::{self, TopicKind};
 
 /// How many names go into one command.
@@ -31,14 +32,12 @@ pub(super) struct State {
     epoch: u64,
     is_connected: bool,
     is_closed: bool,
+    is_draining: bool,
     gaps: u64,
     dropped: u64,
     /// The bytes that wait in all buffers.
     pub(super) waiting_bytes: Arc<AtomicUsize>,
 }
-
-/// A topic: a channel or a pattern, and its name.
-pub(super) type Name = (TopicKind, Arc<str>);
 
 /// One command to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,9 +53,6 @@ pub(crate) enum Verb {
     Subscribe,
 }
 
-/// How a new subscription begins: it runs, or this is why not.
-pub(super) type Begun = Result<(), redis::Error>;
-
 /// The numbers that the tree shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Facts {
@@ -66,16 +62,6 @@ pub(super) struct Facts {
     pub(super) connected: bool,
     pub(super) gaps: u64,
     pub(super) dropped: u64,
-}
-
-#[derive(Debug)]
-struct Member {
-    names: Vec<Name>,
-    buffer: Arc<Buffer>,
-    /// How many topics are not confirmed; at zero it runs.
-    missing: usize,
-    /// Answers its caller when it runs for the first time.
-    begin: Option<Reply<Begun>>,
 }
 
 #[derive(Debug, Default)]
@@ -110,9 +96,10 @@ impl State {
     pub(super) fn join(
         &mut self,
         names: Vec<Name>,
+        until: Until,
         begin: Reply<Begun>,
     ) -> Result<(u64, Arc<Buffer>), Error> {
-        if self.is_closed {
+        if self.is_closed || (self.is_draining && until == Until::Drain) {
             return Err(Error::Closed);
         }
         if self.members.len() >= MOST_SUBSCRIPTIONS {
@@ -137,7 +124,8 @@ impl State {
             }
         }
         let buffer = Arc::new(Buffer::beside(&self.waiting_bytes));
-        let mut member = Member { names, buffer: Arc::clone(&buffer), missing, begin: Some(begin) };
+        let begin = Some(begin);
+        let mut member = Member { names, buffer: Arc::clone(&buffer), missing, begin, until };
         if missing == 0 {
             member.run();
         }
@@ -309,6 +297,18 @@ impl State {
         self.dropped += make_room(&self.waiting_bytes, &buffers, message);
     }
 
+    /// Ends the subscriptions of requests, and refuses further ones.
+    pub(super) fn drain(&mut self) {
+        self.is_draining = true;
+        let of_requests = |(id, member): (&u64, &Member)| {
+            (member.until == Until::Drain).then(|| (*id, Arc::clone(&member.buffer)))
+        };
+        for (id, buffer) in self.members.iter().filter_map(of_requests).collect::<Vec<_>>() {
+            self.leave(id);
+            buffer.close();
+        }
+    }
+
     /// Refuses new subscriptions, because the service ends. The present ones go on until [`end`](Self::end).
     pub(super) fn close(&mut self) {
         self.is_closed = true;
@@ -427,24 +427,5 @@ impl State {
     #[cfg(test)]
     pub(super) fn held(&self) -> HashSet<Name> {
         self.members.values().flat_map(|member| member.names.clone()).collect()
-    }
-}
-
-impl Member {
-    /// Notes that all of its topics are confirmed. `true` says that it ran before, so messages may be missing.
-    fn run(&mut self) -> bool {
-        let Some(begin) = self.begin.take() else {
-            self.buffer.reconnected();
-            return true;
-        };
-        begin.send(Ok(()));
-        false
-    }
-
-    /// Answers its caller with `error`. `true` says that it was still waiting to run for the first time.
-    fn fail(&mut self, error: &redis::Error) -> bool {
-        let Some(begin) = self.begin.take() else { return false };
-        begin.send(Err(error.clone()));
-        true
     }
 }

@@ -13,7 +13,8 @@ use super::bounds::{BUFFER_BYTES, BUFFER_MESSAGES, BUFFERS_BYTES, MOST_TOPICS};
 use super::buffer::{Buffer, Queue};
 use super::error::Error;
 use super::event::{Event, Gap, Message};
-use super::state::{Begun, Name, State, Step, Verb};
+use super::member::{Begun, Name, Until};
+use super::state::{State, Step, Verb};
 use crate::redis::{self, TopicKind};
 
 fn message(channel: &str, pattern: Option<&str>, payload: &[u8]) -> Message {
@@ -60,7 +61,7 @@ type Waiting = oneshot::Receiver<Begun>;
 
 fn join(state: &mut State, names: Vec<Name>) -> Result<(u64, Arc<Buffer>, Waiting), Error> {
     let (port, begun) = Reply::channel();
-    let (id, buffer) = state.join(names, port)?;
+    let (id, buffer) = state.join(names, Until::End, port)?;
     Ok((id, buffer, begun))
 }
 
@@ -560,4 +561,37 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_drain_ends_the_subscriptions_of_requests_alone_after_what_waits_for_them() {
+    let mut state = State::default();
+    let epoch = connected(&mut state);
+    let mut join = |names: &[&str], until| {
+        let (port, begun) = Reply::channel();
+        let names = names.iter().map(|name| channel(name)).collect();
+        state.join(names, until, port).map(|(_, buffer)| (buffer, begun))
+    };
+    let (request, _begun) = join(&["news", "sport"], Until::Drain).unwrap();
+    let (actor, _begun) = join(&["news"], Until::End).unwrap();
+    obey(&mut state);
+    state.deliver(epoch, &message("news", None, b"1"));
+    let (port, mut late) = Reply::channel();
+    let (_, waits) = state.join(vec![channel("late")], Until::Drain, port).unwrap();
+    state.drain();
+    assert!(late.try_recv().is_err(), "its caller hears that nothing follows it");
+    state.deliver(epoch, &message("news", None, b"2"));
+    let waker = noop_waker();
+    let mut cx = Context::from_waker(&waker);
+    assert_eq!(number(taken(&request)), Some(1));
+    for ended in [&request, &waits] {
+        assert!(matches!(ended.poll(&mut cx), Poll::Ready(None)));
+    }
+    assert_eq!((number(taken(&actor)), number(taken(&actor))), (Some(1), Some(2)));
+    // The server is told to leave what nobody wants any more.
+    assert_eq!(state.plan(), [step(Verb::Unsubscribe, &["sport"])]);
+    let (port, _begun) = Reply::channel();
+    assert!(matches!(state.join(vec![channel("news")], Until::Drain, port), Err(Error::Closed)));
+    let (port, _begun) = Reply::channel();
+    assert!(state.join(vec![channel("news")], Until::End, port).is_ok());
 }

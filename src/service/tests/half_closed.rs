@@ -13,15 +13,19 @@ use super::*;
 use crate::Config;
 
 /// A service that serves until it is asked to end.
-struct Serving {
-    address: std::net::SocketAddr,
-    stop: oneshot::Sender<()>,
-    served: JoinHandle<Result<()>>,
+pub(super) struct Serving {
+    pub(super) address: std::net::SocketAddr,
+    pub(super) state: AppState,
+    pub(super) stop: oneshot::Sender<()>,
+    pub(super) served: JoinHandle<Result<()>>,
 }
 
 impl Serving {
     #[expect(clippy::disallowed_methods, reason = "the test owns it, and waits for its end")]
-    async fn start(routes: Router<AppState>, configure: impl FnOnce(&mut Config)) -> Self {
+    pub(super) async fn start(
+        routes: Router<AppState>,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = config();
         configure(&mut config);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -31,15 +35,16 @@ impl Serving {
             .with_shutdown(async { drop(stopped.await) });
         let bound = service.build().bind().await.unwrap();
         let address = bound.local_addr();
-        Self { address, stop, served: tokio::spawn(bound.serve()) }
+        let state = bound.state().clone();
+        Self { address, state, stop, served: tokio::spawn(bound.serve()) }
     }
 
-    async fn connect(&self) -> TcpStream {
+    pub(super) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
     /// A request of another client is answered, so the service has looked at its sockets.
-    async fn looks_around(&self) {
+    pub(super) async fn looks_around(&self) {
         for _ in 0..3 {
             let mut other = self.connect().await;
             send(&mut other, "/health").await;
@@ -47,7 +52,7 @@ impl Serving {
         }
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.send(()).unwrap();
         timeout(SOON, self.served).await.unwrap().unwrap().unwrap();
     }
@@ -104,7 +109,7 @@ async fn next(fates: &mut mpsc::UnboundedReceiver<Fate>) -> Fate {
 }
 
 /// All that is sent until the connection is closed.
-async fn rest(stream: &mut TcpStream) -> String {
+pub(super) async fn rest(stream: &mut TcpStream) -> String {
     let mut received = Vec::new();
     timeout(SOON, stream.read_to_end(&mut received)).await.expect("it stays open").unwrap();
     String::from_utf8(received).unwrap()
@@ -295,7 +300,7 @@ async fn a_half_closed_connection_does_not_outlive_the_drain() {
         assert_eq!(next(&mut fates).await, Fate::Began);
         client.shutdown().await.unwrap();
         serving.looks_around().await;
-        let Serving { address, stop, served } = serving;
+        let Serving { address, stop, served, .. } = serving;
         stop.send(()).unwrap();
         if is_answered {
             while TcpStream::connect(address).await.is_ok() {}

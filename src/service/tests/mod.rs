@@ -1,5 +1,6 @@
 //! How a service starts and ends, over real sockets and without a Redis.
 
+mod draining;
 mod half_closed;
 
 use std::future::{pending, ready};
