@@ -392,7 +392,7 @@ async fn add_embedded(
     nest.start(true).await?;
     let path = nest.socket_path();
     root.actor(Actor::new(id, move || Keeper { nest: Arc::clone(&nest) }));
-    Ok(Address::unix(path))
+    Ok(Address::private(path))
 }
 
 #[cfg(all(feature = "cache", not(feature = "embedded")))]

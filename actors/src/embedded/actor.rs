@@ -4,7 +4,8 @@ use std::time::Duration;
 use mainstay_supervision::{BoxError, Cx, Server};
 use tokio::time::Instant;
 
-use super::message::{Ended, Message};
+use super::home::Lost;
+use super::message::{Ended, Ending, Message};
 use super::nest::Nest;
 use super::state::{Recovery, STABLE_AFTER, Setback, State};
 
@@ -88,17 +89,9 @@ impl Server for Keeper {
                     tracing::info!(pid, failures, ?lasted, "embedded redis runs again");
                 }
             }
-            Message::Ended(Ended { status, lived }) => {
+            Message::Ended(Ended { ending, lived }) => {
                 let Setback { pause, is_news } = state.ended(Some(lived), now);
-                let status = match status {
-                    Ok(status) => status.to_string(),
-                    Err(error) => error.to_string(),
-                };
-                if is_news {
-                    tracing::warn!(status, ?lived, "embedded redis ended; starting another");
-                } else {
-                    tracing::debug!(status, ?pause, "embedded redis ended; starting another");
-                }
+                tell(&ending, lived, pause, is_news);
                 cx.publish("pid", None::<u32>);
                 self.start_after(cx, state, pause);
             }
@@ -109,6 +102,35 @@ impl Server for Keeper {
     async fn terminate(&self, _cx: &Cx<Message>, _state: &mut State) {
         if self.nest.stop().await {
             tracing::info!("embedded redis stopped");
+        }
+    }
+}
+
+/// Says why a server ended, for everybody if it `is_news`. That data was lost always is.
+fn tell(ending: &Ending, lived: Duration, pause: Duration, is_news: bool) {
+    match ending {
+        Ending::Exited(status) => {
+            let status = match status {
+                Ok(status) => status.to_string(),
+                Err(error) => error.to_string(),
+            };
+            if is_news {
+                tracing::warn!(status, ?lived, "embedded redis ended; starting another");
+            } else {
+                tracing::debug!(status, ?pause, "embedded redis ended; starting another");
+            }
+        }
+        Ending::Lost(lost) => {
+            let lost = match lost {
+                Lost::Directory => "directory",
+                Lost::Socket => "socket",
+            };
+            tracing::warn!(
+                lost,
+                ?lived,
+                "somebody removed or replaced a path of the embedded redis, and what was stored is lost; starting \
+                 another, empty: exclude mainstay-embedded-* from whatever cleans the temporary directory"
+            );
         }
     }
 }

@@ -31,6 +31,17 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The directory was replaced while the server ran, and what stands there cannot be removed.
+    #[error(
+        "{} was replaced by something that this user cannot remove; remove it, or restart the service", path.display()
+    )]
+    Taken {
+        /// The path of the directory.
+        path: PathBuf,
+        /// The error of the system.
+        #[source]
+        source: io::Error,
+    },
     /// The server did not start.
     #[error("{} did not start; check that it runs by hand", program.display())]
     Start {
@@ -50,7 +61,9 @@ impl Error {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::NotInstalled | Self::PathTooLong { .. } | Self::Home { .. } => Outcome::Refused,
-            Self::Start { .. } => Outcome::Unavailable { retry_after: RETRY_AFTER },
+            Self::Taken { .. } | Self::Start { .. } => {
+                Outcome::Unavailable { retry_after: RETRY_AFTER }
+            }
         }
     }
 }

@@ -2,6 +2,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use super::Error;
+use super::home::Lost;
 
 /// The messages of the actor. It sends all of them itself: users of the server go to its socket.
 #[derive(Debug)]
@@ -18,6 +19,14 @@ pub(crate) enum Message {
 
 #[derive(Debug)]
 pub(crate) struct Ended {
-    pub(crate) status: std::io::Result<ExitStatus>,
+    pub(crate) ending: Ending,
     pub(crate) lived: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// It ended by itself, or was killed.
+    Exited(std::io::Result<ExitStatus>),
+    /// It was ended, because nobody could connect to it any more.
+    Lost(Lost),
 }

@@ -1,4 +1,4 @@
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::message::Ended;
+use super::home::{Identity, Lost};
+use super::message::{Ended, Ending};
 use super::{Error, Home, Server};
 use crate::blocking::Calls;
 
@@ -24,6 +25,8 @@ pub(crate) struct Nest {
 #[derive(Debug)]
 struct Settled {
     server: Server,
+    /// The socket that it listens on, once that is known.
+    socket: Option<Identity>,
     since: Instant,
 }
 
@@ -52,10 +55,7 @@ impl Nest {
     /// Starts a server and waits until it listens. Its line in the log is for everybody if it `is_news`. *Cancel
     /// safety*: when dropped, no server is left running.
     pub(crate) async fn start(&self, is_news: bool) -> Result<(), Error> {
-        // The socket file of a killed server looks like one that listens.
-        let socket = self.socket_path();
-        let removal = move || drop(fs::remove_file(socket)); // Usually there is none.
-        REMOVALS.answer(self.socket_path(), removal).await.ok(); // Without a thread the server will tell.
+        self.home.restore()?;
         let mut server = Server::start(&self.home, &self.program).await?;
         self.listens(&mut server).await?;
         let (pid, socket) = (server.pid(), self.socket_path());
@@ -64,11 +64,12 @@ impl Nest {
         } else {
             tracing::debug!(pid, "embedded redis started");
         }
-        self.put(Some(Settled { server, since: Instant::now() }));
+        let known = self.home.socket().await;
+        self.put(Some(Settled { server, socket: known, since: Instant::now() }));
         Ok(())
     }
 
-    /// Lends the server out, to wait until it ends.
+    /// Lends the server out, to wait until it ends or cannot be reached any more.
     pub(crate) fn borrow(self: &Arc<Self>) -> Borrowed {
         Borrowed { nest: Arc::clone(self), settled: self.take() }
     }
@@ -119,13 +120,30 @@ impl Nest {
 }
 
 impl Borrowed {
-    /// Waits until the server ends; `None` if there was none.
+    /// Waits until the server ends; `None` if there was none. Ends one whose socket has gone.
     pub(crate) async fn wait(mut self) -> Option<Ended> {
-        let settled = self.settled.as_mut()?;
-        let status = settled.server.wait().await;
-        let lived = settled.since.elapsed();
-        self.settled = None;
-        Some(Ended { status, lived })
+        let Settled { server, socket, since } = self.settled.as_mut()?;
+        let ending = tokio::select! {
+            status = server.wait() => Ending::Exited(status),
+            lost = lost(&self.nest.home, socket) => Ending::Lost(lost),
+        };
+        let lived = since.elapsed();
+        let settled = self.settled.take()?;
+        if matches!(ending, Ending::Lost(_)) {
+            // It has ended either way, and how does not matter any more.
+            settled.server.stop().await.ok();
+        }
+        Some(Ended { ending, lived })
+    }
+}
+
+/// Waits until the server can no longer be reached.
+async fn lost(home: &Home, socket: &mut Option<Identity>) -> Lost {
+    loop {
+        sleep(LOOK_AFTER_EACH).await;
+        if let Err(lost) = home.look_after(socket).await {
+            return lost;
+        }
     }
 }
 
@@ -138,7 +156,6 @@ impl Drop for Borrowed {
 }
 
 /// By path. The directory may be on a mount that hangs.
-static REMOVALS: Calls<PathBuf, ()> = Calls::new();
 static LAST_LINES: Calls<PathBuf, Option<String>> = Calls::new();
 
 /// The last line of a log that is not blank.
@@ -155,5 +172,7 @@ fn last_line(log: &Path) -> io::Result<String> {
 
 /// A redis-server with no data listens within a few milliseconds of its start.
 const LISTEN_LIMIT: Duration = Duration::from_secs(2);
+/// A few system calls each, and nobody waits longer than this for a server whose socket was removed.
+const LOOK_AFTER_EACH: Duration = Duration::from_millis(250);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 const LAST_WORDS_BYTES: u64 = 1024;

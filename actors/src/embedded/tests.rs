@@ -140,6 +140,33 @@ fn a_directory_whose_maker_died_is_removed_once_it_is_old() {
 }
 
 #[test]
+fn a_directory_that_lost_its_lock_is_removed_unless_its_process_makes_it_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let without_lock = |name: &str| {
+        let path = temp.path().join(format!("mainstay-embedded-{name}"));
+        std::fs::create_dir(&path).unwrap();
+        path
+    };
+    let (old, new) = (without_lock("old"), without_lock("new"));
+    let then = SystemTime::now() - Duration::from_secs(61);
+    std::fs::File::open(&old).unwrap().set_modified(then).unwrap();
+    let _home = Home::create(temp.path()).unwrap();
+    assert!(!old.exists());
+    assert!(new.exists(), "its process looks after it each 250 ms");
+}
+
+#[test]
+fn a_directory_that_is_no_longer_ours_is_not_removed() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = Home::create(temp.path()).unwrap();
+    let path = home.path().to_owned();
+    std::fs::rename(&path, temp.path().join("elsewhere")).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    drop(home);
+    assert!(path.exists());
+}
+
+#[test]
 fn a_long_temporary_directory_gives_way_to_a_short_one() {
     let temp = tempfile::tempdir().unwrap();
     let long = temp.path().join("x".repeat(90));

@@ -23,10 +23,12 @@ pub enum Address {
     Unix {
         /// The socket's path.
         path: PathBuf,
+        /// Whether only a server of this process' own user is spoken to.
+        is_private: bool,
         /// The user, password and database.
         login: Login,
     },
-    /// A private server that the tree starts. It becomes an [`Address::unix`] once its directory is known.
+    /// A private server that the tree starts. It becomes an [`Address::private`] once its directory is known.
     Embedded,
 }
 
@@ -149,14 +151,20 @@ impl Address {
             ConnectionAddr::Unix(path) if holds_login(&path) => Err(fault(
                 "unix:///path?user=name&pass=word: the user and password of a socket stand behind its path",
             )),
-            ConnectionAddr::Unix(path) => Ok(Self::Unix { path, login }),
+            ConnectionAddr::Unix(path) => Ok(Self::Unix { path, is_private: false, login }),
             _ => Err(fault(FORMS)),
         }
     }
 
     /// A socket on this machine, with no login. Answers from memory.
     pub fn unix(path: impl Into<PathBuf>) -> Self {
-        Self::Unix { path: path.into(), login: Login::default() }
+        Self::Unix { path: path.into(), is_private: false, login: Login::default() }
+    }
+
+    /// A socket on this machine, with no login, that only a server of this process' own user counts behind. Answers
+    /// from memory.
+    pub fn private(path: impl Into<PathBuf>) -> Self {
+        Self::Unix { path: path.into(), is_private: true, login: Login::default() }
     }
 
     /// The login as the redis crate takes it; `password` takes precedence over that of the URL.
@@ -206,7 +214,7 @@ impl fmt::Display for Address {
                 let (mask, database) = (login.mask(), login.database);
                 write!(f, "{scheme}://{mask}{open}{host}{close}:{port}/{database}")
             }
-            Self::Unix { path, login } => {
+            Self::Unix { path, login, .. } => {
                 let path = path.display().to_string();
                 // A user's name may have been meant.
                 let path =

@@ -1,5 +1,6 @@
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use ::redis::io::tcp::socket2::{SockRef, TcpKeepalive};
@@ -39,12 +40,24 @@ pub(crate) async fn open(
             };
             Ok((stream, Some(reached)))
         }
-        Address::Unix { path, .. } => {
-            let stream = UnixStream::connect(path).await.map_err(|error| Cause::of_io(&error))?;
-            Ok((Box::new(stream), None))
+        Address::Unix { path, is_private, .. } => {
+            let stream = open_unix(path, *is_private).await;
+            Ok((Box::new(stream.map_err(|error| Cause::of_io(&error))?), None))
         }
         Address::Embedded => Err(Cause::Refused),
     }
+}
+
+/// Once a cleaner has removed the directory of a private socket from /tmp, anybody can make another there.
+async fn open_unix(path: &Path, is_private: bool) -> io::Result<UnixStream> {
+    let stream = UnixStream::connect(path).await?;
+    if is_private {
+        let (ours, _) = UnixStream::pair()?;
+        if stream.peer_cred()?.uid() != ours.peer_cred()?.uid() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+    }
+    Ok(stream)
 }
 
 /// What [`open`] was waiting for when its time was up.
@@ -93,7 +106,43 @@ const USER_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Stdio;
+
+    use tokio::process::Command;
+    use tokio::time::timeout;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_private_socket_is_that_of_our_own_user() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(home.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        let ours = home.path().join("ours");
+        let _listener = std::os::unix::net::UnixListener::bind(&ours).unwrap();
+        open_unix(&ours, true).await.unwrap();
+
+        let theirs = home.path().join("theirs");
+        let nobody = Command::new("setpriv")
+            .args(["--reuid=65534", "--clear-groups", "redis-server", "--port", "0", "--dir"])
+            .arg(home.path())
+            .args(["--save", "", "--unixsocketperm", "777", "--unixsocket"])
+            .arg(&theirs)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn();
+        let Ok(mut nobody) = nobody else { return }; // There is no such program.
+        while UnixStream::connect(&theirs).await.is_err() {
+            match timeout(Duration::from_millis(5), nobody.wait()).await {
+                Ok(_) => return, // Only root can start a server of another user.
+                Err(_) => assert!(nobody.id().is_some()),
+            }
+        }
+        let refused = open_unix(&theirs, true).await.unwrap_err();
+        assert_eq!(Cause::of_io(&refused), Cause::Denied);
+        open_unix(&theirs, false).await.unwrap();
+    }
 
     // redis R17
     #[tokio::test]
