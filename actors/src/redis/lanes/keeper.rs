@@ -4,7 +4,7 @@ use std::sync::Arc;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::lane::Lane;
+use super::lane::{Lane, Stall};
 use super::lane_set::LaneSet;
 use super::state::{OldLane, PATIENCE, Succession, Wait};
 use crate::deadline;
@@ -105,14 +105,13 @@ impl Lanes<'_> {
                 return self.connect(load).await;
             }
             // The old lane is in use until its successor is ready, so it may still fail, or be heard again.
-            let is_stalled = reason == CloseReason::Stalled;
-            let mut connecting = pin!(self.connect_in_turn(load, is_stalled));
-            let mut recovers = pin!(lane.recovers());
+            let stall = (reason == CloseReason::Stalled).then(|| Stall::of(lane));
+            let mut connecting = pin!(self.connect_in_turn(load, stall.as_ref()));
             loop {
                 tokio::select! {
                     biased;
                     new = &mut connecting => return new,
-                    () = &mut recovers, if is_stalled => break,
+                    () = over(stall.as_ref()) => break,
                     reason = lane.fails(limit, self.health) => {
                         if succession.ends(reason) == OldLane::GiveUp {
                             give_up(reason);
@@ -127,12 +126,15 @@ impl Lanes<'_> {
 
     /// Makes the successor of a lane that is still in use. Those of lanes that have stalled are made one after the other,
     /// so that a server that was silent for a while does not lose all of them at once.
-    async fn connect_in_turn(self, load: Load, is_stalled: bool) -> Lane {
-        let _turn = if is_stalled && load == Load::Ordinary {
-            self.set.stalled.acquire().await.ok()
-        } else {
-            None
+    async fn connect_in_turn(self, load: Load, stall: Option<&Stall<'_>>) -> Lane {
+        let _turn = match (stall, load) {
+            (Some(_), Load::Ordinary) => self.set.stalled.acquire().await.ok(),
+            (Some(_), Load::Bulk) | (None, _) => None,
         };
+        if stall.is_some_and(Stall::is_over) {
+            // Nobody has noticed yet. The lane is kept.
+            return std::future::pending().await;
+        }
         self.connect(load).await
     }
 
@@ -165,5 +167,13 @@ impl Lanes<'_> {
                 }
             }
         }
+    }
+}
+
+/// Ready when a stalled lane is heard again.
+async fn over(stall: Option<&Stall<'_>>) {
+    match stall {
+        Some(stall) => stall.over().await,
+        None => std::future::pending().await,
     }
 }

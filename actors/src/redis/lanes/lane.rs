@@ -141,15 +141,9 @@ impl Lane {
         }
     }
 
-    /// Marks the lane as stalled until a byte arrives on it. Cancel safe: the mark stays.
-    pub(super) async fn recovers(&self) {
-        self.is_stalled.store(true, Ordering::Relaxed);
-        let Some(wire) = self.wire() else { return std::future::pending().await };
-        let heard = wire.heard();
-        while wire.heard() == heard {
-            sleep(STALL_LOOK).await;
-        }
-        self.is_stalled.store(false, Ordering::Relaxed);
+    /// How many bytes have arrived.
+    fn heard_bytes(&self) -> u64 {
+        self.connection.load().as_ref().map_or(0, |connection| connection.wire.heard())
     }
 
     fn take_heard(&self) -> Heard {
@@ -162,6 +156,37 @@ impl Lane {
 
     fn heartbeat(&self) -> MutexGuard<'_, Heartbeat> {
         self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A lane that has stalled. Others are preferred to it until this is dropped.
+pub(super) struct Stall<'a> {
+    lane: &'a Lane,
+    heard: u64,
+}
+
+impl<'a> Stall<'a> {
+    pub(super) fn of(lane: &'a Lane) -> Self {
+        lane.is_stalled.store(true, Ordering::Relaxed);
+        Self { lane, heard: lane.heard_bytes() }
+    }
+
+    /// Whether the lane was heard again.
+    pub(super) fn is_over(&self) -> bool {
+        self.lane.heard_bytes() != self.heard
+    }
+
+    /// Waits until the lane is heard again.
+    pub(super) async fn over(&self) {
+        while !self.is_over() {
+            sleep(STALL_LOOK).await;
+        }
+    }
+}
+
+impl Drop for Stall<'_> {
+    fn drop(&mut self) {
+        self.lane.is_stalled.store(false, Ordering::Relaxed);
     }
 }
 
