@@ -8,7 +8,7 @@ use mainstay_actors::pool::RebuildPool;
 use mainstay_actors::subscriptions::Event;
 use mainstay_actors::tree::Tree;
 
-use crate::support::{Port, Server, eventually, tree};
+use crate::support::{Port, Server, eventually, field, tree};
 
 const NAME: &str = "moving.test";
 /// Holds the path of the table of names, in the process that has one of its own.
@@ -113,14 +113,48 @@ async fn a_name_with_several_addresses_is_no_name_that_moves() {
     std::fs::write(&table, &both).unwrap();
     let tree = tree_at(&server).await;
     let _news = tree.subscriptions().subscribe("news").await.unwrap();
+    let lanes = server.clients("lane").await;
     let list: String = server.ask(&["CLIENT", "LIST"]).await;
-    let first = list.split_whitespace().find(|word| word.starts_with("laddr=127.0.0.1"));
-    let here = if first.is_some() { "127.0.0.1" } else { "127.0.0.2" };
-    // Whatever the order in which the resolver gives them.
+    let lane = list.lines().find(|line| line.contains(&format!(" addr={} ", lanes[0]))).unwrap();
+    let here = field(lane, "laddr").rsplit_once(':').unwrap().0;
+    all_are_at(&server, here).await;
+    assert_eq!(tree.cache().status().rebuilds, 0);
     for _ in 0..3 {
         tree.ask(RebuildPool).await.unwrap();
         all_are_at(&server, here).await;
     }
     assert_eq!(tree.cache().status().rebuilds, 3);
+    tree::end(tree).await;
+}
+
+// redis R25
+#[tokio::test]
+async fn a_server_that_freezes_is_left_for_another_one_that_its_name_has() {
+    let this = "names::a_server_that_freezes_is_left_for_another_one_that_its_name_has";
+    let Some(table) = table_of_names(this) else { return };
+    let both = format!("127.0.0.1 {NAME}\n127.0.0.2 {NAME}\n");
+    std::fs::write(&table, &both).unwrap();
+    let port = Port::reserve();
+    let number = port.address().port().to_string();
+    let second = ["--port", number.as_str(), "--bind", "127.0.0.2"];
+    let servers = [
+        Server::start_configured(port, &["--bind", "127.0.0.1"]).await,
+        Server::start_with(Port::reserve(), &second).await,
+    ];
+    let url = format!("redis://{NAME}:{number}");
+    let tree =
+        tree::healthy(url, |config| config.connect_timeout = Duration::from_millis(300)).await;
+    let cache = tree.cache();
+    cache.get().await.unwrap().set("key", "at the first").await.unwrap();
+    let value = async || cache.get().await.ok()?.get::<_, Option<String>>("key").await.ok();
+    let first = usize::from(servers[1].ask::<bool>(&["EXISTS", "key"]).await);
+    servers[first].freeze();
+    eventually("the other one is asked", async || value().await?.is_none().then_some(())).await;
+    eventually("it is healthy", async || {
+        tree.dependencies().iter().all(|dependency| dependency.healthy).then_some(())
+    })
+    .await;
+    servers[first].thaw();
+    assert_eq!(value().await, Some(None), "and is asked from then on");
     tree::end(tree).await;
 }

@@ -15,7 +15,7 @@ use crate::support::{App, Log, Port, Proxy, Server, Weather, config, eventually,
 /// What a machine that is busy with other tests may add to a bound.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// A verdict counts for three probe intervals.
+/// A verdict counts for about three probe intervals.
 fn verdict_lifetime(app: &App) -> Duration {
     app.state.config().redis.probe_interval * 3
 }
@@ -207,9 +207,15 @@ async fn a_breaker_that_nobody_watches_does_not_stay_open() {
 #[tokio::test]
 async fn where_a_server_has_no_more_places_those_are_ready_that_serve() {
     let server = Server::start().await;
+    let config = || {
+        let mut config = config(server.url());
+        // A machine that stands still for a moment is not to look like an outage.
+        config.redis.probe_timeout = Duration::from_secs(2);
+        config
+    };
     let mut serving = Vec::new();
     for _ in 0..3 {
-        let app = App::start(config(server.url()), routes()).await;
+        let app = App::start(config(), routes()).await;
         app.becomes_ready().await;
         app.answers("/stored", 200).await;
         serving.push(app);
@@ -225,7 +231,7 @@ async fn where_a_server_has_no_more_places_those_are_ready_that_serve() {
         let kill = ["KILL", "ID", id];
         let _: u64 = redis::cmd("CLIENT").arg(&kill).query_async(&mut admin).await.unwrap();
     }
-    let late = App::start(config(server.url()), routes()).await;
+    let late = App::start(config(), routes()).await;
     for app in &serving {
         eventually("it says what fails", async || {
             let ready = app.get("/ready").await;

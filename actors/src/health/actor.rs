@@ -23,6 +23,8 @@ pub(crate) struct Watch {
     connection: Option<Connection>,
     /// The moment at which the last probe was sent.
     sent: Mark,
+    /// The generation that the server states were met in.
+    generation: u64,
     server_states: ServerStates,
 }
 
@@ -75,6 +77,10 @@ impl Monitor {
     /// Logs one line when a server state begins and one when it ends, never one for each request.
     fn look_at_server_states(&self, watch: &mut Watch) {
         let endpoint = self.endpoint.name();
+        let generation = self.endpoint.generation_number();
+        if std::mem::replace(&mut watch.generation, generation) != generation {
+            watch.server_states.meet_another_server();
+        }
         let refusals = |state| self.endpoint.health().refusals(state);
         for news in watch.server_states.look(Instant::now(), refusals) {
             match news {
@@ -104,13 +110,16 @@ impl Monitor {
                 tracing::info!(endpoint, %address, outage = ?after, "redis answers again");
             }
             Transition::Limited(cause) => {
-                tracing::warn!(endpoint, %address, %cause, "new connections to redis fail; those that stand serve on");
+                tracing::warn!(endpoint, %address, %cause, "new connections to redis fail; existing ones still work");
             }
             Transition::Unlimited => {
                 tracing::info!(endpoint, %address, "new connections to redis are made again");
             }
             Transition::HeldUp => {
-                tracing::warn!(endpoint, cause = %Cause::HeldUp, "probes of redis say nothing");
+                tracing::warn!(endpoint, cause = %Cause::HeldUp, "probes of redis are inconclusive");
+            }
+            Transition::Timely => {
+                tracing::info!(endpoint, "probes of redis have been in time for a minute");
             }
         }
     }
@@ -127,7 +136,8 @@ impl Server for Monitor {
         cx.every(config.probe_interval, || Message::Tick);
         let server_states = ServerStates::new(|state| self.endpoint.health().refusals(state));
         let sent = self.endpoint.health().mark();
-        let mut watch = Watch { state, connection: None, sent, server_states };
+        let generation = self.endpoint.generation_number();
+        let mut watch = Watch { state, connection: None, sent, generation, server_states };
         self.tick(cx, &mut watch);
         Ok(watch)
     }
@@ -178,8 +188,7 @@ const OLDEST: Duration = Duration::from_secs(30);
 
 /// Sends one `PING`, or two. The present connection is probed first, because its silence shows within the probe's
 /// timeout. Its answer says nothing of new connections: while connecting fails, and when it has reached its age, a new
-/// one is made and probed as well. One of an older generation is replaced, since it
-/// may lead to another server.
+/// one is made and probed as well. One of an older generation is replaced, since it may lead to another server.
 async fn probe(endpoint: Arc<Endpoint>, connection: Option<Connection>) -> Probed {
     let generation = endpoint.generation_number();
     let may_serve = |connection: &Connection| {
@@ -198,21 +207,21 @@ type Asked = (Option<Connection>, Result<Duration, Miss>);
 async fn asked_both(endpoint: &Endpoint, connection: Connection) -> Asked {
     let (connection, found) = asked(connection).await;
     let Some(connection) = connection else { return (None, found) };
-    if endpoint.has_users() {
+    if found.is_err() {
+        return (Some(connection), found);
+    }
+    if endpoint.has_users() && connection.generation == endpoint.generation_number() {
         // A failure below must not open the breaker for callers that have a connection: theirs works as this one does.
         endpoint.health().succeeded();
     }
-    if endpoint.connect_failure().is_some() {
-        // The old connection is kept until there is a new one. Closing it first would free a place at a server that has
-        // too many clients: the probe would succeed where callers fail.
-        let (new, found) = connected(endpoint).await;
-        return (new.or(Some(connection)), found);
+    let is_old = connection.created.elapsed() >= endpoint.config().recycle_timeout.min(OLDEST);
+    if endpoint.connect_failure().is_none() && !is_old {
+        return (Some(connection), found);
     }
-    if connection.created.elapsed() >= endpoint.config().recycle_timeout.min(OLDEST) {
-        drop(connection);
-        return connected(endpoint).await;
-    }
-    (Some(connection), found)
+    // The old connection is kept until there is a new one. Closing it first would give its turn to us at a server that has
+    // too many clients: the probe would succeed where callers fail.
+    let (new, found) = connected(endpoint).await;
+    (new.or(Some(connection)), found)
 }
 
 async fn connected(endpoint: &Endpoint) -> Asked {
@@ -231,8 +240,8 @@ async fn asked(mut connection: Connection) -> Asked {
         Err(cause) => Err(cause),
     };
     match (answered, latency) {
-        (Ok(false), found) => (Some(connection), found.map_err(Miss::Unanswered)),
-        (Ok(true), _) => (Some(connection), Err(Miss::WrongServer(Cause::ClusterNode))),
+        (Ok(false), Ok(latency)) => (Some(connection), Ok(latency)),
+        (Ok(_), _) => (Some(connection), Err(Miss::WrongServer(Cause::ClusterNode))),
         (Err(Cause::HeldUp), _) => (None, Err(Miss::HeldUp)),
         (Err(Cause::Closed), _) => (None, Err(Miss::Unconnected(Cause::Closed))),
         (Err(cause), _) => (None, Err(Miss::Unanswered(cause))),

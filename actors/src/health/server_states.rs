@@ -72,6 +72,15 @@ impl ServerStates {
         }
     }
 
+    /// Notes that another server is asked from now on: it may hold all keys.
+    pub(crate) fn meet_another_server(&mut self) {
+        for (state, row) in &mut self.rows {
+            if *state == ServerState::ClusterNode {
+                row.lasts = None;
+            }
+        }
+    }
+
     /// The state that was met last, while it lasts.
     fn present(&self) -> Option<ServerState> {
         let lasting = self.rows.iter().filter_map(|(state, row)| Some((*state, row.lasts?)));
@@ -91,7 +100,9 @@ impl Row {
             }
             (Some(lasting), 0) => {
                 let Lasting { since, last_refusal, refusals } = *lasting;
-                if now.saturating_duration_since(last_refusal) < OVER_AFTER {
+                // A node of a cluster stays one. It gets no requests while it is not ready, so it refuses none.
+                let may_end = state != ServerState::ClusterNode;
+                if !may_end || now.saturating_duration_since(last_refusal) < OVER_AFTER {
                     return None;
                 }
                 self.lasts = None;
@@ -141,5 +152,21 @@ mod tests {
         let one_more = |state| if state == ServerState::Full { 2 } else { both(state) };
         assert_eq!(states.look(later, one_more), []);
         assert_eq!(states.present(), Some(ServerState::Full));
+    }
+
+    #[test]
+    fn a_node_of_a_cluster_is_one_until_another_server_is_met() {
+        let begin = Instant::now();
+        let moved =
+            |count: u64| move |state| if state == ServerState::ClusterNode { count } else { 0 };
+        let mut states = ServerStates::new(moved(0));
+        let begins = states.look(begin, moved(1));
+        assert_eq!(begins, [News::Begins(ServerState::ClusterNode)]);
+        let hours = begin + Duration::from_secs(9999);
+        assert!(states.look(hours, moved(1)).is_empty());
+        let healthy = Verdict { healthy: true, ..Verdict::unknown() };
+        assert_eq!(states.amended(healthy.clone()).cause, Some(Cause::ClusterNode));
+        states.meet_another_server();
+        assert!(states.amended(healthy).healthy);
     }
 }

@@ -13,6 +13,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const FAILURES_TO_OPEN: u32 = 2;
 /// So many probes in a row that say nothing are not followed by another one at once.
 const HELD_UP_TO_AGE: u32 = 3;
+/// After this long without several such probes in a row the next ones are news.
+const HELD_UP_OVER: Duration = Duration::from_secs(60);
 /// A tick that is later than this comes from a process that was held up, and says nothing of the probe under way.
 const TICK_LATE: Duration = Duration::from_millis(50);
 
@@ -28,10 +30,14 @@ pub(crate) struct State {
     failures: u32,
     /// Whether a probe had a connection and no answer since the last success, and nobody was answered after it.
     is_unanswered: bool,
-    /// Probes in a row that were answered while there was no lane.
-    laneless: u32,
+    /// Since when probes are answered while there is no lane.
+    laneless_since: Option<Instant>,
+    /// Whether it was told that new connections fail, and no outage or success since.
+    is_limited: bool,
     /// Probes in a row that say nothing, because this process was held up.
     held_up: u32,
+    /// When several in a row last said nothing, since that was told.
+    last_held_up: Option<Instant>,
     /// Whether the verdict is more than a default.
     knows: bool,
     /// When the probe under way was sent.
@@ -90,6 +96,8 @@ pub(crate) enum Transition {
     Unlimited,
     /// Several probes in a row say nothing, because this process was held up.
     HeldUp,
+    /// That has not happened for a minute.
+    Timely,
 }
 
 impl State {
@@ -100,16 +108,19 @@ impl State {
         probe_timeout: Duration,
     ) -> Self {
         let is_open = matches!(verdict.breaker, Breaker::Open { .. });
+        let is_limited = verdict.healthy && verdict.cause.is_some();
         Self {
-            failures: if is_open { FAILURES_TO_OPEN } else { 0 },
+            failures: if is_open || is_limited { FAILURES_TO_OPEN } else { 0 },
             is_unanswered: is_open,
             knows: verdict.healthy || verdict.cause.is_some(),
             verdict,
             probe_interval,
             probe_timeout,
             found: None,
-            laneless: 0,
+            laneless_since: None,
+            is_limited,
             held_up: 0,
+            last_held_up: None,
             probing_since: None,
             ticked: None,
             waiting: Vec::new(),
@@ -145,12 +156,14 @@ impl State {
             self.probing_since = Some(now);
             return Beat::Probe;
         };
+        let is_late = now.saturating_duration_since(sent) >= self.probe_timeout;
         let is_outage = self.knows && !self.verdict.healthy;
-        if !is_outage && !matches!(self.found, Some(Err(_))) {
+        // The present connection was answered, and a new one takes long.
+        let serves = is_late && signs.on_a_lane && self.held_up == 0;
+        if !is_outage && !serves && !matches!(self.found, Some(Err(_))) {
             return Beat::Wait;
         }
         let transition = self.judge(now, signs);
-        let is_late = now.saturating_duration_since(sent) >= self.probe_timeout;
         let is_on_time = before.is_none_or(|before| {
             now.saturating_duration_since(before) < self.probe_interval + TICK_LATE
         });
@@ -184,20 +197,27 @@ impl State {
         found: Result<Duration, Miss>,
         signs: Signs,
     ) -> Decision {
-        if found == Err(Miss::HeldUp) {
-            return self.was_held_up(now);
-        }
+        let found = match found {
+            Err(Miss::HeldUp) if self.held_up < HELD_UP_TO_AGE || signs.on_a_lane => {
+                return self.was_held_up(now);
+            }
+            // It goes on, and nobody else is answered either.
+            Err(Miss::HeldUp) => Err(Miss::Unanswered(Cause::Timeout)),
+            found => found,
+        };
         self.held_up = 0;
         self.found = Some(found);
         match found {
             Ok(_) => {
                 self.failures = 0;
                 self.is_unanswered = false;
-                self.laneless = if signs.has_lane { 0 } else { self.laneless.saturating_add(1) };
+                let since = self.laneless_since.unwrap_or(now);
+                self.laneless_since = (!signs.has_lane).then_some(since);
                 self.verdict.breaker = Breaker::Closed;
             }
             Err(miss) => {
                 self.failures = self.failures.saturating_add(1);
+                self.laneless_since = None;
                 // An answer to someone else while this probe had none says nothing of the time after it.
                 let was_answered = self.vetoed(signs);
                 self.is_unanswered |= matches!(miss, Miss::Unanswered(_));
@@ -220,7 +240,11 @@ impl State {
         let again = self.held_up < HELD_UP_TO_AGE;
         self.verdict.held_up |= !again;
         self.probing_since = again.then_some(now);
-        let transition = (self.held_up == HELD_UP_TO_AGE).then_some(Transition::HeldUp);
+        let is_told = self.last_held_up.is_some();
+        if !again {
+            self.last_held_up = Some(now);
+        }
+        let transition = (!again && !is_told).then_some(Transition::HeldUp);
         Decision { verdict: self.verdict.clone(), again, transition, replies: Vec::new() }
     }
 
@@ -245,7 +269,7 @@ impl State {
         };
         let serves = signs.on_a_lane && !self.is_unanswered;
         let (healthy, cause) = match found {
-            Ok(_) if self.laneless > 1 => (false, Some(Cause::NoLane)),
+            Ok(_) if self.is_laneless(now) => (false, Some(Cause::NoLane)),
             Ok(_) => (true, None),
             // One that fails may be an accident, and is repeated at once.
             Err(Miss::Unconnected(cause)) if serves => (true, (self.failures > 1).then_some(cause)),
@@ -265,9 +289,19 @@ impl State {
             (Some(cause), false) => (!is_same).then_some(Transition::Lost(cause)),
             _ if !was_known => Some(Transition::Reached),
             _ if !is_same => Some(Transition::Regained { after: now - was.since }),
-            (Some(cause), _) => was.cause.is_none().then_some(Transition::Limited(cause)),
-            (None, _) => was.cause.is_some().then_some(Transition::Unlimited),
+            (Some(cause), _) => (!self.is_limited).then_some(Transition::Limited(cause)),
+            (None, _) if self.is_limited => Some(Transition::Unlimited),
+            (None, _) => self.is_timely(now).then_some(Transition::Timely),
         };
+        self.is_limited = match transition {
+            Some(Transition::Limited(_)) => true,
+            Some(Transition::Lost(_) | Transition::Unlimited) => false,
+            _ => self.is_limited,
+        };
+        if transition == Some(Transition::Timely) {
+            self.last_held_up = None;
+        }
+        let was = &self.verdict;
         self.verdict = Verdict {
             healthy,
             cause,
@@ -279,6 +313,17 @@ impl State {
             latency: found.ok(),
         };
         transition
+    }
+
+    fn is_laneless(&self, now: Instant) -> bool {
+        let lasts = |since| now.saturating_duration_since(since) >= self.probe_interval / 2;
+        self.laneless_since.is_some_and(lasts)
+    }
+
+    /// Whether probes have been in time for long enough, after several that were not.
+    fn is_timely(&self, now: Instant) -> bool {
+        let is_over = |last| now.saturating_duration_since(last) >= HELD_UP_OVER;
+        self.last_held_up.is_some_and(is_over)
     }
 
     /// How many callers wait for a probe.

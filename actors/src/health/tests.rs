@@ -238,7 +238,11 @@ fn a_server_that_makes_no_new_connections_is_healthy_for_those_it_serves() {
     let Beat::Renew(verdict, regained) = state.tick(now, ON_A_LANE) else { panic!("it is back") };
     assert!(verdict.healthy && matches!(regained, Some(Transition::Regained { .. })));
     let over = state.probed(now, ANSWERED, ON_A_LANE);
-    assert_eq!((over.verdict.cause, over.transition), (None, Some(Transition::Unlimited)));
+    assert_eq!(
+        (over.verdict.cause, over.transition),
+        (None, None),
+        "that it answers again says it"
+    );
 }
 
 #[test]
@@ -255,13 +259,62 @@ fn a_silent_probe_outweighs_what_lanes_say() {
 #[test]
 fn a_server_that_answers_probes_and_gives_callers_no_connection_is_not_healthy() {
     let now = Instant::now();
+    let later = now + PROBE_INTERVAL;
     let none = Signs { has_lane: false, ..NONE };
     let mut state = fresh();
-    assert!(state.probed(now, ANSWERED, none).verdict.healthy, "lanes are being made");
-    let second = state.probed(now, ANSWERED, none);
-    assert!(!second.verdict.healthy && !is_open(&second));
-    assert_eq!(second.transition, Some(Transition::Lost(Cause::NoLane)));
-    assert!(state.probed(now, ANSWERED, NONE).verdict.healthy);
+    for _ in 0..3 {
+        assert!(state.probed(now, ANSWERED, none).verdict.healthy, "lanes are being made");
+    }
+    let decision = state.probed(later, ANSWERED, none);
+    assert!(!decision.verdict.healthy && !is_open(&decision));
+    assert_eq!(decision.transition, Some(Transition::Lost(Cause::NoLane)));
+    assert!(state.probed(later, ANSWERED, NONE).verdict.healthy);
+
+    state.probed(later, ANSWERED, none);
+    state.probed(later, REFUSED, none);
+    let back = later + PROBE_INTERVAL;
+    assert!(state.probed(back, ANSWERED, none).verdict.healthy, "lanes are being made again");
+}
+
+#[test]
+fn what_begins_in_the_log_ends_there_once() {
+    let now = Instant::now();
+    let mut state = healthy(now);
+    let mut told = |found, signs| state.probed(now, found, signs).transition;
+    let limited = Some(Transition::Limited(Cause::TooManyClients));
+    assert_eq!([told(FULL, ON_A_LANE), told(FULL, ON_A_LANE)], [None, limited]);
+    assert!(matches!(told(FULL, NONE), Some(Transition::Lost(_))));
+    assert!(matches!(told(ANSWERED, NONE), Some(Transition::Regained { .. })), "which ends both");
+    assert_eq!(told(ANSWERED, NONE), None);
+
+    assert!(matches!(told(FULL, NONE), Some(Transition::Lost(_))));
+    assert_eq!(told(FULL, NONE), None);
+    assert!(matches!(told(FULL, ON_A_LANE), Some(Transition::Regained { .. })), "lanes are back");
+    assert_eq!([told(FULL, ON_A_LANE), told(FULL, ON_A_LANE)], [limited, None]);
+    assert_eq!(told(ANSWERED, ON_A_LANE), Some(Transition::Unlimited));
+}
+
+#[test]
+fn a_new_incarnation_knows_that_new_connections_fail() {
+    let now = Instant::now();
+    let mut first = healthy(now);
+    first.probed(now, FULL, ON_A_LANE);
+    let published = first.probed(now, FULL, ON_A_LANE).verdict;
+    let mut second = State::resume(published, PROBE_INTERVAL, PROBE_TIMEOUT);
+    assert_eq!(second.probed(now, FULL, ON_A_LANE).transition, None);
+    let over = second.probed(now, ANSWERED, ON_A_LANE).transition;
+    assert_eq!(over, Some(Transition::Unlimited));
+}
+
+#[test]
+fn a_verdict_does_not_grow_old_while_a_new_connection_takes_long_and_lanes_are_answered() {
+    let now = Instant::now();
+    let mut state = healthy(now);
+    state.tick(now, ON_A_LANE);
+    let later = now + PROBE_INTERVAL * 4;
+    let Beat::Renew(verdict, None) = state.tick(later, ON_A_LANE) else { panic!("it is renewed") };
+    assert!(verdict.healthy && verdict.as_of == later);
+    assert_eq!(state.tick(later, NONE), Beat::Wait, "nobody is answered");
 }
 
 #[test]
@@ -307,9 +360,30 @@ fn a_process_that_was_held_up_says_nothing_of_redis() {
         assert_eq!(decision.transition, line);
     }
     assert!(asker.try_recv().is_err(), "nothing is known yet");
+    assert_eq!(state.tick(now, ON_A_LANE), Beat::Probe);
+    let lasts = state.probed(now, Err(Miss::HeldUp), ON_A_LANE);
+    assert_eq!(lasts.transition, None, "one line for all of it");
     assert_eq!(state.tick(now, NONE), Beat::Probe);
     let decision = state.probed(now, ANSWERED, NONE);
     assert!(!decision.verdict.held_up && decision.replies.len() == 1);
+    let later = now + Duration::from_secs(60);
+    assert_eq!(state.probed(later, ANSWERED, NONE).transition, Some(Transition::Timely));
+    assert_eq!(state.probed(later, ANSWERED, NONE).transition, None);
+}
+
+#[test]
+fn a_process_that_is_always_late_notices_an_outage_all_the_same() {
+    let now = Instant::now();
+    let mut state = healthy(now);
+    let mut probed = |signs| state.probed(now, Err(Miss::HeldUp), signs);
+    for _ in 0..9 {
+        assert!(probed(ON_A_LANE).verdict.healthy, "others are answered");
+    }
+    assert!(!probed(NONE).verdict.healthy, "nobody is");
+    for _ in 0..3 {
+        probed(NONE);
+    }
+    assert!(is_open(&probed(NONE)));
 }
 
 #[test]

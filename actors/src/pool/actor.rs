@@ -1,12 +1,13 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use mainstay_supervision::{BoxError, Cx, Server};
 use tokio::time::{Instant, timeout};
 
 use super::message::Message;
-use super::state::State;
+use super::state::{Due, State};
 use crate::redis::{CloseReason, Endpoint, Generation, Reason};
 
 /// Owns the generations of one endpoint's pool.
@@ -80,7 +81,13 @@ impl Manager {
         cx.task("lane", keep, move |reason| Message::LaneMade { slot, reason });
     }
 
-    fn log_stall(&self) {
+    /// Logs the first of several stalls, unless the server itself was silent: that is an outage, which has its own lines.
+    fn log_stall(&self, state: &mut State) {
+        let verdict = self.args.endpoint.health().verdict();
+        if !verdict.healthy || verdict.since.elapsed() < JUST_BACK || !state.stalled(Instant::now())
+        {
+            return;
+        }
         tracing::warn!(
             endpoint = self.args.endpoint.name(),
             "a lane stalled and was replaced; check whether writes are paused (CLIENT PAUSE, a failover), the server's slow log, and the network"
@@ -90,6 +97,18 @@ impl Manager {
     fn watch_server(&self, cx: &Cx<Message>) {
         let endpoint = Arc::clone(&self.args.endpoint);
         cx.task("server", async move { endpoint.outdated().await }, Message::Outdated);
+    }
+}
+
+/// The generation that is due now.
+fn outdated(cx: &Cx<Message>, state: &mut State, reason: Reason) -> Option<Reason> {
+    match state.outdated(reason, Instant::now()) {
+        Due::Now(reason) => Some(reason),
+        Due::In(pause) => {
+            cx.after(pause, Message::PutOffEnds);
+            None
+        }
+        Due::NotNow => None,
     }
 }
 
@@ -136,15 +155,19 @@ impl Server for Manager {
             Message::RebuildPool(_, reply) => state.ask(reply),
             Message::Outdated(reason) => {
                 self.watch_server(cx);
-                state.outdated(reason, Instant::now())
+                outdated(cx, state, reason)
+            }
+            Message::PutOffEnds => {
+                state.put_off_ends();
+                outdated(cx, state, Reason::Moved)
             }
             Message::LaneMade { slot, reason } => {
                 if let Some(reason) = reason {
-                    tracing::debug!(endpoint = self.args.endpoint.name(), place = slot, loss = %reason, "lane replaced");
+                    tracing::debug!(endpoint = self.args.endpoint.name(), slot, reason = %reason, "lane replaced");
                     cx.publish("lanes_replaced", state.lane_replaced());
                     cx.publish("last_lane_loss", reason.to_string());
-                    if reason == CloseReason::Stalled && state.stalled(Instant::now()) {
-                        self.log_stall();
+                    if reason == CloseReason::Stalled {
+                        self.log_stall(state);
                     }
                 }
                 self.keep_lane(cx, slot);
@@ -170,3 +193,6 @@ impl Server for Manager {
         }
     }
 }
+
+/// A lane that stalled in an outage may be replaced so long after its end.
+const JUST_BACK: Duration = Duration::from_secs(5);

@@ -28,6 +28,8 @@ pub(crate) enum Message {
     RebuildPool(RebuildPool, Reply<u64>),
     /// The present generation leads to the wrong server.
     Outdated(Reason),
+    /// A generation for a name that has moved was put off until now.
+    PutOffEnds,
     /// The old generation has drained, or was cut.
     Drained,
     /// A slot has a new lane: its first one, or one that replaces another for this reason.

@@ -30,8 +30,19 @@ pub(crate) struct State {
     waiting: Vec<Reply<u64>>,
     read_only: Option<Row>,
     moved: Option<Row>,
+    /// Whether a generation for a name that has moved is due later.
+    is_put_off: bool,
     lanes_replaced: u64,
     last_stall: Option<Instant>,
+}
+
+/// When a new generation is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    Now(Reason),
+    /// It is to be asked for again after this time.
+    In(Duration),
+    NotNow,
 }
 
 /// The pauses between new generations for the same reason.
@@ -65,8 +76,8 @@ impl State {
         self.want(Reason::Requested)
     }
 
-    /// Notes that the present generation leads to the wrong server. `Some` says that a new one is due now.
-    pub(crate) fn outdated(&mut self, reason: Reason, now: Instant) -> Option<Reason> {
+    /// Notes that the present generation leads to the wrong server. A new one may be due now, or only later.
+    pub(crate) fn outdated(&mut self, reason: Reason, now: Instant) -> Due {
         let (row, pauses) = match reason {
             Reason::Moved => (&mut self.moved, MOVED),
             Reason::ReadOnly | Reason::Requested | Reason::Start => {
@@ -77,13 +88,22 @@ impl State {
         let pause = match row.filter(|row| since(row.last_seen) < pauses.forgotten) {
             Some(early) if since(early.last_wanted) < early.pause => {
                 *row = Some(Row { last_seen: now, ..early });
-                return None;
+                // A server that stays read-only says so again.
+                let is_said_once = reason == Reason::Moved && !self.is_put_off;
+                self.is_put_off |= is_said_once;
+                let left = early.pause.saturating_sub(since(early.last_wanted));
+                return if is_said_once { Due::In(left) } else { Due::NotNow };
             }
             Some(late) => late.pause.saturating_mul(2).min(pauses.longest),
             None => pauses.first,
         };
         *row = Some(Row { last_seen: now, last_wanted: now, pause });
-        self.want(reason)
+        self.want(reason).map_or(Due::NotNow, Due::Now)
+    }
+
+    /// Notes that the time has come for which a new generation was put off.
+    pub(crate) fn put_off_ends(&mut self) {
+        self.is_put_off = false;
     }
 
     /// Notes that the old generation has drained or was cut. `Some` says that the next one is due now.
@@ -119,7 +139,9 @@ impl State {
 
     fn want(&mut self, reason: Reason) -> Option<Reason> {
         if self.draining {
-            self.wanted.get_or_insert(reason);
+            // A generation for this has other addresses tried first.
+            let is_first = self.wanted.is_none() || reason == Reason::ReadOnly;
+            self.wanted = if is_first { Some(reason) } else { self.wanted };
             return None;
         }
         Some(reason)

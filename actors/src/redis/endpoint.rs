@@ -131,14 +131,15 @@ impl Endpoint {
         self.connector.backoff().cause()
     }
 
-    /// Builds the next generation without putting it into use. Does no IO.
+    /// Builds the next generation without putting it into use. For [`Reason::ReadOnly`] its connections try the address of
+    /// before last. Does no IO.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn build_generation(&self, reason: Reason) -> Generation {
         if reason == Reason::ReadOnly {
             // The host's name may have the address of the primary as well.
-            self.connector.place().avoid();
+            self.connector.preferred().avoid();
         }
         self.current.build(reason, &self.connector)
     }
@@ -205,12 +206,12 @@ impl Endpoint {
         }
     }
 
-    /// Waits until a new generation is due, and returns why: since the last wait the server has answered READONLY, or the
-    /// host's name leads to another one. Cancel safe.
+    /// Waits until a new generation is due, and returns why: since the last wait the server has answered READONLY, or a
+    /// connection has led to another address of the host's name. Cancel safe.
     pub async fn outdated(&self) -> Reason {
         tokio::select! {
             () = self.health.read_only() => Reason::ReadOnly,
-            () = self.connector.place().moved() => Reason::Moved,
+            () = self.connector.preferred().changed() => Reason::Moved,
         }
     }
 

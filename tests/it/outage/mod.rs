@@ -183,6 +183,8 @@ async fn paused_writes_are_one_line_and_reads_behind_them_come_back() {
     let server = Server::start().await;
     let mut config = config(server.url());
     config.redis.lanes = Some(1);
+    // A machine that stands still for a moment is not to look like an outage.
+    config.redis.probe_timeout = Duration::from_secs(2);
     let app = App::start(config, routes()).await;
     app.becomes_ready().await;
     let () = server.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]).await;

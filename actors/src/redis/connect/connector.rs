@@ -17,7 +17,7 @@ use super::pace::{Pace, ServerPace};
 use crate::redis::address::Address;
 use crate::redis::command::ScriptTexts;
 use crate::redis::config::Config;
-use crate::redis::socket::{Budget, Load, Permit, Place, Purpose};
+use crate::redis::socket::{Budget, Load, Permit, PreferredAddress, Purpose};
 use crate::redis::status::{Cause, Error};
 
 /// Makes connections to one address, and times the attempts.
@@ -64,8 +64,8 @@ impl Connector {
     }
 
     /// Where its connections lead.
-    pub(crate) fn place(&self) -> &Place {
-        self.handshake.place()
+    pub(crate) fn preferred(&self) -> &PreferredAddress {
+        self.handshake.preferred()
     }
 
     /// Notes that the server lacks a capability.
@@ -202,8 +202,13 @@ impl Connector {
             },
         };
         // A successful handshake does not end the streak: a proxy may shake hands for a server that is away.
-        if let Err(cause) = &made {
-            self.backoff.failed(*cause, Failure::Connect(purpose));
+        match &made {
+            // Nothing is known of the server.
+            Ok(_) | Err(Cause::HeldUp) => {}
+            Err(cause) => {
+                self.preferred().avoid();
+                self.backoff.failed(*cause, Failure::Connect(purpose));
+            }
         }
         made
     }

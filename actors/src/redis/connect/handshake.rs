@@ -1,6 +1,6 @@
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use ::redis::{ProtocolVersion, RedisConnectionInfo, RedisError};
 
@@ -11,8 +11,8 @@ use crate::redis::address::Address;
 use crate::redis::command::{Batch, ScriptTexts};
 use crate::redis::config::Config;
 use crate::redis::socket::{
-    Budget, CloseSignal, Permit, Place, Purpose, Socket, Wire, is_being_read, open_stream, overdue,
-    read_file,
+    Budget, CloseSignal, Permit, PreferredAddress, Purpose, Socket, Wire, is_being_read,
+    open_stream, overdue, read_file,
 };
 use crate::redis::status::{
     Cause, Error, cause_of_handshake, cause_of_login, is_refusal, knows_no_resp3,
@@ -25,7 +25,8 @@ pub(crate) struct Handshake {
     config: Arc<Config>,
     budget: Budget,
     scripts: ScriptTexts,
-    place: Place,
+    preferred: PreferredAddress,
+    cluster_hangups: AtomicU8,
     speaks_resp2: AtomicBool,
     missing: MissingCapabilities,
 }
@@ -38,7 +39,8 @@ impl Handshake {
             budget: Budget::new(&config),
             config,
             scripts: ScriptTexts::default(),
-            place: Place::default(),
+            preferred: PreferredAddress::default(),
+            cluster_hangups: AtomicU8::new(0),
             speaks_resp2: AtomicBool::new(false),
             missing: MissingCapabilities::default(),
         }
@@ -66,8 +68,20 @@ impl Handshake {
     }
 
     /// Where its connections lead.
-    pub(super) fn place(&self) -> &Place {
-        &self.place
+    pub(super) fn preferred(&self) -> &PreferredAddress {
+        &self.preferred
+    }
+
+    /// Notes that the server hung up at `CLUSTER NODES`: once may be an accident.
+    pub(super) fn note_cluster_hangup(&self) {
+        if self.cluster_hangups.fetch_add(1, Ordering::Relaxed) > 0 {
+            self.note_missing(MissingCapability::ClusterNodes);
+        }
+    }
+
+    /// Notes that the server answered `CLUSTER NODES`.
+    pub(super) fn note_cluster_answer(&self) {
+        self.cluster_hangups.store(0, Ordering::Relaxed);
     }
 
     /// Whether the server was seen to lack a capability.
@@ -90,8 +104,8 @@ impl Handshake {
         let is_shared = matches!(purpose, Purpose::Lane(_));
         let open = async |login: &RedisConnectionInfo, permit| {
             let socket = self.socket(permit).await?;
-            let reached = socket.reached();
-            Ok((Wire::open(socket, login, is_shared, None, &closing).await?, reached))
+            let peer = socket.peer();
+            Ok((Wire::open(socket, login, is_shared, None, &closing).await?, peer))
         };
         let opened = if self.speaks_resp2() {
             open(&login, permit).await
@@ -103,13 +117,13 @@ impl Handshake {
                 opened => opened,
             }
         };
-        let (mut wire, reached) = opened.map_err(|error| cause_of_handshake(&error))?;
+        let (mut wire, peer) = opened.map_err(|error| cause_of_handshake(&error))?;
         self.name(&mut wire, purpose).await?;
         if matches!(purpose, Purpose::Lane(_)) {
             self.load_scripts(&mut wire).await?;
         }
-        if let Some(reached) = reached {
-            self.place.reached(reached);
+        if let Some(peer) = peer {
+            self.preferred.answered(peer);
         }
         Ok(Connection::new(wire, closing, self.budget.of(purpose).count()))
     }
@@ -133,9 +147,9 @@ impl Handshake {
     }
 
     pub(super) async fn socket(&self, permit: Permit) -> Result<Socket, RedisError> {
-        let opened = open_stream(&self.address, &self.config.tls, &self.place).await;
-        let (stream, reached) = opened.map_err(Error::unavailable)?;
-        Ok(Socket::new(stream, reached, permit))
+        let opened = open_stream(&self.address, &self.config.tls, &self.preferred).await;
+        let (stream, peer) = opened.map_err(Error::unavailable)?;
+        Ok(Socket::new(stream, peer, permit))
     }
 
     /// Tells the server what the connection is for.

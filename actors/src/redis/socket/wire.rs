@@ -1,4 +1,5 @@
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,7 +12,6 @@ use tokio::task::AbortHandle;
 
 use super::budget::{OpenCount, Permit};
 use super::close_reason::{CloseReason, CloseSignal};
-use super::place::Reached;
 use super::stream::Stream;
 
 /// A connection that carries any number of requests at once. All clones are the same connection; dropping the last one
@@ -141,25 +141,25 @@ pub(crate) struct Socket {
     has_waited: bool,
     /// Counts the bytes that arrive.
     heard: Arc<AtomicU64>,
-    reached: Option<Reached>,
+    peer: Option<SocketAddr>,
     _permit: Permit,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: Stream, reached: Option<Reached>, permit: Permit) -> Self {
+    pub(crate) fn new(stream: Stream, peer: Option<SocketAddr>, permit: Permit) -> Self {
         Self {
             stream,
             in_flight: Arc::default(),
             has_waited: false,
             heard: Arc::default(),
-            reached,
+            peer,
             _permit: permit,
         }
     }
 
-    /// Where it leads, if its address is a name.
-    pub(crate) fn reached(&self) -> Option<Reached> {
-        self.reached
+    /// The address that it leads to, if that is one of TCP.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     /// How many bytes have arrived.
