@@ -236,6 +236,38 @@ async fn a_file_that_holds_no_certificate_is_its_own_cause_until_it_is_corrected
     assert_eq!(failed().await, Cause::CaFile, "a certificate in name alone");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_hangs_is_its_own_cause_and_holds_up_no_end() {
+    use crate::support::hanging::Hanging;
+
+    let home = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    authority.certify(home.path());
+    let file = |name: &str| home.path().join(name);
+    std::fs::write(file("ca.pem"), authority.pem()).unwrap();
+    // Its queue takes connections.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("rediss://{}", listener.local_addr().unwrap());
+    for (name, of_file) in
+        [("ca.pem", Cause::CaFile), ("cert.pem", Cause::CertFile), ("key.pem", Cause::KeyFile)]
+    {
+        let Some(_hanging) = Hanging::file(&file(name)) else { return };
+        let tls = Tls {
+            ca_file: Some(file("ca.pem")),
+            cert_file: Some(file("cert.pem")),
+            key_file: Some(file("key.pem")),
+        };
+        let connect_timeout = Duration::from_secs(1);
+        let config = Config { url: url.clone(), tls, connect_timeout, ..Config::default() };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        assert_eq!(runtime.block_on(cause(config)), of_file);
+        let begun = Instant::now();
+        drop(runtime);
+        assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    }
+}
+
 #[tokio::test]
 async fn the_wrong_port_is_named_as_a_possibility() {
     let (secured, plain) = (Secured::start().await, Server::start().await);

@@ -11,6 +11,8 @@ mod app;
 mod certificates;
 #[cfg(feature = "cache")]
 pub(crate) mod figures;
+#[cfg(all(feature = "tls", target_os = "linux"))]
+pub(crate) mod hanging;
 #[cfg(feature = "cache")]
 mod listener;
 #[cfg(feature = "cache")]
