@@ -4,10 +4,12 @@
 
 mod app;
 mod client;
+mod frames;
 mod port;
 mod process;
 mod proxy;
 mod redis;
+mod rules;
 mod wait;
 
 pub use app::{App, AppBuilder};
@@ -15,4 +17,5 @@ pub use client::Answer;
 pub use port::Port;
 pub use proxy::{Proxy, Way, Weather};
 pub use redis::{Redis, RedisBuilder};
+pub use rules::{On, Rule};
 pub use wait::{eventually, within};

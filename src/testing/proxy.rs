@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Port;
+use super::rules::{Filter, On, Rules, Turns};
 
 /// What becomes of what is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,7 @@ pub struct Proxy {
 struct Routes {
     accepted: AtomicUsize,
     open: Mutex<Open>,
+    rules: Arc<Rules>,
 }
 
 #[derive(Debug, Default)]
@@ -142,6 +144,32 @@ impl Proxy {
         let open = self.routes.lock();
         let route = open.routes.values().find(|route| route.client == Some(client));
         route.map(|route| route.weather.send_replace(weather)).is_some()
+    }
+
+    /// Picks out a command by its name, or by its name and what follows: `"GET"`, `"client setname"`. What comes
+    /// next says how often, and what happens to it; it counts for connections that exist, too. Of two rules that fit a command
+    /// the later one counts.
+    ///
+    /// A reply comes in its turn, however many commands are under way. Rules do not count for what is not RESP (TLS,
+    /// or commands typed as text), nor on a connection that replies without being asked: after `MONITOR`, `CLIENT REPLY`,
+    /// or, with RESP2, `SUBSCRIBE`.
+    ///
+    /// ```no_run
+    /// # async fn test() {
+    /// let redis = mainstay::testing::Redis::start().await;
+    /// let proxy = redis.proxy().await;
+    /// let refused = proxy.on("EXEC").once().refuse("NOPERM not this user");
+    /// proxy.on("GET").answer("$5\r\nhello\r\n"); // The server never sees a GET.
+    /// proxy.on("INCR").rewrite(":0\r\n"); // It counts, and its replies are lost.
+    /// // .. a service at proxy.url() sends an EXEC ..
+    /// assert_eq!(refused.met(), 1);
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// If these are not one word or two.
+    pub fn on(&self, command: &str) -> On {
+        self.routes.rules.on(command)
     }
 
     /// The connections that exist, by the addresses that the server has for them.
@@ -248,9 +276,14 @@ async fn carry(
         }
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
+        let turns = Arc::<Turns>::default();
+        let requests = Filter::requests(Arc::clone(&routes.rules), Arc::clone(&turns));
+        let replies = Filter::replies(Arc::clone(&turns));
+        let ask = Flow::new(requests, &weather, number, &turns);
+        let answer = Flow::new(replies, &weather, number, &turns);
         tokio::select! {
-            end = Flow::new(Way::ToServer, &weather, number).carry(from_client, to_server) => end,
-            end = Flow::new(Way::ToClient, &weather, number).carry(from_server, to_client) => end,
+            end = ask.carry(from_client, to_server) => end,
+            end = answer.carry(from_server, to_client) => end,
         }
     };
     let end = tokio::select! {
@@ -272,6 +305,8 @@ enum End {
 /// What a connection carries one way.
 struct Flow {
     way: Way,
+    filter: Filter,
+    turns: Arc<Turns>,
     weather: watch::Receiver<Weather>,
     number: u64,
     seen: Option<Weather>,
@@ -281,10 +316,20 @@ struct Flow {
 }
 
 impl Flow {
-    fn new(way: Way, weather: &watch::Receiver<Weather>, number: usize) -> Self {
+    fn new(
+        filter: Filter,
+        weather: &watch::Receiver<Weather>,
+        number: usize,
+        turns: &Arc<Turns>,
+    ) -> Self {
+        let way = match &filter {
+            Filter::Requests(_) => Way::ToServer,
+            Filter::Replies(_) => Way::ToClient,
+        };
+        let turns = Arc::clone(turns);
         let number = number as u64 * 2 + u64::from(way == Way::ToClient);
         let (weather, chance) = (weather.clone(), Rng::with_seed(number));
-        Self { way, weather, number, seen: None, passed: 0, chance }
+        Self { way, filter, turns, weather, number, seen: None, passed: 0, chance }
     }
 
     /// Carries bytes until there are no more.
@@ -301,12 +346,25 @@ impl Flow {
                     Ok(()) => continue,
                     Err(_) => return End::Reset,
                 },
-                read = from.read(&mut bytes) => read,
+                () = self.turns.changed(), if self.way == Way::ToClient => Ok(None),
+                read = from.read(&mut bytes) => read.map(Some),
             };
             let end = match read {
-                Ok(count @ 1..) => self.pass(&bytes[..count], &mut to).await,
-                Ok(0) | Err(_) if self.look() == Weather::Silent => std::future::pending().await,
-                Ok(0) | Err(_) => Some(End::Closed),
+                Ok(None) => {
+                    let own = self.filter.pass(&[]);
+                    self.pass(&own, &mut to).await
+                }
+                Ok(Some(count @ 1..)) => {
+                    let passed = self.filter.pass(&bytes[..count]);
+                    self.pass(&passed, &mut to).await
+                }
+                Ok(Some(0)) | Err(_) if self.look() == Weather::Silent => {
+                    std::future::pending().await
+                }
+                Ok(Some(0)) | Err(_) => {
+                    let rest = self.filter.rest();
+                    self.pass(&rest, &mut to).await.or(Some(End::Closed))
+                }
             };
             if let Some(end) = end {
                 return end;

@@ -3,6 +3,7 @@
 mod replies;
 mod service;
 mod silence;
+mod wrong_answers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! What the helpers of a service's tests promise.
 
+mod rules;
 mod sample;
 
 use std::io::{BufRead, BufReader};

@@ -123,11 +123,18 @@ pub(crate) fn cause_of_login(reply: &Value) -> Option<Cause> {
 }
 
 /// Whether the server does not speak RESP3. Servers before 6.0 do not know HELLO; some servers that imitate Redis know
-/// HELLO but not version 3.
+/// HELLO but not version 3, and proxies refuse it in words of their own.
 pub(crate) fn knows_no_resp3(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::RESP3NotSupported
-        || error.code() == Some("NOPROTO")
-        || error.detail().is_some_and(|detail| detail.starts_with("unknown command"))
+    let says = |words: &str| {
+        error.detail().is_some_and(|detail| detail.to_ascii_lowercase().contains(words))
+    };
+    match error.code() {
+        _ if error.kind() == ErrorKind::RESP3NotSupported => true,
+        Some("NOPROTO") => true,
+        // The handshake sends other commands, too.
+        Some("NOPERM") => says("hello"),
+        _ => ["unknown command", "unsupported", "not supported"].into_iter().any(says),
+    }
 }
 
 /// Whether the server has no such command, or this user may not send it.
