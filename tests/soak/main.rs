@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod bulk;
+mod history;
 mod names;
 mod redis;
 mod returns;
@@ -23,11 +24,14 @@ use futures_util::future::LocalBoxFuture;
 use tokio::time::Instant;
 
 /// How long a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scale {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Scale {
     /// To see that it runs at all.
-    Quick,
-    Full,
+    is_quick: bool,
+    /// For a run whose length is a time.
+    seconds: Option<u64>,
+    /// For a run that is to be repeated.
+    seed: Option<u64>,
 }
 
 /// One of the runs.
@@ -48,10 +52,15 @@ struct Figure {
 
 impl Scale {
     fn pick<T>(self, quick: T, full: T) -> T {
-        match self {
-            Self::Quick => quick,
-            Self::Full => full,
-        }
+        if self.is_quick { quick } else { full }
+    }
+
+    fn length(self, quick: u64, full: u64) -> Duration {
+        Duration::from_secs(self.seconds.unwrap_or(self.pick(quick, full)))
+    }
+
+    fn seed(self) -> u64 {
+        self.seed.unwrap_or_else(|| fastrand::u64(..))
     }
 }
 
@@ -85,9 +94,18 @@ impl Figure {
 
 /// The names on the command line: the room, and parts of the names of those of its runs that are wanted.
 fn wanted(arguments: &[String]) -> Option<(Scale, Vec<&Soak>)> {
-    let is_quick = arguments.iter().any(|argument| argument == "--quick");
-    let scale = if is_quick { Scale::Quick } else { Scale::Full };
-    let mut names = arguments.iter().filter(|argument| *argument != "--quick");
+    let mut scale = Scale::default();
+    let mut names = Vec::new();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--quick" => scale.is_quick = true,
+            "--seconds" => scale.seconds = Some(arguments.next()?.parse().ok()?),
+            "--seed" => scale.seed = Some(arguments.next()?.parse().ok()?),
+            _ => names.push(argument),
+        }
+    }
+    let mut names = names.into_iter();
     let all = match names.next()?.as_str() {
         "redis" => redis::ALL,
         _ => return None,
@@ -110,7 +128,10 @@ async fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let Some((scale, soaks)) = wanted(&arguments) else {
-        eprintln!("soak: nothing is called {arguments:?}; redis has:");
+        eprintln!(
+            "soak: {arguments:?} cannot be read: wanted are redis, parts of names, --quick, --seconds N and --seed N; \
+             redis has:"
+        );
         for soak in redis::ALL {
             eprintln!("  {}", soak.name);
         }

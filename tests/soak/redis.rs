@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::bulk::small_beside_large;
+use crate::history::history;
 use crate::names::moved_name;
 use crate::returns::{late_start, restart, silence, standstill, wrong_password};
 use crate::support::soak::{calls_while_down, cancelled_waits, cancels};
@@ -10,6 +11,34 @@ use crate::support::{Proxy, Server, Welcome, figures};
 use crate::{Figure, Soak};
 
 pub(crate) const ALL: &[Soak] = &[
+    Soak {
+        name: "history",
+        run: |scale| {
+            Box::pin(async move {
+                let seed = scale.seed();
+                eprintln!("history: --seed {seed}");
+                let report = history(scale.length(20, 600), seed).await;
+                if !report.wrong.is_empty() {
+                    eprintln!("seed {seed}: {:#?}", report.wrong);
+                }
+                let mebibytes = to_f64(report.resident_more_bytes) / 1_048_576.0;
+                vec![
+                    count("history_wrong", report.wrong.len()).at_most(0.0),
+                    count("history_restarts", report.restarts).at_most(0.0),
+                    count("history_faults", report.faults),
+                    count("history_answered", report.answered),
+                    count("history_cut", report.cut),
+                    count("history_not_done", report.not_done),
+                    count("history_unknown", report.unknown),
+                    Figure::millis("history_overrun_max", report.overrun_max).at_most(1000.0),
+                    Figure::millis("history_recovery_max", report.recovery_max).at_most(3000.0),
+                    count("history_connections_more", report.connections_more).at_most(10.0),
+                    count("history_descriptors_more", report.descriptors_more).at_most(30.0),
+                    Figure::of("history_resident_more", mebibytes, "MiB").at_most(32.0),
+                ]
+            })
+        },
+    },
     // redis R1
     Soak {
         name: "cancels",
