@@ -1,6 +1,11 @@
 //! Where Redis can be: on a unix socket, or embedded.
 
-use crate::support::{App, Server, config, routes};
+use std::net::{Ipv6Addr, TcpListener};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{App, Port, Server, config, eventually, routes};
 
 #[tokio::test]
 async fn a_redis_on_a_unix_socket_serves_falls_and_returns() {
@@ -15,6 +20,34 @@ async fn a_redis_on_a_unix_socket_serves_falls_and_returns() {
     app.becomes_ready().await;
     app.answers("/stored", 200).await;
     app.end().await;
+}
+
+#[tokio::test]
+async fn a_service_listens_and_reaches_its_redis_by_both_kinds_of_addresses() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return; // This machine has no IPv6.
+    }
+    let port = Port::reserve();
+    let number = port.address().port().to_string();
+    let server = Server::start_with(port, &["--port", &number, "--bind", "::1"]).await;
+    let mut config = config(format!("redis://[::1]:{number}"));
+    config.service.bind = Ipv6Addr::UNSPECIFIED.into();
+    let app = App::start(config, routes()).await;
+    let port = app.url().rsplit_once(':').unwrap().1.trim_end_matches('/').parse::<u16>().unwrap();
+    for host in ["[::1]", "127.0.0.1"] {
+        let status = async || {
+            let mut client = TcpStream::connect(format!("{host}:{port}")).await.ok()?;
+            let request =
+                format!("GET /stored HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+            client.write_all(request.as_bytes()).await.ok()?;
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.ok()?;
+            answer.starts_with("HTTP/1.1 200").then_some(())
+        };
+        eventually(host, status).await;
+    }
+    drop(app);
+    drop(server);
 }
 
 #[cfg(feature = "embedded")]

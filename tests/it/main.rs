@@ -40,9 +40,13 @@ mod own_actors;
 #[cfg(feature = "cache")]
 mod page;
 #[cfg(feature = "cache")]
+mod protocols;
+#[cfg(feature = "cache")]
 mod readiness;
 #[cfg(feature = "cache")]
 mod redis_page;
+#[cfg(feature = "cache")]
+mod runtimes;
 #[cfg(feature = "cache")]
 mod shutdown;
 #[cfg(feature = "cache")]

@@ -61,6 +61,11 @@ pub(crate) async fn history(length: Duration, seed: u64) -> Report {
     sleep(WARM_UP.min(length)).await;
     let before = Held::now(&server).await;
     storm(&run, &server, &proxy, Instant::now() + length, seed, &mut report).await;
+    // What was black-holed stays so at the proxy's ends, which are this process', too.
+    proxy.set(Weather::Cut).await;
+    proxy.set(Weather::Fair).await;
+    answers(&run.tree).await;
+    sleep(WARM_UP.min(length)).await;
     // As many of them at work as before.
     let at_work = Held::now(&server).await;
     run.is_done.store(true, Ordering::Release);

@@ -85,6 +85,9 @@ impl Address {
             }
             _ => return Err(fault(FORMS)),
         }
+        if has_zone(rest) {
+            return Err(fault(NO_ZONE));
+        }
         // TLS is done here and not by the redis crate, so its parser gets the URL without it.
         let plain = if is_tls { format!("redis://{rest}") } else { url.to_owned() };
         let Some(parsed) = ::redis::parse_redis_url(&plain) else {
@@ -276,6 +279,13 @@ fn is_list(url: &str) -> bool {
     }
 }
 
+/// Whether the host is an IPv6 address with a zone (RFC 6874), which names an interface of one machine.
+fn has_zone(rest: &str) -> bool {
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    host.starts_with('[') && host.split(']').next().is_some_and(|host| host.contains('%'))
+}
+
 fn is_host_and_port(text: &str) -> bool {
     text.trim()
         .rsplit_once(':')
@@ -333,4 +343,6 @@ fn shown(url: &str) -> String {
 const QUOTES: [char; 2] = ['"', '\''];
 /// The query parameters that the redis crate reads for a unix socket.
 const UNIX_QUERY: &[&str] = &["db", "user", "pass"];
+const NO_ZONE: &str =
+    "an IPv6 address without a zone (%eth0), as in redis://[fd00::1]:6379, or a host name";
 const FORMS: &str = "redis://host:port, valkey://host:port, with TLS rediss:// or valkeys://, unix:///path or embedded";

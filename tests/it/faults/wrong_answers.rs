@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use mainstay_actors::Outcome;
-use mainstay_actors::redis::CacheConn;
+use mainstay_actors::redis::{CacheConn, Error};
 
 use super::Ground;
 use crate::support::{App, Proxy, Server, config, eventually, routes};
 
-async fn atomic_incr(conn: &mut CacheConn) -> Result<(), mainstay_actors::redis::Error> {
+async fn atomic_incr(conn: &mut CacheConn) -> Result<(), Error> {
     Ok(redis::pipe().atomic().incr("n", 1).exec_async(&mut **conn).await?)
 }
 
@@ -59,6 +59,56 @@ async fn whatever_a_proxy_answers_to_exec_no_neighbour_is_told_of_a_write_that_w
                     None
                 }
             }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_cannot_be_understood_reaches_none_of_its_neighbours() {
+    let ground = Ground::new(1, Duration::from_secs(2)).await;
+    let deep = [&b"*1\r\n".repeat(200)[..], b":1\r\n"].concat();
+    let replies: [&[u8]; 10] = [
+        b"-ERR \xff\xfe\r\n",
+        b"+\xff\xfe\r\n",
+        b"+QUEUED\r\n",
+        b"?what\r\n",
+        b":many\r\n",
+        b"$-2\r\n",
+        b"*1\r\n?\r\n",
+        b"(\xff\r\n",
+        b"=3\r\nabc\r\n",
+        &deep,
+    ];
+    for reply in replies {
+        let shown = String::from_utf8_lossy(&reply[..reply.len().min(20)]).into_owned();
+        let met = ground.proxy.on("GET").once().answer(reply);
+        let mut asking = ground.conn().await;
+        let neighbours = (0..20).map(async |number| {
+            let mut conn = ground.conn().await;
+            let text = format!("{shown}:{number}");
+            let echo = redis::cmd("ECHO").arg(&text).take();
+            match echo.query_async::<String>(&mut *conn).await {
+                Ok(heard) => assert_eq!(heard, text),
+                Err(error) => {
+                    let error = Error::from(error);
+                    let outcome = error.outcome();
+                    let is_honest = matches!(
+                        outcome,
+                        Outcome::OutcomeUnknown | Outcome::Unavailable { .. } | Outcome::Deadline
+                    );
+                    assert!(is_honest, "{shown:?}: {error}");
+                }
+            }
+        });
+        let (_, _) = tokio::join!(
+            asking.get::<_, Option<String>>("key"),
+            futures_util::future::join_all(neighbours)
+        );
+        assert_eq!(met.met(), 1, "{shown:?}");
+        eventually("a neighbour is served", async || {
+            let mut conn = ground.conn().await;
+            (conn.get::<_, Option<String>>("key").await == Ok(None)).then_some(())
         })
         .await;
     }
