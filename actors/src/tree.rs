@@ -375,8 +375,9 @@ fn add_subscriptions(root: &mut Supervisor, ways: &Ways) {
     let default = ("subscriptions".to_owned(), &ways.redis);
     let named = ways.endpoints.iter().map(|(name, redis)| (format!("subscriptions:{name}"), redis));
     for (id, redis) in std::iter::once(default).chain(named) {
-        let followed = redis.subscriptions.followed();
+        let followed = redis.subscriptions.clone();
         root.actor(Actor::new(id, move || subscriptions::Keeper::new(&followed)));
+        root.keep(redis.subscriptions.followed());
     }
 }
 

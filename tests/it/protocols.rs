@@ -67,7 +67,7 @@ async fn the_page_shows_what_a_raw_value_holds_by_each_protocol() {
         let mut conn = eventually("a connection", async || endpoint.connection().await.ok()).await;
         for [asked, in_resp3, in_resp2] in &rows {
             let mut command = redis::Cmd::new();
-            command.arg(&asked.split(' ').collect::<Vec<_>>());
+            command.arg(asked.split(' ').collect::<Vec<_>>());
             let value: Value = command.query_async(&mut *conn).await.unwrap();
             let wanted = if protocol == 3 { in_resp3 } else { in_resp2 };
             assert_eq!(shape(&value), *wanted, "RESP{protocol}: {asked}");

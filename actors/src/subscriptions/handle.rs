@@ -51,8 +51,8 @@ pub struct Subscriptions {
     until: Until,
 }
 
-/// The subscriptions as their actor's child specification holds them: when it is dropped the actor is never started
-/// again, so all of them end.
+/// The subscriptions as the tree holds them: when it is dropped their actor is never started again, so all of them
+/// end.
 #[derive(Debug)]
 pub(crate) struct Followed(Subscriptions);
 

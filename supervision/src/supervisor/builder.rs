@@ -1,7 +1,8 @@
 //! The description of a supervisor: its children and its policy.
 
+use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -42,6 +43,7 @@ pub struct Supervisor {
     defaults: Defaults,
     pub(crate) children: Vec<Arc<dyn Child>>,
     pub(crate) routes: Vec<Route>,
+    kept: Vec<Box<dyn Any + Send>>,
 }
 
 impl fmt::Debug for Supervisor {
@@ -64,6 +66,7 @@ impl Supervisor {
             defaults: Defaults::default(),
             children: Vec::new(),
             routes: Vec::new(),
+            kept: Vec::new(),
         }
     }
 
@@ -118,8 +121,15 @@ impl Supervisor {
     /// [significant](Self::significant).
     pub fn supervisor(&mut self, mut supervisor: Supervisor) {
         self.routes.append(&mut supervisor.routes);
+        self.kept.append(&mut supervisor.kept);
         let (significant, backoff) = (supervisor.significant, self.defaults.backoff);
         self.children.push(Arc::new(Nested { plan: supervisor.into_plan(), significant, backoff }));
+    }
+
+    /// Keeps a value until the tree has ended, however it ends: with a shutdown, because it gives up, or with its
+    /// runtime. What the factories of actors hold lasts longer, as long as a [`System`](crate::System).
+    pub fn keep(&mut self, value: impl Any + Send) {
+        self.kept.push(Box::new(value));
     }
 
     pub(crate) fn into_plan(self) -> Arc<Plan> {
@@ -129,6 +139,7 @@ impl Supervisor {
             policy: self.policy,
             children: self.children,
             live: ArcSwapOption::empty(),
+            kept: Mutex::new(self.kept),
         })
     }
 }

@@ -1,6 +1,8 @@
 //! A supervisor's view of its children.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
@@ -43,9 +45,19 @@ pub(crate) struct Plan {
     pub(crate) children: Vec<Arc<dyn Child>>,
     /// The incarnation that takes commands now.
     pub(crate) live: ArcSwapOption<ActorRef<Command>>,
+    pub(crate) kept: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 
 impl Plan {
+    /// Drops what is kept until the tree has ended.
+    pub(crate) fn release(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        for value in kept {
+            // The root must not fall with a value that panics.
+            catch_unwind(AssertUnwindSafe(|| drop(value))).ok();
+        }
+    }
+
     /// Publishes that everything below has ended for good.
     pub(crate) fn all_down(&self) {
         for child in &self.children {

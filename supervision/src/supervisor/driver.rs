@@ -412,6 +412,9 @@ impl Drop for Driver {
     /// A driver that is dropped before it has ended was lost with its runtime, or by a bug in this crate.
     /// Everything below it is gone: publish that, so that nobody waits for it.
     fn drop(&mut self) {
+        if let Parent::Nobody(_) = self.parent {
+            self.plan.release();
+        }
         if self.has_ended.load(Ordering::Relaxed) {
             return;
         }
