@@ -40,8 +40,17 @@ pub async fn cost(work: impl Future<Output = ()>) -> Cost {
     Cost { wall: wall.elapsed(), cpu: cpu_time().saturating_sub(cpu) }
 }
 
+/// The processor time of the calling thread until now.
+pub fn thread_time() -> Duration {
+    time_of(UsageWho::RUSAGE_THREAD)
+}
+
 fn cpu_time() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("getrusage(2) of oneself does not fail");
+    time_of(UsageWho::RUSAGE_SELF)
+}
+
+fn time_of(who: UsageWho) -> Duration {
+    let usage = getrusage(who).expect("getrusage(2) of oneself does not fail");
     let [user, system] = [usage.user_time(), usage.system_time()].map(|time| {
         let micros = time.tv_sec() * 1_000_000 + time.tv_usec();
         Duration::from_micros(u64::try_from(micros).expect("time spent is not negative"))
