@@ -5,28 +5,28 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::ConnectInfo;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tower::ServiceExt;
 
+use super::progress::Progress;
 use super::shortage::{Over, Shortage};
-use super::socket::Socket;
+use super::socket::{Limits, Socket};
 use crate::config::service::Config;
+use crate::web::Edge;
 
 /// How long accepting pauses when the process or the machine has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -44,29 +44,19 @@ const MOST_LAST: usize = 4096;
 
 /// Every open connection. Dropping it cuts them off.
 pub(super) struct Connections {
-    router: Router,
+    edge: Arc<Edge>,
     open: JoinSet<()>,
     ends: watch::Sender<bool>,
     limits: Limits,
     shortage: Shortage,
 }
 
-/// How long a connection stays open on which nothing happens.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    /// While there is no request, and while the head of one is read.
-    idle: Duration,
-    /// While nothing is written to a client that sends nothing more. A handler has its whole time
-    /// before that.
-    half_closed: Duration,
-}
-
 impl Connections {
-    pub(super) fn new(router: Router, config: &Config) -> Self {
+    pub(super) fn new(edge: Edge, config: &Config) -> Self {
         let idle = config.keep_alive_timeout;
         let limits = Limits { idle, half_closed: config.request_timeout.saturating_add(idle) };
         Self {
-            router,
+            edge: Arc::new(edge),
             open: JoinSet::new(),
             ends: watch::Sender::new(false),
             limits,
@@ -136,13 +126,31 @@ impl Connections {
         reason = "a connection belongs to this set, and ends with it"
     )]
     fn add(&mut self, stream: TcpStream, peer: SocketAddr) {
-        self.open.spawn(serve(
-            stream,
-            peer,
-            self.router.clone(),
-            self.ends.subscribe(),
-            self.limits,
-        ));
+        let edge = Arc::clone(&self.edge);
+        self.open.spawn(serve(stream, peer, edge, self.ends.subscribe(), self.limits));
+    }
+}
+
+/// One connection, as the answers to its requests need it.
+struct Connection {
+    edge: Arc<Edge>,
+    peer: SocketAddr,
+    progress: Arc<Progress>,
+    ends: watch::Receiver<bool>,
+}
+
+impl Connection {
+    async fn answer(self: Arc<Self>, request: hyper::Request<Incoming>) -> Response {
+        self.progress.request_begins(!request.body().is_end_stream());
+        let mut request = request.map(|body| self.progress.follow(body));
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let mut response = self.edge.answer(request).await;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.progress.upgrades();
+        } else if *self.ends.borrow() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 }
 
@@ -157,41 +165,27 @@ async fn passed(moment: Option<Instant>) {
 async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    edge: Arc<Edge>,
     mut ends: watch::Receiver<bool>,
     limits: Limits,
 ) {
     // Merely slower without.
     stream.set_nodelay(true).ok();
-    let upgraded = Arc::new(AtomicBool::new(false));
-    let (socket, closed) = Socket::new(stream, limits.half_closed, Arc::clone(&upgraded));
-    let is_upgraded = Arc::clone(&upgraded);
-    let is_ending = ends.clone();
-    let answer = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let (router, is_ending) = (router.clone(), is_ending.clone());
-        let upgraded = Arc::clone(&upgraded);
-        async move {
-            let mut response = router.oneshot(request).await?;
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                upgraded.store(true, Ordering::Relaxed);
-            } else if *is_ending.borrow() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(response)
-        }
-    });
+    let progress = Arc::<Progress>::default();
+    let (socket, closed) = Socket::new(stream, limits, Arc::clone(&progress));
+    let connection = Connection { edge, peer, progress: Arc::clone(&progress), ends: ends.clone() };
+    let connection = Arc::new(connection);
+    let answer =
+        service_fn(move |request| Arc::clone(&connection).answer(request).map(Ok::<_, Infallible>));
+    // The socket itself ends a connection that is idle: hyper would set up a timer for each request.
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.idle)
         .half_close(true)
         .serve_connection(TokioIo::new(socket), answer)
         .with_upgrades();
     if let Err(error) = until_asked_to_end(connection, ends.clone()).await {
         tracing::trace!(%error, %peer, "a connection broke");
     }
-    if is_upgraded.load(Ordering::Relaxed) {
+    if progress.is_upgraded() {
         tokio::select! {
             _ = closed => {}
             () = asked_to_end(&mut ends, GOODBYE) => {}

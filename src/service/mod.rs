@@ -3,6 +3,7 @@
 mod builder;
 mod connections;
 mod listener;
+mod progress;
 mod run;
 mod shortage;
 mod socket;

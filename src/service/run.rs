@@ -15,7 +15,8 @@ use super::listener::Listener;
 use super::stop::Stop;
 use crate::config::{Loaded, Process, Surroundings, supervision};
 use crate::logging::{self, LAST_LINES};
-use crate::{AppState, Config, Error, Result, web};
+use crate::web::Edge;
+use crate::{AppState, Config, Error, Result};
 
 /// A service that was described and not yet started. It needs no runtime.
 pub struct Service {
@@ -44,7 +45,7 @@ pub(super) struct Plan {
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
-    router: Router,
+    edge: Edge,
     state: AppState,
     stop: Stop,
 }
@@ -79,8 +80,8 @@ impl Service {
         };
         let stop = Stop::new(plan.shutdown.take())?;
         let state = start(plan, config).await?;
-        let router = web::edged(assemble(state.clone()), state.clone());
-        Ok(Bound { listener, address, router, state, stop })
+        let edge = Edge::around(assemble(state.clone()), state.clone());
+        Ok(Bound { listener, address, edge, state, stop })
     }
 
     /// Starts the actors and leaves the HTTP to the caller, who ends them with
@@ -95,7 +96,7 @@ impl Service {
         let Self { mut plan, assemble } = self;
         let config = configure(&mut plan)?;
         let state = start(plan, config).await?;
-        Ok((web::edged(assemble(state.clone()), state.clone()), state))
+        Ok((Edge::around(assemble(state.clone()), state.clone()).into_router(), state))
     }
 }
 
@@ -227,12 +228,12 @@ impl Bound {
     /// [`Error::Interrupted`] when a second signal came half a second later or more, and before the
     /// end.
     pub async fn serve(self) -> Result<()> {
-        let Self { listener, address, router, state, mut stop } = self;
+        let Self { listener, address, edge, state, mut stop } = self;
         let name = &state.config().service.name;
         let version = state.version();
         tracing::info!(%name, version, %address, "serving");
 
-        let mut connections = Connections::new(router, &state.config().service);
+        let mut connections = Connections::new(edge, &state.config().service);
         let gave_up = tokio::select! {
             never = connections.accept(&listener) => match never {},
             () = stop.asked() => None,

@@ -4,7 +4,6 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +13,10 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::task::unconstrained;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use super::progress::Progress;
 
 /// How many bytes are read ahead at once while hyper reads nothing.
 const AHEAD_BYTES: usize = 1024;
@@ -33,10 +35,30 @@ pub(super) struct Socket {
     /// Whether hyper itself has just begun to wait for input.
     is_awaited: bool,
     ended: Option<Ended>,
-    patience: Duration,
-    is_upgraded: Arc<AtomicBool>,
+    idle: Idle,
+    limits: Limits,
+    progress: Arc<Progress>,
     /// Dropped with the socket, which after an upgrade is the handler's.
     _open: oneshot::Sender<()>,
+}
+
+/// How long a connection stays open on which nothing happens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// While there is no request, and while the head of one is read.
+    pub(super) idle: Duration,
+    /// While nothing is written to a client that sends nothing more. A handler has its whole time
+    /// before that.
+    pub(super) half_closed: Duration,
+}
+
+/// How long the head of a request has been waited for.
+#[derive(Default)]
+struct Idle {
+    since: Option<Instant>,
+    /// Wakes the task when it is time to look again. It is set anew only when it has fired, so that no
+    /// request pays for a timer.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// The client sends nothing more. It may still read what it is answered, or it may have closed its
@@ -48,13 +70,11 @@ struct Ended {
 }
 
 impl Socket {
-    /// `patience` is how long nothing may be written after the end of input. `is_upgraded` is set when
-    /// the connection becomes one of another protocol, whose handler then looks after it. The receiver
-    /// ends with the socket.
+    /// The receiver ends with the socket.
     pub(super) fn new(
         stream: TcpStream,
-        patience: Duration,
-        is_upgraded: Arc<AtomicBool>,
+        limits: Limits,
+        progress: Arc<Progress>,
     ) -> (Self, oneshot::Receiver<()>) {
         let (input, output) = stream.into_split();
         let (open, closed) = oneshot::channel();
@@ -64,8 +84,9 @@ impl Socket {
             ahead: Vec::new(),
             is_awaited: false,
             ended: None,
-            patience,
-            is_upgraded,
+            idle: Idle::default(),
+            limits,
+            progress,
             _open: open,
         };
         (socket, closed)
@@ -74,7 +95,7 @@ impl Socket {
     /// Looks whether the client is gone, and has the task of `cx` woken when it goes.
     fn watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let is_awaited = std::mem::take(&mut self.is_awaited);
-        if is_awaited || !self.ahead.is_empty() || self.is_upgraded.load(Ordering::Relaxed) {
+        if is_awaited || !self.ahead.is_empty() || self.progress.is_upgraded() {
             return Ok(());
         }
         if let Some(input) = &mut self.input {
@@ -95,10 +116,19 @@ impl Socket {
         self.ended.as_mut().map_or(Ok(()), |ended| ended.watch(cx))
     }
 
+    /// Waits for input, and for the head of a request no longer than that may take.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What waits while a body is read is its handler, which has a deadline of its own.
+        if self.progress.take_begun() || self.progress.is_body_read() {
+            self.idle.since = None;
+        }
+        self.idle.wait(cx, self.limits.idle)
+    }
+
     fn end_input(&mut self) {
         let Some(input) = self.input.take() else { return };
         let reset = async move { input.ready(Interest::ERROR).await.map_or((), drop) }.boxed();
-        self.ended = Some(Ended { reset, end: Box::pin(sleep(self.patience)) });
+        self.ended = Some(Ended { reset, end: Box::pin(sleep(self.limits.half_closed)) });
     }
 
     /// What a write has come to. One that has to wait watches meanwhile.
@@ -111,11 +141,31 @@ impl Socket {
             Poll::Pending => self.watch(cx)?,
             Poll::Ready(_) => {
                 if let Some(ended) = &mut self.ended {
-                    ended.end.as_mut().reset(Instant::now() + self.patience);
+                    ended.end.as_mut().reset(Instant::now() + self.limits.half_closed);
                 }
             }
         }
         written
+    }
+}
+
+impl Idle {
+    fn wait(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<io::Result<()>> {
+        let now = Instant::now();
+        // A limit too long to be added is none.
+        let Some(end) = self.since.get_or_insert(now).checked_add(limit) else {
+            return Poll::Pending;
+        };
+        if now >= end {
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(now)));
+        if timer.deadline() > now {
+            return Poll::Pending;
+        }
+        timer.as_mut().reset(end);
+        // Once is enough, because it is always the same task that waits; but then it must not be put off.
+        unconstrained(timer).poll_unpin(cx).map(|()| Err(ErrorKind::TimedOut.into()))
     }
 }
 
@@ -146,6 +196,9 @@ impl AsyncRead for Socket {
         let Some(input) = &mut self.input else { return Poll::Ready(Ok(())) };
         let read = Pin::new(input).poll_read(cx, buf);
         self.is_awaited = read.is_pending();
+        if self.is_awaited && !self.progress.is_upgraded() {
+            return self.wait(cx);
+        }
         read
     }
 }

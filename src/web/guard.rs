@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
@@ -71,11 +72,13 @@ where
         // The one that has been polled ready is the one to be called.
         let next = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, next);
-        guard(self.app.clone(), ready, request).map(Ok).boxed()
+        let app = self.app.clone();
+        async move { Ok(guard(&app, ready, request).await) }.boxed()
     }
 }
 
-async fn guard<S>(app: AppState, mut inner: S, mut request: Request) -> Response
+/// Answers a request by `inner`, which is ready.
+pub(super) async fn guard<S>(app: &AppState, mut inner: S, mut request: Request) -> Response
 where
     S: Service<Request, Error = Infallible>,
     S::Response: IntoResponse,
@@ -92,10 +95,15 @@ where
 
     let deadline = deadline::at_most(config.request_timeout);
     let late = outcome_of_a_cut(request.method());
-    let work = async {
-        let handled = AssertUnwindSafe(async { inner.call(request).await });
+    // Pinned before it is wrapped, so that what it holds is not moved by each.
+    let work = pin!(async {
+        let handled = pin!(async { inner.call(request).await });
         let handled = deadline::scope(deadline, async {
-            if config.panic_guard { handled.catch_unwind().await } else { Ok(handled.await) }
+            if config.panic_guard {
+                AssertUnwindSafe(handled).catch_unwind().await
+            } else {
+                Ok(handled.await)
+            }
         });
         match timeout_at(deadline, handled).await {
             Ok(Ok(Ok(response))) => explained(response.into_response()),
@@ -110,7 +118,7 @@ where
             }
             Err(_elapsed) => problem_of(late).into_response(),
         }
-    };
+    });
     let response = match id {
         Some(id) => {
             let header = id.to_header();

@@ -14,6 +14,9 @@ use serde::Serialize;
 use super::problem::explained;
 use crate::AppState;
 
+const HEALTH: &str = "/health";
+const READY: &str = "/ready";
+
 #[derive(Serialize)]
 struct Health<'a> {
     status: &'static str,
@@ -46,10 +49,15 @@ impl AppState {
 
 pub(super) fn routes<S: Clone + Send + Sync + 'static>(app: AppState) -> Router<S> {
     Router::new()
-        .route("/health", get(health))
-        .route("/ready", get(ready))
+        .route(HEALTH, get(health))
+        .route(READY, get(ready))
         .layer(map_response(async |response| explained(response)))
         .with_state(app)
+}
+
+/// Whether a request for `path` is one of [`routes`].
+pub(super) fn is_own(path: &str) -> bool {
+    matches!(path, HEALTH | READY)
 }
 
 /// Does not check dependencies, because a restart of this process would not bring them back.

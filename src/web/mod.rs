@@ -9,11 +9,12 @@ mod fused;
 mod guard;
 mod health;
 mod problem;
+mod random;
 mod request_id;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use edge::edged;
+pub(crate) use edge::Edge;
 pub use guard::{Guard, GuardLayer};
 pub use request_id::RequestId;

@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::random;
+
 /// Where a request's id is read from, and where its response has it.
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -26,8 +28,14 @@ impl RequestId {
             (1..=LONGEST).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
         }) {
             Some(id) => Self(id.into()),
-            None => Self(uuid::Uuid::new_v4().to_string().into()),
+            None => Self::random(),
         }
+    }
+
+    fn random() -> Self {
+        let id = uuid::Builder::from_random_bytes(random::id_bytes()).into_uuid();
+        let mut text = uuid::Uuid::encode_buffer();
+        Self(id.hyphenated().encode_lower(&mut text)[..].into())
     }
 
     /// The id of the request whose handler this is called from; `None` outside of one, and in tasks
@@ -70,7 +78,8 @@ mod tests {
         for given in ["", "two words", "tab\there", long] {
             let id = id_for(given);
             assert_ne!(id.as_str(), given);
-            assert!(uuid::Uuid::parse_str(id.as_str()).is_ok(), "{id:?}");
+            let id = uuid::Uuid::parse_str(id.as_str()).unwrap();
+            assert_eq!(id.get_version_num(), 4);
         }
     }
 

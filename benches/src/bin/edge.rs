@@ -49,9 +49,9 @@ fn config() -> Config {
     let mut config = Config::default();
     config.service.bind = [127, 0, 0, 1].into();
     config.service.port = 0;
-    config.service.log_level = "off".to_owned();
+    config.service.log_level = "off".into();
     // Nobody is there, and nobody asks.
-    config.redis.url = "unix:///nonexistent/redis.sock".to_owned();
+    config.redis.url = "unix:///nonexistent/redis.sock".into();
     config.redis.probe_interval = Duration::from_secs(24 * 3600);
     config
 }
@@ -104,7 +104,7 @@ impl Rival {
                 assert!(space[..len].starts_with(b"HTTP/1.1 200") && space[..len].ends_with(b"}"));
             }
         }
-        self.time() - before
+        self.time().saturating_sub(before)
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
+use crate::Config;
 use crate::actor::{Actor, BoxError, Cx, Reply, Request, Server};
 use crate::prelude::*;
 use crate::web::tests::config;
@@ -331,4 +332,64 @@ async fn an_idle_connection_is_closed_after_the_keep_alive_timeout_and_no_busy_o
     };
     let (served, ()) = timeout(SOON, async { tokio::join!(bound.serve(), client) }).await.unwrap();
     served.unwrap();
+}
+
+/// What a service answers to a POST of so many bytes to `/`, on its socket.
+async fn posted(config: Config, len_bytes: usize) -> String {
+    async fn length(body: String) -> String {
+        body.len().to_string()
+    }
+    let routes = Router::new().route("/", post(length));
+    let serving = half_closed::Serving::start(routes, |default| *default = config).await;
+    let mut client = serving.connect().await;
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: test\r\norigin: https://a.example\r\naccept-encoding: gzip\r\n\
+         connection: close\r\ncontent-length: {len_bytes}\r\n\r\n"
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    // One that is refused need not be read.
+    client.write_all(&vec![b'x'; len_bytes]).await.ok();
+    let mut answer = vec![0; 15];
+    timeout(SOON, client.read_exact(&mut answer)).await.unwrap().unwrap();
+    let mut rest = Vec::new();
+    timeout(SOON, client.read_to_end(&mut rest)).await.unwrap().ok();
+    answer.extend(rest);
+    serving.end().await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn what_the_service_wraps_its_routes_in_is_there_on_its_socket_too() {
+    let usual = config().service.body_limit;
+    let cases =
+        [(usual, usual, "200"), (usual, usual + 1, "413"), (10, 10, "200"), (10, 11, "413")];
+    for (limit, len_bytes, status) in cases {
+        for cors in ["off", "*"] {
+            let mut config = config();
+            config.service.body_limit = limit;
+            config.service.cors = cors.to_owned();
+            let answer = posted(config, len_bytes).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{limit}: {answer:.200}");
+            assert!(answer.contains("\r\nx-request-id: "), "{answer:.300}");
+            assert_eq!(answer.contains("\r\naccess-control-allow-origin: *"), cors == "*");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_paths_of_the_service_are_its_own_on_its_socket_too() {
+    async fn mine() -> &'static str {
+        "mine"
+    }
+    let routes = Router::new().route("/health", get(mine)).route("/health/mine", get(mine));
+    let serving = half_closed::Serving::start(routes, |_| {}).await;
+    let mut client = serving.connect().await;
+    send(&mut client, "/health?all").await;
+    assert!(receive(&mut client, "}").await.contains(r#""status":"healthy""#));
+    send(&mut client, "/health/mine").await;
+    receive(&mut client, "mine").await;
+    client.write_all(b"POST /ready HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+    let refused = receive(&mut client, "}").await;
+    assert!(refused.starts_with("HTTP/1.1 405") && refused.contains("problem+json"), "{refused}");
+    serving.end().await;
 }
