@@ -1,10 +1,12 @@
 //! The connections of clients.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -19,7 +21,7 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, unconstrained};
 use tokio::time::{Instant, sleep_until};
 
 use super::progress::Progress;
@@ -147,7 +149,7 @@ impl Connection {
         let mut response = self.edge.answer(request).await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.progress.upgrades();
-        } else if *self.ends.borrow() {
+        } else if is_ending(&self.ends) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -195,23 +197,39 @@ async fn serve(
 
 async fn until_asked_to_end<S>(
     connection: http1::UpgradeableConnection<TokioIo<Socket>, S>,
-    mut ends: watch::Receiver<bool>,
+    ends: watch::Receiver<bool>,
 ) -> hyper::Result<()>
 where
     S: HttpService<Incoming, ResBody = Body>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let mut waits = ends.clone();
     let mut connection = pin!(connection);
-    tokio::select! {
+    let mut asked_to_end = pin!(unconstrained(asked_to_end(&mut waits, LAST_WORD)));
+    let mut is_waiting = false;
+    let ended = poll_fn(|cx| {
         // First the connection: a request that has arrived already is under way when it is asked to
         // end.
-        biased;
-        ended = connection.as_mut() => ended,
-        () = asked_to_end(&mut ends, LAST_WORD) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(ended));
         }
+        // It waits from its first poll on, and is not asked again for each request.
+        if is_waiting && !is_ending(&ends) {
+            return Poll::Pending;
+        }
+        is_waiting = true;
+        asked_to_end.as_mut().poll(cx).map(|()| None)
+    });
+    if let Some(ended) = ended.await {
+        return ended;
     }
+    connection.as_mut().graceful_shutdown();
+    connection.await
+}
+
+/// Whether the connections are to end. They are told once, and `ends` was made before.
+fn is_ending(ends: &watch::Receiver<bool>) -> bool {
+    ends.has_changed().unwrap_or(true)
 }
 
 /// A watch whose other side is gone ends too; then the task is cut off anyway.
