@@ -1,10 +1,14 @@
 //! A runtime that ends without a shutdown takes its tree with it, and everything says so.
 
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use mainstay_supervision::{CallError, Handle, Nursery, State, Supervisor, System, TreeSnapshot};
+use mainstay_supervision::{
+    CallError, Handle, Intensity, Nursery, State, Supervisor, System, TreeSnapshot,
+};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -212,4 +216,45 @@ fn a_start_that_its_runtime_did_not_live_to_see_leaves_addresses_that_say_so() {
     }
     let started = current_thread().block_on(async { timeout(DEADLINE, start).await });
     assert!(started.unwrap().is_err(), "it says that the tree did not start");
+}
+
+/// Counts its end, which panics.
+struct Kept(Arc<AtomicUsize>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn what_a_tree_keeps_ends_with_it_however_it_ends_and_not_with_the_last_handle() {
+    let start = async |ended: &Arc<AtomicUsize>| {
+        let journal = Journal::default();
+        let mut root = Supervisor::new("root").intensity(Intensity { max: 0, within: secs(5) });
+        let a = root.actor(Probe::new("a", &journal).actor());
+        let mut below = Supervisor::new("below");
+        below.keep(Kept(Arc::clone(ended)));
+        root.supervisor(below);
+        root.keep(Kept(Arc::clone(ended)));
+        (System::start(root).await.unwrap(), a)
+    };
+    for end in ["the runtime ends", "shutdown", "it gives up"] {
+        let ended = Arc::<AtomicUsize>::default();
+        let runtime = multi_thread();
+        let (system, a) = runtime.block_on(start(&ended));
+        assert_eq!(ended.load(Ordering::SeqCst), 0, "{end}");
+        match end {
+            "shutdown" => drop(runtime.block_on(system.shutdown(secs(1)))),
+            "it gives up" => {
+                a.tell(panics()).unwrap();
+                runtime.block_on(async { timeout(DEADLINE, system.failed()).await.unwrap() });
+            }
+            _ => {}
+        }
+        drop(runtime);
+        assert_eq!(ended.load(Ordering::SeqCst), 2, "{end}");
+        assert!(all_down(&system.tree()), "{end}");
+    }
 }
