@@ -254,9 +254,10 @@ impl Bound {
 async fn end(listener: TcpListener, mut connections: Connections, state: &AppState) {
     let config = &state.config().service;
     let budget = config.shutdown_timeout;
+    let begun = Instant::now();
+    let last_request = begun + budget - budget / PARTS_FOR_THE_TREE;
     // What was logged is written after the end of the actors.
-    let end = Instant::now() + budget - LAST_LINES.min(budget / PARTS_FOR_THE_LOG);
-    let last_request = end - budget / PARTS_FOR_THE_TREE;
+    let end = begun + budget - LAST_LINES.min(budget / PARTS_FOR_THE_LOG);
     state.leave_rotation();
 
     let until = last_request.min(Instant::now() + config.drain_delay);

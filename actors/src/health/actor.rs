@@ -198,6 +198,10 @@ async fn probe(endpoint: Arc<Endpoint>, connection: Option<Connection>) -> Probe
         Some(connection) => asked_both(&endpoint, connection).await,
         None => connected(&endpoint).await,
     };
+    if found.is_ok() && !endpoint.health().verdict().healthy {
+        // Before the outage counts as over: the network may have lost connections that stand.
+        endpoint.drop_silent_lanes().await;
+    }
     Probed { generation, connection, found }
 }
 

@@ -220,6 +220,12 @@ impl Endpoint {
         self.lanes.any(Lane::is_answered)
     }
 
+    /// Closes the lanes that an outage has silenced for good: nothing arrives on them within `probe_timeout` after a
+    /// `PING`, although the server answers. Goes to Redis. Cancel safe.
+    pub(crate) async fn drop_silent_lanes(&self) {
+        self.lanes.prove(self.config().probe_timeout).await;
+    }
+
     /// Whether an ordinary lane serves. Answers from memory.
     pub(crate) fn has_lane(&self) -> bool {
         self.lanes.any(Lane::is_serving)

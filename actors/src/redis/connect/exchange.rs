@@ -113,7 +113,7 @@ impl<T: Reply> Exchanged<T> {
 }
 
 /// What no answer in time means: where this process itself was late to look, nothing.
-pub(super) fn silence(sent: Instant, limit: Duration) -> Cause {
+pub(crate) fn silence(sent: Instant, limit: Duration) -> Cause {
     if sent.elapsed() > limit + LATE { Cause::HeldUp } else { Cause::Timeout }
 }
 

@@ -18,7 +18,7 @@ pub(crate) use backoff::{Failure, pause};
 pub(crate) use capability::MissingCapability;
 pub(crate) use connection::{Connection, jittered};
 pub(crate) use connector::Connector;
-pub(crate) use exchange::{Exchanged, Limit, exchange, ping, ping_patiently};
+pub(crate) use exchange::{Exchanged, Limit, exchange, ping, ping_patiently, silence};
 pub(crate) use lifecycle::{Leased, Lifecycle};
 pub use pace::Pace;
 pub use probe::Probe;

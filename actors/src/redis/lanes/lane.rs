@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use super::state::{BEAT, Beat, Heard, Heartbeat, Pinged, STALL_LOOK, Silence};
-use crate::redis::connect::{Connection, Lifecycle, ping_patiently};
+use crate::redis::connect::{Connection, Lifecycle, ping, ping_patiently, silence};
 use crate::redis::socket::{CloseReason, CloseSignal, Wire};
 use crate::redis::status::{Cause, Health};
 
@@ -138,6 +138,18 @@ impl Lane {
                 },
                 () = stalls => return CloseReason::Stalled,
             }
+        }
+    }
+
+    /// Closes the lane if nothing arrives on it within `limit` after a `PING`.
+    pub(crate) async fn prove(&self, limit: Duration) {
+        let (Some(mut wire), sent) = (self.wire(), Instant::now()) else { return };
+        let heard = wire.heard();
+        let is_silent = ping(&mut wire, limit).await == Err(Cause::Timeout)
+            && silence(sent, limit) == Cause::Timeout
+            && wire.heard() == heard;
+        if is_silent {
+            self.close(CloseReason::Silent);
         }
     }
 

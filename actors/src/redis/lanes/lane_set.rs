@@ -2,8 +2,10 @@ use std::cell::Cell;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures_util::future::join_all;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, Semaphore};
 
@@ -42,6 +44,12 @@ impl LaneSet {
     /// one.
     pub(crate) fn any(&self, is_so: impl Fn(&Lane) -> bool) -> bool {
         self.ordinary.iter().any(|slot| slot.load().as_deref().is_some_and(&is_so))
+    }
+
+    /// Closes each lane on which nothing arrives within `limit` after a `PING`.
+    pub(crate) async fn prove(&self, limit: Duration) {
+        let lanes = (0..self.count()).filter_map(|slot| self.slot(slot).load_full());
+        join_all(lanes.map(|lane| async move { lane.prove(limit).await })).await;
     }
 
     pub(crate) fn retire_all(&self) {

@@ -10,6 +10,8 @@ pub enum CloseReason {
     Closed,
     /// Not a byte arrived for `command_timeout` and a second while something waited for a reply.
     Stalled,
+    /// It did not answer a `PING` when the server was reached again after an outage.
+    Silent,
     /// The server no longer accepts its login.
     Unauthenticated,
     /// It may be inside a transaction, in which commands are queued instead of executed.
@@ -60,7 +62,7 @@ impl CloseReason {
     /// of use before its successor is made.
     pub(crate) fn is_sudden(self) -> bool {
         match self {
-            Self::Closed | Self::Unauthenticated | Self::InTransaction => true,
+            Self::Closed | Self::Silent | Self::Unauthenticated | Self::InTransaction => true,
             // The server may answer after all.
             Self::Stalled | Self::Aged | Self::Replaced => false,
         }
@@ -72,6 +74,7 @@ impl std::fmt::Display for CloseReason {
         f.write_str(match self {
             Self::Closed => "closed",
             Self::Stalled => "stalled",
+            Self::Silent => "silent",
             Self::Unauthenticated => "unauthenticated",
             Self::InTransaction => "in a transaction",
             Self::Aged => "aged",
@@ -80,9 +83,10 @@ impl std::fmt::Display for CloseReason {
     }
 }
 
-const ALL: [CloseReason; 6] = [
+const ALL: [CloseReason; 7] = [
     CloseReason::Closed,
     CloseReason::Stalled,
+    CloseReason::Silent,
     CloseReason::Unauthenticated,
     CloseReason::InTransaction,
     CloseReason::Aged,
