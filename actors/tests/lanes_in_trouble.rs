@@ -267,6 +267,33 @@ async fn on_each_lane(endpoint: &Arc<Endpoint>, count: usize) -> Vec<CacheConn> 
     conns
 }
 
+/// A server with four lanes to it, whose commands are soon given up.
+struct FourLanes {
+    server: Server,
+    endpoint: Arc<Endpoint>,
+    admin: MultiplexedConnection,
+    /// The numbers of the lanes at the beginning.
+    before: BTreeSet<u64>,
+    _keeper: Keeper,
+}
+
+impl FourLanes {
+    async fn start() -> Self {
+        let server = Server::start(&[]).await;
+        let command_timeout = Duration::from_millis(100);
+        let config = Config { lanes: Some(4), command_timeout, ..Config::default() };
+        let (endpoint, keeper) = lanes(&server, config).await;
+        let mut admin = admin(&server).await;
+        let before = lane_ids(&mut admin).await;
+        Self { server, endpoint, admin, before, _keeper: keeper }
+    }
+}
+
+async fn serves(endpoint: &Arc<Endpoint>) {
+    let write = async || endpoint.connection().await.unwrap().set("key", 1).await.is_ok();
+    eventually("it serves", write).await;
+}
+
 /// Callers without a pause.
 fn readers(endpoint: &Arc<Endpoint>, count: usize) -> JoinSet<()> {
     let reader = |endpoint: Arc<Endpoint>| async move {
@@ -281,22 +308,14 @@ fn readers(endpoint: &Arc<Endpoint>, count: usize) -> JoinSet<()> {
 // redis R3
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standstill_that_costs_commands_their_time_costs_no_lane() {
-    let server = Server::start(&[]).await;
-    let command_timeout = Duration::from_millis(100);
-    let config = Config { lanes: Some(4), command_timeout, ..Config::default() };
-    let (endpoint, _keeper) = lanes(&server, config).await;
-    let mut admin = admin(&server).await;
-    let before = lane_ids(&mut admin).await;
+    let FourLanes { server, endpoint, mut admin, before, _keeper } = FourLanes::start().await;
     let _readers = readers(&endpoint, 64);
     for _ in 0..3 {
         server.freeze();
         // Longer than a command, shorter than a stall.
         sleep(Duration::from_millis(600)).await;
         server.thaw();
-        eventually("it serves", async || {
-            endpoint.connection().await.unwrap().set("key", 1).await.is_ok()
-        })
-        .await;
+        serves(&endpoint).await;
     }
     assert_eq!(lane_ids(&mut admin).await, before);
 }
@@ -304,21 +323,13 @@ async fn a_standstill_that_costs_commands_their_time_costs_no_lane() {
 // redis R3
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lanes_that_stall_together_are_kept_when_the_server_is_heard_again() {
-    let server = Server::start(&[]).await;
-    let command_timeout = Duration::from_millis(100);
-    let config = Config { lanes: Some(4), command_timeout, ..Config::default() };
-    let (endpoint, _keeper) = lanes(&server, config).await;
-    let mut admin = admin(&server).await;
-    let before = lane_ids(&mut admin).await;
+    let FourLanes { server, endpoint, mut admin, before, _keeper } = FourLanes::start().await;
     let _readers = readers(&endpoint, 64);
     server.freeze();
     // All of them have stalled, and the first one's successor is being made.
     sleep(Duration::from_secs(3)).await;
     server.thaw();
-    eventually("it serves", async || {
-        endpoint.connection().await.unwrap().set("key", 1).await.is_ok()
-    })
-    .await;
+    serves(&endpoint).await;
     // Longer than it takes to make a lane for each, if that were done.
     let settled = Instant::now() + Duration::from_millis(500);
     while Instant::now() < settled {
@@ -332,12 +343,8 @@ async fn lanes_that_stall_together_are_kept_when_the_server_is_heard_again() {
 // redis R3
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lanes_behind_paused_writes_are_replaced_one_at_a_time() {
-    let server = Server::start(&[]).await;
-    let command_timeout = Duration::from_millis(100);
-    let config = Config { lanes: Some(4), command_timeout, ..Config::default() };
-    let (endpoint, _keeper) = lanes(&server, config).await;
-    let mut admin = admin(&server).await;
-    let before = lane_ids(&mut admin).await;
+    let FourLanes { server: _server, endpoint, mut admin, before, _keeper } =
+        FourLanes::start().await;
     let pause = ["PAUSE", "60000", "WRITE"];
     let () = redis::cmd("CLIENT").arg(&pause).query_async(&mut admin).await.unwrap();
     // Each of them has a write that waits.

@@ -4,19 +4,13 @@
 #![expect(clippy::disallowed_methods, reason = "tests have no tree to run tasks in")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use std::time::Duration;
-
 use futures_util::FutureExt;
 use mainstay_actors::Outcome;
-use mainstay_actors::redis::{CacheConn, Cause, Config, Error, Script, ServerState};
+use mainstay_actors::redis::{CacheConn, Cause, Error, Script, ServerState};
 
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod support;
-use support::{Server, eventually, id, lanes};
-
-fn one_lane() -> Config {
-    Config { lanes: Some(1), command_timeout: Duration::from_secs(2), ..Config::default() }
-}
+use support::{Server, eventually, id, lanes, one_lane};
 
 /// A script that counts its runs and then answers with this error.
 fn answering(error: &str) -> Script {

@@ -4,20 +4,13 @@
 #![expect(clippy::disallowed_methods, reason = "tests have no tree to run tasks in")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use std::time::Duration;
-
 use mainstay_actors::Outcome;
 use mainstay_actors::redis::{Config, Error, Session};
 use redis::AsyncCommands;
 
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod support;
-use support::{Server, endpoint, eventually, id, lanes};
-
-/// One lane, which all callers share.
-fn one_lane() -> Config {
-    Config { lanes: Some(1), command_timeout: Duration::from_secs(2), ..Config::default() }
-}
+use support::{Server, endpoint, eventually, id, lanes, one_lane};
 
 async fn atomic_incr(conn: &mut Session) -> Result<(), Error> {
     Ok(redis::pipe().atomic().incr("n", 1).exec_async(conn).await?)

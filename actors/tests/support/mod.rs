@@ -216,6 +216,12 @@ impl Keeper {
     }
 }
 
+/// One lane, which all callers share.
+#[allow(dead_code, reason = "each test binary uses its own part of it")]
+pub(crate) fn one_lane() -> Config {
+    Config { lanes: Some(1), command_timeout: Duration::from_secs(2), ..Config::default() }
+}
+
 /// An endpoint at `server` with every lane in use.
 pub(crate) async fn lanes(server: &Server, config: Config) -> (Arc<Endpoint>, Keeper) {
     let endpoint = endpoint(Config { url: server.url(), ..config });

@@ -4,7 +4,6 @@
 
 mod support;
 #[cfg(target_os = "linux")]
-#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 mod surroundings;
 
 use std::fs;

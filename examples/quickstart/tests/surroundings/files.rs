@@ -1,15 +1,18 @@
 //! The resolver or a file does not answer.
 
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use hanging::Hanging;
+
 use super::{LIMIT, SHUTDOWN_TIMEOUT};
 use crate::support::{Place, Quickstart, SLACK, eventually};
+
+#[path = "../../../../tests/it/support/hanging.rs"]
+mod hanging;
 
 /// How long connecting has gone on, at several attempts a second, when hanging threads are counted.
 const ATTEMPTS: Duration = Duration::from_secs(3);
@@ -70,68 +73,16 @@ async fn a_password_file_that_hangs_holds_up_no_end() {
     let place = Place::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
-    let Some(file) = Hanging::file(place.path("password")) else { return };
+    let file = place.path("password");
+    std::fs::write(&file, "sesame").unwrap();
+    let Some(_hanging) = Hanging::file(&file) else { return };
     let variables = [
         SHUTDOWN_TIMEOUT,
         ("ACTON_REDIS_URL", &url),
-        ("ACTON_REDIS_PASSWORD_FILE", file.path.to_str().unwrap()),
+        ("ACTON_REDIS_PASSWORD_FILE", file.to_str().unwrap()),
     ];
     let quickstart = place.start_without_redis(&variables).await;
     is_told(&quickstart, "password_file holds no password").await;
     assert!(waiting(&quickstart) <= 1, "a file is read once at a time");
     ends_in_time(quickstart).await;
-}
-
-/// A regular file that hangs whoever opens it, as one on a mount whose server is away: another process has a write
-/// lease on it and does not give it up. The system ends that after /proc/sys/fs/lease-break-time, 45 s by default.
-struct Hanging {
-    path: PathBuf,
-    holder: Child,
-}
-
-const HOLDER: &str = r#"
-import fcntl, os, signal, sys
-signal.signal(signal.SIGIO, signal.SIG_IGN)
-file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
-os.write(file, b"sesame")
-try:
-    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-except OSError as error:
-    print("skipped: the file system gives no leases:", error, flush=True)
-    sys.exit()
-print("held", flush=True)
-sys.stdin.read()
-"#;
-
-impl Hanging {
-    /// `None` where the file system gives no leases.
-    fn file(path: PathBuf) -> Option<Self> {
-        let mut holder = python(&path);
-        let mut said = String::new();
-        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        if said.starts_with("skipped") {
-            eprint!("{said}");
-            holder.wait().unwrap();
-            return None;
-        }
-        assert_eq!(said, "held\n");
-        Some(Self { path, holder })
-    }
-}
-
-fn python(path: &Path) -> Child {
-    Command::new("python3")
-        .args(["-c", HOLDER])
-        .arg(path)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the tests need python3")
-}
-
-impl Drop for Hanging {
-    fn drop(&mut self) {
-        self.holder.kill().ok(); // It may have ended by itself.
-        self.holder.wait().ok();
-    }
 }
