@@ -1,7 +1,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_util::FutureExt;
 use futures_util::future::Shared;
@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 /// argument of a handler.
 ///
 /// What would go on for as long as its client likes (server-sent events, a web socket, a long poll)
-/// waits for this too, and comes to its end. Whatever goes on regardless is cut off when four fifths
-/// of `service.shutdown_timeout` are over.
+/// waits for this too, and comes to its end. A response that goes on regardless is cut off when four
+/// fifths of `service.shutdown_timeout` are over; the end waits a second for a web socket that does.
 ///
 /// It is ready after `service.drain_delay`, not at the signal: until then load balancers still send
 /// requests here, and a client that is told to go would come back to the same service.
@@ -36,10 +36,14 @@ use tokio::sync::oneshot;
 /// # let _: Router<AppState> = Router::new().route("/seconds", get(seconds));
 /// ```
 ///
-/// Clones become ready together. Cancel safe.
+/// Clones become ready together, and stay so. Cancel safe.
 #[derive(Clone)]
 #[must_use = "it says nothing until it is awaited"]
-pub struct Draining(Shared<oneshot::Receiver<()>>);
+pub struct Draining {
+    begins: Shared<oneshot::Receiver<()>>,
+    /// A shared future may not be polled again once it was ready, and a loop does that.
+    has_begun: bool,
+}
 
 /// Makes its [`Draining`]s ready.
 #[derive(Debug)]
@@ -51,7 +55,10 @@ pub(crate) struct Drain {
 impl Drain {
     pub(crate) fn new() -> Self {
         let (begin, has_begun) = oneshot::channel();
-        Self { begin: Mutex::new(Some(begin)), draining: Draining(has_begun.shared()) }
+        Self {
+            begin: Mutex::new(Some(begin)),
+            draining: Draining { begins: has_begun.shared(), has_begun: false },
+        }
     }
 
     pub(crate) fn begin(&self) {
@@ -70,13 +77,19 @@ impl Future for Draining {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // A service whose state is gone has come to its end as well.
-        self.0.poll_unpin(cx).map(drop)
+        if !self.has_begun {
+            // A service whose state is gone has come to its end as well.
+            ready!(self.begins.poll_unpin(cx)).ok();
+            self.has_begun = true;
+        }
+        Poll::Ready(())
     }
 }
 
 impl fmt::Debug for Draining {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Draining").field("is_ready", &self.0.peek().is_some()).finish()
+        f.debug_struct("Draining")
+            .field("is_ready", &(self.has_begun || self.begins.peek().is_some()))
+            .finish()
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use axum::extract::ConnectInfo;
 use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use futures_util::FutureExt;
 use hyper::body::Incoming;
@@ -92,8 +92,10 @@ impl Connections {
         // What has arrived by now is known to the runtime only after it has looked.
         tokio::task::yield_now().await;
         for _ in 0..MOST_LAST {
-            match listener.accept().now_or_never() {
+            // Tokio would have a task that takes many at once wait for its next turn.
+            match unconstrained(listener.accept()).now_or_never() {
                 Some(Ok((stream, peer))) => self.add(stream, peer),
+                Some(Err(error)) if is_of_one_connection(&error) => {}
                 Some(Err(_)) | None => return,
             }
         }
@@ -146,8 +148,10 @@ impl Connection {
         self.progress.request_begins(!request.body().is_end_stream());
         let mut request = request.map(|body| self.progress.follow(body));
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        let is_tunnel = request.method() == Method::CONNECT;
         let mut response = self.edge.answer(request).await;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let status = response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS || (is_tunnel && status.is_success()) {
             self.progress.upgrades();
         } else if is_ending(&self.ends) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

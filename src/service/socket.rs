@@ -118,8 +118,13 @@ impl Socket {
 
     /// Waits for input, and for the head of a request no longer than that may take.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What waits while a body is read is its handler, which has a deadline of its own.
-        if self.progress.take_begun() || self.progress.is_body_read() {
+        if self.progress.is_body_read() {
+            // What waits is the handler, which has a deadline of its own. That its request has begun is left for the
+            // first wait after it.
+            self.idle.since = None;
+            return Poll::Pending;
+        }
+        if self.progress.take_begun() {
             self.idle.since = None;
         }
         self.idle.wait(cx, self.limits.idle)

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::message::{Connection, Message, Miss, Probed, Report};
 use super::server_states::{News, ServerStates};
 use super::state::{Beat, Decision, Signs, State, Transition};
-use crate::redis::{Cause, Endpoint, Mark, Verdict};
+use crate::redis::{Cause, Endpoint, Mark, SilentLane, Verdict};
 
 /// Watches one endpoint.
 #[derive(Debug)]
@@ -198,11 +198,36 @@ async fn probe(endpoint: Arc<Endpoint>, connection: Option<Connection>) -> Probe
         Some(connection) => asked_both(&endpoint, connection).await,
         None => connected(&endpoint).await,
     };
-    if found.is_ok() && !endpoint.health().verdict().healthy {
+    let (connection, found) = match (connection, found) {
         // Before the outage counts as over: the network may have lost connections that stand.
-        endpoint.drop_silent_lanes().await;
-    }
+        (Some(connection), Ok(_)) if !endpoint.health().verdict().healthy => {
+            without_silent_lanes(&endpoint, connection, found).await
+        }
+        asked => asked,
+    };
     Probed { generation, connection, found }
+}
+
+/// Closes the lanes that the network has lost. The server may just be slow, so it has to answer once more, on the
+/// probe's connection, while they stay silent.
+async fn without_silent_lanes(
+    endpoint: &Endpoint,
+    connection: Connection,
+    found: Result<Duration, Miss>,
+) -> Asked {
+    // It has answered: the time that this takes must not count as the probe's silence.
+    if connection.generation == endpoint.generation_number() {
+        endpoint.health().succeeded();
+    }
+    let silent = endpoint.silent_lanes().await;
+    if silent.is_empty() {
+        return (Some(connection), found);
+    }
+    let (connection, found) = asked(connection).await;
+    if found.is_ok() {
+        silent.iter().for_each(SilentLane::close_if_silent);
+    }
+    (connection, found)
 }
 
 /// The connection, if it may be used again, and how long the answer took or why none came.

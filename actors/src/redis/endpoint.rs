@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::redis::address::Address;
 use crate::redis::config::Config;
 use crate::redis::connect::{Connector, Deliver, Incoming, Pace, Probe, PubSub};
-use crate::redis::lanes::{Lane, LaneSet, Lanes};
+use crate::redis::lanes::{Lane, LaneSet, Lanes, SilentLane};
 use crate::redis::leases::{CurrentGeneration, Generation, Lease, Leases, Reason};
 use crate::redis::socket::CloseReason;
 use crate::redis::status::{Cause, Error, Health};
@@ -220,10 +220,9 @@ impl Endpoint {
         self.lanes.any(Lane::is_answered)
     }
 
-    /// Closes the lanes that an outage has silenced for good: nothing arrives on them within `probe_timeout` after a
-    /// `PING`, although the server answers. Goes to Redis. Cancel safe.
-    pub(crate) async fn drop_silent_lanes(&self) {
-        self.lanes.prove(self.config().probe_timeout).await;
+    /// The ordinary lanes on which nothing arrives within `probe_timeout` after a `PING`. Goes to Redis. Cancel safe.
+    pub(crate) async fn silent_lanes(&self) -> Vec<SilentLane> {
+        self.lanes.silent(self.config().probe_timeout).await
     }
 
     /// Whether an ordinary lane serves. Answers from memory.

@@ -39,6 +39,7 @@ pub use config::{Config, Fault, MOST_ENDPOINTS, Tls, fault_of_name};
 pub(crate) use connect::{Deliver, Failed, Incoming, PubSub, TopicKind, pause};
 pub use connect::{Pace, Probe};
 pub use endpoint::{Endpoint, PoolStatus};
+pub(crate) use lanes::SilentLane;
 pub use leases::{Generation, Reason};
 pub use socket::CloseReason;
 pub(crate) use status::RETRY_AFTER;

@@ -217,3 +217,15 @@ async fn a_shutdown_of_the_actors_is_a_drain_too_and_all_who_wait_are_told() {
     assert!(report.is_clean() && was_ready.load(Ordering::Relaxed));
     assert_eq!(state.draining().now_or_never(), Some(()), "also whoever asks later");
 }
+
+#[tokio::test]
+async fn a_drain_that_has_begun_may_be_asked_about_again() {
+    let drain = crate::draining::Drain::new();
+    let mut draining = drain.draining();
+    assert_eq!((&mut draining).now_or_never(), None);
+    drain.begin();
+    for _ in 0..2 {
+        assert_eq!((&mut draining).now_or_never(), Some(()));
+    }
+    assert!(format!("{draining:?}").contains("is_ready: true"));
+}

@@ -393,3 +393,56 @@ async fn the_paths_of_the_service_are_its_own_on_its_socket_too() {
     assert!(refused.starts_with("HTTP/1.1 405") && refused.contains("problem+json"), "{refused}");
     serving.end().await;
 }
+
+#[tokio::test]
+async fn a_connection_is_idle_from_the_end_of_its_request_on() {
+    let mut config = config();
+    config.service.keep_alive_timeout = Duration::from_millis(800);
+    let go_on = Arc::new(Notify::new());
+    let may_go_on = Arc::clone(&go_on);
+    let slow = async move |body: String| {
+        may_go_on.notified().await;
+        body
+    };
+    let routes = Router::new().route("/slow", post(slow));
+    let serving = half_closed::Serving::start(routes, |default| *default = config).await;
+    let mut client = serving.connect().await;
+    for _ in 0..2 {
+        let head = "POST /slow HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\n";
+        client.write_all(head.as_bytes()).await.unwrap();
+        // The body comes later, and the answer later than a connection may be idle.
+        serving.looks_around().await;
+        client.write_all(b"body").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        go_on.notify_one();
+        receive(&mut client, "body").await;
+        serving.looks_around().await;
+    }
+    serving.end().await;
+}
+
+#[tokio::test]
+async fn every_connection_that_the_system_has_accepted_is_answered_at_the_end() {
+    // One more than what tokio lets a task do in one go, and as many as Linux queues where `somaxconn` is 128.
+    const QUEUED: usize = 129;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let service = service().with_config(config()).with_shutdown(async { drop(stopped.await) });
+    let bound = service.build().bind().await.unwrap();
+    let address = bound.local_addr();
+    // Nobody accepts yet, and the service is to end at once.
+    let mut clients = Vec::new();
+    for _ in 0..QUEUED {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        send(&mut client, "/health").await;
+        clients.push(client);
+    }
+    stop.send(()).unwrap();
+    let answered = async {
+        for client in &mut clients {
+            receive(client, "}").await;
+        }
+    };
+    let (served, ()) =
+        timeout(SOON, async { tokio::join!(bound.serve(), answered) }).await.unwrap();
+    served.unwrap();
+}

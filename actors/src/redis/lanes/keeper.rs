@@ -121,7 +121,8 @@ impl Lanes<'_> {
                             return connecting.await;
                         }
                         if stall.is_none() {
-                            later_stall = Some(Stall::of(lane));
+                            // One is kept: dropping it would end the mark.
+                            later_stall.get_or_insert_with(|| Stall::of(lane));
                         }
                     }
                 }

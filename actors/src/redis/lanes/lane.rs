@@ -141,14 +141,19 @@ impl Lane {
         }
     }
 
-    /// Closes the lane if nothing arrives on it within `limit` after a `PING`.
-    pub(crate) async fn prove(&self, limit: Duration) {
-        let (Some(mut wire), sent) = (self.wire(), Instant::now()) else { return };
+    /// How many bytes had arrived, if nothing more arrives within `limit` after a `PING`.
+    pub(super) async fn silent_since(&self, limit: Duration) -> Option<u64> {
+        let (mut wire, sent) = (self.wire()?, Instant::now());
         let heard = wire.heard();
         let is_silent = ping(&mut wire, limit).await == Err(Cause::Timeout)
             && silence(sent, limit) == Cause::Timeout
             && wire.heard() == heard;
-        if is_silent {
+        is_silent.then_some(heard)
+    }
+
+    /// Closes the lane if still no more bytes have arrived.
+    pub(super) fn close_if_silent_since(&self, heard: u64) {
+        if self.heard_bytes() == heard {
             self.close(CloseReason::Silent);
         }
     }

@@ -23,6 +23,19 @@ pub(crate) struct LaneSet {
     large_values: AtomicU64,
 }
 
+/// A lane that did not answer a `PING`.
+pub(crate) struct SilentLane {
+    lane: Arc<Lane>,
+    heard: u64,
+}
+
+impl SilentLane {
+    /// Closes the lane, unless it was heard meanwhile: the server has answered somebody who asked later.
+    pub(crate) fn close_if_silent(&self) {
+        self.lane.close_if_silent_since(self.heard);
+    }
+}
+
 impl LaneSet {
     pub(crate) fn new(count: usize) -> Self {
         Self {
@@ -46,10 +59,15 @@ impl LaneSet {
         self.ordinary.iter().any(|slot| slot.load().as_deref().is_some_and(&is_so))
     }
 
-    /// Closes each lane on which nothing arrives within `limit` after a `PING`.
-    pub(crate) async fn prove(&self, limit: Duration) {
-        let lanes = (0..self.count()).filter_map(|slot| self.slot(slot).load_full());
-        join_all(lanes.map(|lane| async move { lane.prove(limit).await })).await;
+    /// The ordinary lanes on which nothing arrives within `limit` after a `PING`. One for large values may be silent for
+    /// longer.
+    pub(crate) async fn silent(&self, limit: Duration) -> Vec<SilentLane> {
+        let lanes = self.ordinary.iter().filter_map(ArcSwapOption::load_full);
+        let silent = lanes.map(|lane| async move {
+            let heard = lane.silent_since(limit).await?;
+            Some(SilentLane { lane, heard })
+        });
+        join_all(silent).await.into_iter().flatten().collect()
     }
 
     pub(crate) fn retire_all(&self) {

@@ -10,4 +10,4 @@ mod tests;
 
 pub(crate) use keeper::Lanes;
 pub(crate) use lane::Lane;
-pub(crate) use lane_set::LaneSet;
+pub(crate) use lane_set::{LaneSet, SilentLane};
