@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use mainstay_actors::cache::Cache;
 use mainstay_actors::redis::{
-    Breaker, CacheConn, Cause, Config, Endpoint, Error, Reason, ServerState, Verdict,
+    Breaker, CacheConn, Cause, Config, ConfigFile, Endpoint, Error, Reason, ServerState, Verdict,
 };
 use mainstay_actors::{Outcome, deadline};
 use tokio::task::JoinSet;
@@ -165,7 +165,8 @@ async fn an_open_breaker_stops_commands_of_a_lease_that_is_out() {
 async fn a_host_without_a_name_is_told_from_one_that_refuses() {
     let named = |url: &str| endpoint(Config { url: url.to_owned(), ..Config::default() });
     let nowhere = named("redis://no-such-host.invalid:6379").probe_connection().await.unwrap_err();
-    assert_eq!(nowhere, Cause::Dns, "also where the resolver does not answer in time");
+    // Where no resolver can be reached, none answers.
+    assert!(matches!(nowhere, Cause::Dns | Cause::DnsTimeout), "{nowhere:?}");
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let refused = named(&format!("redis://{free}")).probe_connection().await.unwrap_err();
     assert_eq!(refused, Cause::Refused);
@@ -199,11 +200,13 @@ async fn a_corrected_password_file_heals_without_a_restart() {
         async move { endpoint.lease().await }
     });
     std::fs::remove_file(&file).unwrap();
+    let is_missing =
+        |cause| matches!(cause, Cause::FileUnreadable { file: ConfigFile::Password, .. });
     eventually("the next attempt tells", async || {
-        endpoint.probe_connection().await.unwrap_err() == Cause::PasswordFile
+        is_missing(endpoint.probe_connection().await.unwrap_err())
     })
     .await;
-    assert_eq!(endpoint.connect_failure(), Some(Cause::PasswordFile));
+    assert!(endpoint.connect_failure().is_some_and(is_missing));
     std::fs::write(&file, "right\n").unwrap();
     let mut conn = timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap().unwrap();
     conn.set("k", "v").await.unwrap();
@@ -219,7 +222,7 @@ async fn a_password_file_without_a_password_is_its_own_cause() {
     std::fs::write(&large, "x".repeat(4097)).unwrap();
     let empty = server.path("empty");
     std::fs::write(&empty, "\n").unwrap();
-    for file in [pipe, large, empty, server.path("missing")] {
+    for file in [pipe, large, empty] {
         // The password of the url would be right.
         let url = format!("{}?pass=right", server.url());
         let config = Config { url, password_file: Some(file.clone()), ..Config::default() };

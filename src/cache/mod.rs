@@ -16,6 +16,6 @@ pub use mainstay_actors::{
     cache::{NoEndpoint, PoolStats, PoolStatus},
     health::{GetHealth, ProbeNow, Report as HealthReport},
     pool::{GetPoolStatus, RebuildPool},
-    redis::{Call, Cause, Config, Error, Script, Session, Tls, Transaction, Ttl},
+    redis::{Call, Cause, Config, ConfigFile, Error, Script, Session, Tls, Transaction, Ttl},
     subscriptions::{Error as SubscribeError, Event, Gap, Message, Subscription, Topics},
 };

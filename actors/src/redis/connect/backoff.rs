@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::redis::socket::Purpose;
-use crate::redis::status::Cause;
+use crate::redis::status::{Cause, ConfigFile};
 
 /// Whether connecting fails at present, why, and when the next attempt is due.
 #[derive(Default)]
@@ -146,7 +146,13 @@ pub(crate) fn pause(failures: u32, cause: Cause, chance: f64) -> Duration {
 }
 
 fn is_login(cause: Cause) -> bool {
-    matches!(cause, Cause::Auth | Cause::NoPassword | Cause::PasswordFile | Cause::Denied)
+    match cause {
+        Cause::Auth | Cause::NoPassword | Cause::PasswordFile | Cause::Denied => true,
+        Cause::FileUnreadable { file, .. } | Cause::FileTimeout(file) => {
+            file == ConfigFile::Password
+        }
+        _ => false,
+    }
 }
 
 const AUTH_PAUSE: Duration = Duration::from_secs(2);

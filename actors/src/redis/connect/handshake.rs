@@ -15,7 +15,7 @@ use crate::redis::socket::{
     open_stream, overdue, read_file,
 };
 use crate::redis::status::{
-    Cause, Error, cause_of_handshake, cause_of_login, is_refusal, knows_no_resp3,
+    Cause, ConfigFile, Error, cause_of_handshake, cause_of_login, is_refusal, knows_no_resp3,
 };
 
 /// Opens connections to one address: socket, protocol version, login and name.
@@ -132,7 +132,7 @@ impl Handshake {
     pub(super) fn overdue(&self) -> Cause {
         let password_file = self.config.password_file.as_deref();
         if password_file.is_some_and(|path| is_being_read(path, LARGEST_PASSWORD)) {
-            return Cause::PasswordFile;
+            return Cause::FileTimeout(ConfigFile::Password);
         }
         overdue(&self.address, &self.config.tls)
     }
@@ -140,7 +140,7 @@ impl Handshake {
     /// The login, with the password that the file holds now.
     pub(super) async fn login(&self) -> Result<RedisConnectionInfo, Cause> {
         let password = match &self.config.password_file {
-            Some(path) => Some(password_in(path).await.ok_or(Cause::PasswordFile)?),
+            Some(path) => Some(password_in(path).await?),
             None => None,
         };
         Ok(self.address.login(password.as_deref()))
@@ -205,12 +205,12 @@ pub(super) fn in_resp3(login: &RedisConnectionInfo) -> RedisConnectionInfo {
     login.clone().set_protocol(ProtocolVersion::RESP3)
 }
 
-/// The password in a file, without a line end. `None` if the file cannot be read, is not a regular file (a pipe might
-/// never end), is empty, or is too large for a password.
-async fn password_in(path: &Path) -> Option<String> {
-    let mut text = String::from_utf8(read_file(path, LARGEST_PASSWORD).await?).ok()?;
+/// The password in a file, without a line end.
+async fn password_in(path: &Path) -> Result<String, Cause> {
+    let bytes = read_file(ConfigFile::Password, path, LARGEST_PASSWORD).await?;
+    let mut text = String::from_utf8(bytes).map_err(|_| Cause::PasswordFile)?;
     text.truncate(text.trim_end_matches(['\r', '\n']).len());
-    Some(text).filter(|password| !password.is_empty())
+    Some(text).filter(|password| !password.is_empty()).ok_or(Cause::PasswordFile)
 }
 
 const LARGEST_PASSWORD: u64 = 4096;

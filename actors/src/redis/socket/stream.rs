@@ -1,5 +1,7 @@
+use std::fs::Metadata;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,29 +44,45 @@ pub(crate) async fn open(
             Ok((stream, Some(peer)))
         }
         Address::Unix { path, is_private, .. } => {
-            let stream = open_unix(path, *is_private).await;
-            Ok((Box::new(stream.map_err(|error| Cause::of_io(&error))?), None))
+            Ok((Box::new(open_unix(path, *is_private).await?), None))
         }
         Address::Embedded => Err(Cause::Refused),
     }
 }
 
 /// Once a cleaner has removed the directory of a private socket from /tmp, anybody can make another there.
-async fn open_unix(path: &Path, is_private: bool) -> io::Result<UnixStream> {
-    let stream = UnixStream::connect(path).await?;
+async fn open_unix(path: &Path, is_private: bool) -> Result<UnixStream, Cause> {
+    let stream = loop {
+        match UnixStream::connect(path).await {
+            Ok(stream) => break stream,
+            // The server's queue is full, and unlike TCP the system does not wait for room in it (unix(7)).
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(FULL_QUEUE).await,
+            Err(error) => return Err(cause_at(path, &error)),
+        }
+    };
     if is_private {
-        let (ours, _) = UnixStream::pair()?;
-        if stream.peer_cred()?.uid() != ours.peer_cred()?.uid() {
-            return Err(io::ErrorKind::PermissionDenied.into());
+        let owners = || Ok((stream.peer_cred()?.uid(), UnixStream::pair()?.0.peer_cred()?.uid()));
+        let (theirs, ours) = owners().map_err(|error: io::Error| Cause::of_unix(&error))?;
+        if theirs != ours {
+            return Err(Cause::Denied);
         }
     }
     Ok(stream)
 }
 
+/// The system refuses a connection to a file or a directory in the same way as one to a socket that nobody listens on.
+fn cause_at(path: &Path, error: &io::Error) -> Cause {
+    let is_other = |metadata: Metadata| !metadata.file_type().is_socket();
+    match Cause::of_unix(error) {
+        Cause::Refused if path.metadata().is_ok_and(is_other) => Cause::SocketPath,
+        cause => cause,
+    }
+}
+
 /// What [`open`] was waiting for when its time was up.
 pub(crate) fn overdue(address: &Address, tls: &Tls) -> Cause {
     match address {
-        Address::Tcp { host, .. } if is_looked_up(host) => Cause::Dns,
+        Address::Tcp { host, .. } if is_looked_up(host) => Cause::DnsTimeout,
         Address::Tcp { is_tls: true, .. } => file_being_read(tls).unwrap_or(Cause::TlsTimeout),
         Address::Tcp { .. } | Address::Unix { .. } | Address::Embedded => Cause::Timeout,
     }
@@ -77,7 +95,7 @@ async fn open_tcp(
     port: u16,
     preferred: &PreferredAddress,
 ) -> Result<(TcpStream, SocketAddr), Cause> {
-    let mut found = lookup(host, port).await;
+    let mut found = lookup(host, port).await?;
     preferred.sort(&mut found);
     let mut next = found.into_iter();
     let mut attempts = FuturesUnordered::new();
@@ -93,7 +111,7 @@ async fn open_tcp(
             biased;
             opened = attempts.next() => match opened {
                 Some(Ok(opened)) => return Ok(opened),
-                Some(Err(error)) => failure = Cause::of_io(&error),
+                Some(Err(cause)) => failure = cause,
                 None => return Err(failure),
             },
             () = sleep(HEAD_START), if has_next => {}
@@ -102,21 +120,46 @@ async fn open_tcp(
 }
 
 // redis R17
-async fn open_one(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+async fn open_one(address: SocketAddr) -> Result<TcpStream, Cause> {
+    let stream = TcpStream::connect(address).await.map_err(|error| cause_to(address, &error))?;
+    // macOS refuses the options of a socket whose other side has closed it.
+    set_options(&stream).map_err(|_| Cause::HandshakeClosed)?;
+    Ok(stream)
+}
+
+fn set_options(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let socket = SockRef::from(&stream);
+    let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    Ok(stream)
+    Ok(())
+}
+
+/// The system has one error for "no local port is free" and "no address of this kind is here". A datagram socket has
+/// ports of its own, so it meets the second alone.
+fn cause_to(address: SocketAddr, error: &io::Error) -> Cause {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let reach = || UdpSocket::bind((any, 0))?.connect(address);
+    match Cause::of_tcp(error) {
+        Cause::NoPorts => match reach() {
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Cause::Unreachable,
+            Ok(()) | Err(_) => Cause::NoPorts,
+        },
+        cause => cause,
+    }
 }
 
 /// How many addresses of a name are tried at once.
 const AT_ONCE: usize = 2;
 /// How long an attempt has to itself.
 const HEAD_START: Duration = Duration::from_millis(250);
+/// How long until a full queue is tried again.
+const FULL_QUEUE: Duration = Duration::from_millis(10);
 /// A silent peer is probed after 15 s and then each 5 s; data that is not acknowledged within 5 s ends the connection
 /// (tcp(7)).
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -159,8 +202,7 @@ mod tests {
                 Err(_) => assert!(nobody.id().is_some()),
             }
         }
-        let refused = open_unix(&theirs, true).await.unwrap_err();
-        assert_eq!(Cause::of_io(&refused), Cause::Denied);
+        assert_eq!(open_unix(&theirs, true).await.unwrap_err(), Cause::Denied);
         open_unix(&theirs, false).await.unwrap();
     }
 

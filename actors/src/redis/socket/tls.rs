@@ -36,7 +36,7 @@ mod rustls_side {
 
     use crate::redis::config::Tls;
     use crate::redis::socket::file;
-    use crate::redis::status::Cause;
+    use crate::redis::status::{Cause, ConfigFile};
 
     /// Shakes hands with `host` over `stream`, with the certificates that the files hold now.
     pub(crate) async fn encrypt(
@@ -44,7 +44,7 @@ mod rustls_side {
         host: &str,
         tls: &Tls,
     ) -> Result<TlsStream<TcpStream>, Cause> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| Cause::Dns)?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| Cause::Tls)?;
         let connector = TlsConnector::from(Arc::new(client_config(tls).await?));
         connector.connect(name, stream).await.map_err(|error| {
             // `Cause::Tls` names several things to check; rustls says which, and nothing secret.
@@ -56,21 +56,21 @@ mod rustls_side {
     /// The cause that names the first of the files that is being read.
     pub(crate) fn file_being_read(tls: &Tls) -> Option<Cause> {
         let files = [
-            (&tls.ca_file, Cause::CaFile),
-            (&tls.cert_file, Cause::CertFile),
-            (&tls.key_file, Cause::KeyFile),
+            (&tls.ca_file, ConfigFile::Ca),
+            (&tls.cert_file, ConfigFile::Cert),
+            (&tls.key_file, ConfigFile::Key),
         ];
         let is_read = |path: &Option<PathBuf>| {
             path.as_deref().is_some_and(|path| file::is_being_read(path, LARGEST))
         };
-        files.into_iter().find(|(path, _)| is_read(path)).map(|(_, cause)| cause)
+        files.into_iter().find(|(path, _)| is_read(path)).map(|(_, file)| Cause::FileTimeout(file))
     }
 
     async fn client_config(tls: &Tls) -> Result<ClientConfig, Cause> {
         let mut roots = RootCertStore::empty();
         match &tls.ca_file {
             Some(path) => {
-                for certificate in certificates(path).await.ok_or(Cause::CaFile)? {
+                for certificate in certificates(ConfigFile::Ca, path).await? {
                     roots.add(certificate).map_err(|_| Cause::CaFile)?;
                 }
             }
@@ -87,19 +87,23 @@ mod rustls_side {
         let (Some(cert), Some(key)) = (&tls.cert_file, &tls.key_file) else {
             return Ok(config.with_no_client_auth());
         };
-        let cert = certificates(cert).await.ok_or(Cause::CertFile)?;
-        let key = private_key(key).await.ok_or(Cause::KeyFile)?;
+        let cert = certificates(ConfigFile::Cert, cert).await?;
+        let key = private_key(key).await?;
         config.with_client_auth_cert(cert, key).map_err(|_| Cause::KeyFile)
     }
 
-    async fn certificates(path: &Path) -> Option<Vec<CertificateDer<'static>>> {
-        let pem = file::read(path, LARGEST).await?;
+    async fn certificates(
+        file: ConfigFile,
+        path: &Path,
+    ) -> Result<Vec<CertificateDer<'static>>, Cause> {
+        let pem = file::read(file, path, LARGEST).await?;
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        found.ok().filter(|found| !found.is_empty())
+        found.ok().filter(|found| !found.is_empty()).ok_or(file.unsuitable())
     }
 
-    async fn private_key(path: &Path) -> Option<PrivateKeyDer<'static>> {
-        PrivateKeyDer::from_pem_slice(&file::read(path, LARGEST).await?).ok()
+    async fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Cause> {
+        let pem = file::read(ConfigFile::Key, path, LARGEST).await?;
+        PrivateKeyDer::from_pem_slice(&pem).map_err(|_| Cause::KeyFile)
     }
 
     const LARGEST: u64 = 1 << 20;

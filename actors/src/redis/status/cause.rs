@@ -1,4 +1,4 @@
-use std::io;
+use std::{fmt, io};
 
 #[cfg(feature = "tls")]
 use tokio_rustls::rustls;
@@ -11,14 +11,41 @@ pub enum Cause {
     #[error("connection refused; check that redis runs and that the url names its port or socket")]
     Refused,
     /// The host or its network cannot be reached.
-    #[error("host or network unreachable; check the url and the route")]
+    #[error(
+        "host or network unreachable; check the url, the route, and that this machine has an address of the same kind (IPv4 or IPv6)"
+    )]
     Unreachable,
-    /// This process, or its machine, may open no further socket.
-    #[error("no descriptor is left for a socket; check the limit on open files")]
+    /// This machine does not let the connection out.
+    #[error(
+        "this machine does not permit the connection; check its firewall and what this process is allowed to do"
+    )]
+    Blocked,
+    /// There is something else at the socket's path, or no path can be so long.
+    #[error(
+        "the socket's path leads to no socket; check the path in the url: all but its end are directories, its end is a stream socket, and it has at most {PATH_BYTES_MAX} bytes"
+    )]
+    SocketPath,
+    /// This process, or its machine, may open no further socket or file.
+    #[error("no descriptor is left for a socket or a file; check the limit on open files")]
     NoDescriptors,
-    /// The host's name could not be resolved, or the resolver did not answer in time.
+    /// Every local port that could be used for a connection to that address is in use.
+    #[error(
+        "no local port is left for a connection there; check how many connections this machine makes, and net.ipv4.ip_local_port_range"
+    )]
+    NoPorts,
+    /// The system failed in a way that has no cause of its own here. The number is its own (errno).
+    #[error(
+        "the system does not connect: {}; check its limits and its log", io::Error::from_raw_os_error(*.0)
+    )]
+    System(i32),
+    /// The host's name could not be resolved.
     #[error("host name not resolved; check the url and the resolver")]
     Dns,
+    /// The resolver did not answer in time.
+    #[error(
+        "no answer of the resolver in time; check the resolver of this machine (resolv.conf) and the network to it"
+    )]
+    DnsTimeout,
     /// The encrypted session could not be established.
     #[error(
         "tls failed; check that the server's certificate is valid, names the host of the url (as subjectAltName), is no authority's own (CA:TRUE) and comes from an authority of tls.ca_file, and whether the server wants a certificate of ours (tls.cert_file)"
@@ -34,19 +61,32 @@ pub enum Cause {
         "no answer to the tls handshake in time; check that the port of the url is the server's port for tls, the server's load and the network"
     )]
     TlsTimeout,
-    /// The file with the authorities' certificates could not be read, or holds no certificates.
+    /// A file that is read for each connection cannot be read. The number is the system's own (errno).
     #[error(
-        "tls.ca_file holds no certificates; check its path, permissions and mount, wanted is a regular file of at most 1 MiB with certificates in PEM"
+        "{file} cannot be read: {}; check its path, permissions and mount", io::Error::from_raw_os_error(*.errno)
+    )]
+    FileUnreadable {
+        /// Which file.
+        file: ConfigFile,
+        /// Why the system does not read it.
+        errno: i32,
+    },
+    /// A file that is read for each connection was not read in time.
+    #[error("{0} could not be read in time; check its mount")]
+    FileTimeout(ConfigFile),
+    /// The file with the authorities' certificates holds no certificates, is not a regular file, or is too large.
+    #[error(
+        "tls.ca_file holds no certificates; check its content, wanted is a regular file of at most 1 MiB with certificates in PEM"
     )]
     CaFile,
-    /// The file with our certificate could not be read, or holds no certificate.
+    /// The file with our certificate holds no certificate, is not a regular file, or is too large.
     #[error(
-        "tls.cert_file holds no certificate; check its path, permissions and mount, wanted is a regular file of at most 1 MiB with certificates in PEM"
+        "tls.cert_file holds no certificate; check its content, wanted is a regular file of at most 1 MiB with certificates in PEM"
     )]
     CertFile,
-    /// The file with our private key could not be read, or holds no key for the certificate.
+    /// The file with our private key holds no key for the certificate, is not a regular file, or is too large.
     #[error(
-        "tls.key_file holds no private key that belongs to tls.cert_file; check its path, permissions and mount, wanted is a regular file of at most 1 MiB with a key in PEM that is not encrypted"
+        "tls.key_file holds no private key that belongs to tls.cert_file; check its content, wanted is a regular file of at most 1 MiB with a key in PEM that is not encrypted"
     )]
     KeyFile,
     /// The user or password was not accepted.
@@ -57,13 +97,15 @@ pub enum Cause {
         "the server wants a password; give it in the url, redis://:password@host, or in password_file"
     )]
     NoPassword,
-    /// The password file could not be read (in time), is not a regular file, is empty, or is too large.
+    /// The password file is not a regular file, is empty, is too large, or is not UTF-8.
     #[error(
-        "password_file holds no password; check its path, permissions and mount, wanted is a regular file of 1 to 4096 bytes"
+        "password_file holds no password; check its content, wanted is a regular file of 1 to 4096 bytes of text"
     )]
     PasswordFile,
     /// This process may not open the socket, or the server denies this host.
-    #[error("permission denied; check the socket's permissions and the server's protected mode")]
+    #[error(
+        "permission denied; check the permissions of the socket and of the directories it is in, or the server's protected mode"
+    )]
     Denied,
     /// The database of the url could not be selected.
     #[error("database not selected; check its number in the url, and that the user may SELECT")]
@@ -130,8 +172,91 @@ pub enum Cause {
     Defect,
 }
 
+/// A file of the configuration that is read for each connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfigFile {
+    /// `password_file`.
+    Password,
+    /// `tls.ca_file`.
+    Ca,
+    /// `tls.cert_file`.
+    Cert,
+    /// `tls.key_file`.
+    Key,
+}
+
+impl fmt::Display for ConfigFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Password => "password_file",
+            Self::Ca => "tls.ca_file",
+            Self::Cert => "tls.cert_file",
+            Self::Key => "tls.key_file",
+        })
+    }
+}
+
+impl ConfigFile {
+    /// The cause where the file does not hold what it should.
+    pub(crate) fn unsuitable(self) -> Cause {
+        match self {
+            Self::Password => Cause::PasswordFile,
+            Self::Ca => Cause::CaFile,
+            Self::Cert => Cause::CertFile,
+            Self::Key => Cause::KeyFile,
+        }
+    }
+
+    /// The cause where the system does not read the file.
+    pub(crate) fn unreadable(self, errno: i32) -> Cause {
+        match Cause::of_shortage(errno) {
+            Some(shortage) => shortage,
+            None => Cause::FileUnreadable { file: self, errno },
+        }
+    }
+}
+
 impl Cause {
-    /// The cause of a socket error.
+    /// Why the system does not connect to an address.
+    pub(crate) fn of_tcp(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::TimedOut => Self::Timeout,
+            // EPERM and EACCES: a rule of the firewall or of the routing table, or a sandbox.
+            io::ErrorKind::PermissionDenied => Self::Blocked,
+            io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown => Self::Unreachable,
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Self::NoPorts,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+                Self::HandshakeClosed
+            }
+            _ if error.raw_os_error() == Some(EAFNOSUPPORT) => Self::Unreachable,
+            _ => Self::of_system(error),
+        }
+    }
+
+    /// Why the system does not connect to a socket at a path.
+    pub(crate) fn of_unix(error: &io::Error) -> Self {
+        match error.kind() {
+            // The socket file of a server that does not listen yet may not exist.
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            io::ErrorKind::NotADirectory => Self::SocketPath,
+            // Without a number the standard library has refused the path: too long, or a zero byte in it.
+            io::ErrorKind::InvalidInput if error.raw_os_error().is_none() => Self::SocketPath,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+                Self::HandshakeClosed
+            }
+            _ if error.raw_os_error().is_some_and(|errno| NO_PATH.contains(&errno)) => {
+                Self::SocketPath
+            }
+            _ => Self::of_system(error),
+        }
+    }
+
+    /// The cause of an error of a connection that was made.
     pub(crate) fn of_io(error: &io::Error) -> Self {
         #[cfg(feature = "tls")]
         if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
@@ -140,20 +265,32 @@ impl Cause {
                 _ => Self::Tls,
             };
         }
-        if error.raw_os_error().is_some_and(|number| [ENFILE, EMFILE].contains(&number)) {
-            return Self::NoDescriptors;
-        }
         match error.kind() {
-            // The socket file of a server that does not listen yet may not exist.
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Self::Timeout,
-            io::ErrorKind::PermissionDenied => Self::Denied,
+            io::ErrorKind::PermissionDenied => Self::Blocked,
             io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::AddrNotAvailable => Self::Unreachable,
-            _ => Self::Closed,
+            | io::ErrorKind::NetworkDown => Self::Unreachable,
+            io::ErrorKind::InvalidData => Self::Protocol,
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::UnexpectedEof => Self::Closed,
+            _ if error.raw_os_error().is_none() => Self::Closed,
+            _ => Self::of_system(error),
         }
+    }
+
+    /// The cause of a failure of this machine that has little to do with what it was asked.
+    pub(crate) fn of_system(error: &io::Error) -> Self {
+        // Every system has the number for "invalid argument".
+        let errno = error.raw_os_error().unwrap_or(EINVAL);
+        Self::of_shortage(errno).unwrap_or(Self::System(errno))
+    }
+
+    fn of_shortage(errno: i32) -> Option<Self> {
+        [ENFILE, EMFILE].contains(&errno).then_some(Self::NoDescriptors)
     }
 
     /// Whether a server that answers so still works: it may serve soon, or serves other callers.
@@ -169,5 +306,12 @@ impl Cause {
 }
 
 /// As on Linux, macOS and the BSDs (errno(3)). The standard library has no kind for them.
+const EINVAL: i32 = 22;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
+const EAFNOSUPPORT: i32 = if IS_LINUX { 97 } else { 47 };
+/// ELOOP, ENAMETOOLONG, ENOTSOCK and EPROTOTYPE: links in a circle, a name that is too long, no socket, one for datagrams.
+const NO_PATH: [i32; 4] = if IS_LINUX { [40, 36, 88, 91] } else { [62, 63, 38, 41] };
+/// `sun_path` without the zero byte behind it (unix(7); `sys/un.h` of macOS and the BSDs).
+const PATH_BYTES_MAX: usize = if IS_LINUX { 107 } else { 103 };
+const IS_LINUX: bool = cfg!(any(target_os = "linux", target_os = "android"));

@@ -12,7 +12,7 @@ mod server_state;
 #[cfg(test)]
 mod tests;
 
-pub use cause::Cause;
+pub use cause::{Cause, ConfigFile};
 pub(crate) use classify::{
     Meaning, cause_of, cause_of_handshake, cause_of_login, executed, has_ended,
     is_discarded_for_earlier, is_final, is_queued, is_refusal, is_replica, is_unknown_script,

@@ -331,12 +331,79 @@ mod verdicts {
     }
 }
 
-#[cfg(unix)]
-#[test]
-fn no_descriptor_left_is_its_own_cause() {
-    for number in [23, 24] {
-        let error = std::io::Error::from_raw_os_error(number);
-        let cause = Cause::of_io(&error);
-        assert!(cause.to_string().contains("open files"), "{error}: {cause}");
+mod errors_of_the_system {
+    use std::io::{Error, ErrorKind};
+
+    use super::super::{Cause, ConfigFile};
+
+    const SHORTAGES: [i32; 2] = [23, 24];
+
+    #[test]
+    fn no_descriptor_left_is_its_own_cause_whatever_it_was_wanted_for() {
+        for number in SHORTAGES {
+            let error = Error::from_raw_os_error(number);
+            for cause in [
+                Cause::of_tcp(&error),
+                Cause::of_unix(&error),
+                Cause::of_io(&error),
+                Cause::of_system(&error),
+                ConfigFile::Ca.unreadable(number),
+            ] {
+                assert_eq!(cause, Cause::NoDescriptors, "{error}");
+            }
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_the_system_says_while_connecting_is_not_taken_for_a_closed_connection() {
+        let (tcp, unix): (fn(&_) -> _, fn(&_) -> _) = (Cause::of_tcp, Cause::of_unix);
+        for (number, of, cause) in [
+            (1, tcp, Cause::Blocked),           // EPERM
+            (13, tcp, Cause::Blocked),          // EACCES
+            (97, tcp, Cause::Unreachable),      // EAFNOSUPPORT
+            (99, tcp, Cause::NoPorts),          // EADDRNOTAVAIL
+            (100, tcp, Cause::Unreachable),     // ENETDOWN
+            (110, tcp, Cause::Timeout),         // ETIMEDOUT
+            (111, tcp, Cause::Refused),         // ECONNREFUSED
+            (113, tcp, Cause::Unreachable),     // EHOSTUNREACH
+            (103, tcp, Cause::HandshakeClosed), // ECONNABORTED
+            (104, tcp, Cause::HandshakeClosed), // ECONNRESET
+            (12, tcp, Cause::System(12)),       // ENOMEM
+            (105, tcp, Cause::System(105)),     // ENOBUFS
+            (22, tcp, Cause::System(22)),       // EINVAL
+            (1, unix, Cause::Denied),
+            (2, unix, Cause::Refused), // ENOENT
+            (13, unix, Cause::Denied),
+            (20, unix, Cause::SocketPath), // ENOTDIR
+            (36, unix, Cause::SocketPath), // ENAMETOOLONG
+            (40, unix, Cause::SocketPath), // ELOOP
+            (88, unix, Cause::SocketPath), // ENOTSOCK
+            (91, unix, Cause::SocketPath), // EPROTOTYPE
+            (12, unix, Cause::System(12)),
+            (105, unix, Cause::System(105)),
+        ] {
+            let error = Error::from_raw_os_error(number);
+            assert_eq!(of(&error), cause, "{error}");
+        }
+        let said = Cause::System(105).to_string();
+        assert!(said.contains("No buffer space available (os error 105); check"), "{said}");
+    }
+
+    #[test]
+    fn only_a_connection_that_was_made_can_be_closed() {
+        for kind in [
+            ErrorKind::ConnectionReset,
+            ErrorKind::ConnectionAborted,
+            ErrorKind::BrokenPipe,
+            ErrorKind::NotConnected,
+            ErrorKind::UnexpectedEof,
+        ] {
+            assert_eq!(Cause::of_io(&kind.into()), Cause::Closed, "{kind}");
+        }
+        for (number, cause) in [(12, Cause::System(12)), (1, Cause::Blocked)] {
+            assert_eq!(Cause::of_io(&Error::from_raw_os_error(number)), cause);
+        }
+        assert_eq!(Cause::of_io(&ErrorKind::InvalidData.into()), Cause::Protocol);
     }
 }
