@@ -22,7 +22,7 @@ pub enum Cause {
     Blocked,
     /// There is something else at the socket's path, or no path can be so long.
     #[error(
-        "the socket's path leads to no socket; check the path in the url: all but its end are directories, its end is a stream socket, and it has at most {PATH_BYTES_MAX} bytes"
+        "the socket's path leads to no socket; check the path in the url: all but its end are directories, its end is a stream socket, and it is no longer than the system permits (107 bytes on Linux)"
     )]
     SocketPath,
     /// This process, or its machine, may open no further socket or file.
@@ -312,6 +312,4 @@ const EMFILE: i32 = 24;
 const EAFNOSUPPORT: i32 = if IS_LINUX { 97 } else { 47 };
 /// ELOOP, ENAMETOOLONG, ENOTSOCK and EPROTOTYPE: links in a circle, a name that is too long, no socket, one for datagrams.
 const NO_PATH: [i32; 4] = if IS_LINUX { [40, 36, 88, 91] } else { [62, 63, 38, 41] };
-/// `sun_path` without the zero byte behind it (unix(7); `sys/un.h` of macOS and the BSDs).
-const PATH_BYTES_MAX: usize = if IS_LINUX { 107 } else { 103 };
 const IS_LINUX: bool = cfg!(any(target_os = "linux", target_os = "android"));
