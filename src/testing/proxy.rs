@@ -161,6 +161,7 @@ impl Proxy {
     /// let refused = proxy.on("EXEC").once().refuse("NOPERM not this user");
     /// proxy.on("GET").answer("$5\r\nhello\r\n"); // The server never sees a GET.
     /// proxy.on("INCR").rewrite(":0\r\n"); // It counts, and its replies are lost.
+    /// proxy.on("CLIENT SETINFO").hang_up(); // As a proxy that does not know it.
     /// // .. a service at proxy.url() sends an EXEC ..
     /// assert_eq!(refused.met(), 1);
     /// # }
@@ -366,7 +367,7 @@ impl Flow {
                     self.pass(&rest, &mut to).await.or(Some(End::Closed))
                 }
             };
-            if let Some(end) = end {
+            if let Some(end) = end.or(self.filter.is_over().then_some(End::Closed)) {
                 return end;
             }
         }

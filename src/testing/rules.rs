@@ -33,6 +33,8 @@ enum Deed {
     Answer(Arc<[u8]>),
     /// The server does it, and its reply is replaced.
     Rewrite(Arc<[u8]>),
+    /// The proxy closes the connection, and the server sees nothing of it.
+    HangUp,
 }
 
 impl On {
@@ -63,6 +65,12 @@ impl On {
     /// Lets the server do it, and answers something else: the server's reply is lost, and `reply` is sent as it is.
     pub fn rewrite(self, reply: impl AsRef<[u8]>) -> Rule {
         self.rule(Deed::Rewrite(reply.as_ref().into()))
+    }
+
+    /// Closes the connection in place of an answer, behind the replies to the commands before it: as a proxy does that
+    /// does not know the command. The server sees neither it nor anything after it.
+    pub fn hang_up(self) -> Rule {
+        self.rule(Deed::HangUp)
     }
 
     fn rule(self, deed: Deed) -> Rule {
@@ -131,6 +139,8 @@ enum Turn {
     Instead(Arc<[u8]>),
     /// Replies no longer follow commands.
     Unknown,
+    /// There are no more.
+    End,
 }
 
 impl Turns {
@@ -141,7 +151,7 @@ impl Turns {
 
     fn push(&self, turn: Turn) {
         // The server's own replies wake whoever waits for them.
-        let is_answered = matches!(turn, Turn::Proxy(_) | Turn::Unknown);
+        let is_answered = matches!(turn, Turn::Proxy(_) | Turn::Unknown | Turn::End);
         let mut queue = self.lock();
         match (queue.back_mut(), &turn) {
             (Some(Turn::Server(count)), Turn::Server(more)) => *count += more,
@@ -182,6 +192,14 @@ impl Filter {
         }
     }
 
+    /// Whether the connection is to be closed, by a rule.
+    pub(super) fn is_over(&self) -> bool {
+        match self {
+            Self::Requests(_) => false,
+            Self::Replies(replies) => replies.is_over,
+        }
+    }
+
     /// What was kept of a command that never became whole.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         match self {
@@ -201,12 +219,15 @@ pub(super) struct Requests {
     head: Vec<u8>,
     is_swallowed: bool,
     is_opaque: bool,
+    /// The rest is swallowed, whatever it is.
+    is_over: bool,
 }
 
 impl Requests {
     fn new(rules: Arc<Rules>, turns: Arc<Turns>) -> Self {
         let (frames, head) = (Frames::default(), Vec::new());
-        Self { rules, turns, frames, head, is_swallowed: false, is_opaque: false }
+        let (is_swallowed, is_opaque, is_over) = (false, false, false);
+        Self { rules, turns, frames, head, is_swallowed, is_opaque, is_over }
     }
 
     /// The bytes of these that go on to the server.
@@ -223,7 +244,7 @@ impl Requests {
             kept.extend_from_slice(bytes);
             &kept
         };
-        while !bytes.is_empty() {
+        while !bytes.is_empty() && !self.is_over {
             match self.step(bytes, &mut out) {
                 Ok(0) => {
                     self.head = bytes.to_vec();
@@ -262,6 +283,10 @@ impl Requests {
                 Turn::Proxy(reply)
             }
             Some(Deed::Rewrite(reply)) => Turn::Instead(reply),
+            Some(Deed::HangUp) => {
+                (self.is_swallowed, self.is_over) = (true, true);
+                Turn::End
+            }
             None => match words.first().map_or("", String::as_str) {
                 "SUBSCRIBE" | "PSUBSCRIBE" | "SSUBSCRIBE" | "UNSUBSCRIBE" | "PUNSUBSCRIBE"
                 | "SUNSUBSCRIBE" => {
@@ -294,11 +319,13 @@ pub(super) struct Replies {
     /// What is sent in place of the reply that is under way.
     instead: Option<Arc<[u8]>>,
     is_opaque: bool,
+    is_over: bool,
 }
 
 impl Replies {
     fn new(turns: Arc<Turns>) -> Self {
-        Self { turns, frames: Frames::default(), instead: None, is_opaque: false }
+        let frames = Frames::default();
+        Self { turns, frames, instead: None, is_opaque: false, is_over: false }
     }
 
     /// What goes on to the client: of these bytes, and of the proxy's own answers. Without bytes, the latter alone.
@@ -308,7 +335,7 @@ impl Replies {
             if !self.is_opaque && self.frames.is_between() {
                 self.answer(&mut out);
             }
-            if bytes.is_empty() {
+            if bytes.is_empty() || self.is_over {
                 return out;
             }
             if self.is_opaque {
@@ -344,6 +371,7 @@ impl Replies {
             match turn {
                 Turn::Proxy(reply) => out.extend_from_slice(&reply),
                 Turn::Unknown => self.is_opaque = true,
+                Turn::End => self.is_over = true,
                 turn @ (Turn::Server(_) | Turn::Instead(_)) => {
                     queue.push_front(turn);
                     return;
@@ -363,7 +391,7 @@ impl Replies {
                 None
             }
             Turn::Instead(reply) => Some(reply),
-            turn @ (Turn::Proxy(_) | Turn::Unknown) => {
+            turn @ (Turn::Proxy(_) | Turn::Unknown | Turn::End) => {
                 queue.push_front(turn);
                 None
             }

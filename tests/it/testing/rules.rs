@@ -216,3 +216,25 @@ async fn what_never_became_a_command_still_arrives() {
     timeout(Duration::from_secs(10), server.read_to_end(&mut heard)).await.unwrap().unwrap();
     assert_eq!(heard, b"*1\r\n$4\r\nPI");
 }
+
+#[tokio::test]
+async fn a_connection_is_hung_up_on_behind_the_replies_to_what_came_before() {
+    let server = Server::start().await;
+    let proxy = server.proxy().await;
+    let hung_up = proxy.on("CLIENT SETINFO").once().hang_up();
+    let mut client = Client::of(proxy.address()).await;
+    let all = [
+        request(&[b"SET", b"key", b"1"]),
+        request(&[b"CLIENT", b"SETINFO", b"LIB-NAME", b"x"]),
+        request(&[b"SET", b"key", b"2"]),
+    ];
+    client.sends(&all.concat()).await;
+    client.hears(b"+OK\r\n").await;
+    let end = timeout(Duration::from_secs(10), client.0.read_u8()).await.unwrap();
+    assert!(end.is_err(), "{end:?}");
+    assert_eq!(hung_up.met(), 1);
+    let kept: String = server.ask(&["GET", "key"]).await;
+    assert_eq!(kept, "1", "the server sees nothing of what follows");
+    let mut next = Client::of(proxy.address()).await;
+    next.asks(&["PING"], "+PONG\r\n").await;
+}
