@@ -12,7 +12,7 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// How many rounds a comparison runs, after one that is not counted.
 pub const ROUNDS: usize = 15;
@@ -70,6 +70,8 @@ pub enum Goal {
     AtLeast(f64),
     /// No more than this.
     AtMost(f64),
+    /// This, to one in a hundred: a count over many operations, in which a stray one does not show.
+    Exactly(f64),
 }
 
 impl Goal {
@@ -77,6 +79,7 @@ impl Goal {
         match self {
             Self::AtLeast(least) => figure >= least,
             Self::AtMost(most) => figure <= most,
+            Self::Exactly(wanted) => (figure - wanted).abs() < 0.01,
         }
     }
 }
@@ -86,6 +89,7 @@ impl fmt::Display for Goal {
         match self {
             Self::AtLeast(least) => write!(f, "goal >= {least}"),
             Self::AtMost(most) => write!(f, "goal <= {most}"),
+            Self::Exactly(wanted) => write!(f, "goal = {wanted}"),
         }
     }
 }
@@ -102,6 +106,22 @@ impl Comparison {
     pub fn add(&mut self, ours: Cost, theirs: Cost) {
         self.throughput.push(theirs.wall.as_secs_f64() / ours.wall.as_secs_f64());
         self.cpu.push(cpu_ratio(ours, theirs));
+    }
+
+    /// The medians of throughput and processor time.
+    pub fn medians(&self) -> (f64, f64) {
+        let median = |figures: &[f64]| {
+            let mut figures = figures.to_vec();
+            figures.sort_by(f64::total_cmp);
+            figures[figures.len() / 2]
+        };
+        (median(&self.throughput), median(&self.cpu))
+    }
+
+    /// Whether both medians are as near to 1 as those of one rival against itself have to be.
+    pub fn is_about_one(&self) -> bool {
+        let (throughput, cpu) = self.medians();
+        [throughput, cpu].iter().all(|median| (0.98..=1.02).contains(median))
     }
 
     /// Prints `ratio <name> <median> <min> <max>`, throughput of ours over theirs, and the same for
@@ -142,4 +162,48 @@ pub fn print_for(kind: &str, name: &str, mut figures: Vec<f64>, goal: Option<Goa
 /// Prints what is to be known of the figures before it, on a line that is no figure.
 pub fn note(text: &str) {
     println!("# {text}");
+}
+
+/// Waits until it is so.
+///
+/// # Panics
+///
+/// If it is not after `patience`.
+pub async fn until(patience: Duration, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "not in {patience:?}: {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn itself(ratios: &[f64]) -> Comparison {
+        let mut comparison = Comparison::default();
+        for ratio in ratios {
+            let of = |seconds| Cost {
+                wall: Duration::from_secs_f64(seconds),
+                cpu: Duration::from_secs_f64(seconds),
+            };
+            comparison.add(of(1.0), of(*ratio));
+        }
+        comparison
+    }
+
+    #[test]
+    fn a_path_against_itself_is_judged_by_its_median() {
+        assert!(itself(&[0.5, 1.01, 3.0]).is_about_one());
+        assert!(!itself(&[1.0, 1.03, 1.04]).is_about_one());
+        assert!(!itself(&[0.9, 0.97, 1.0]).is_about_one());
+    }
+
+    #[test]
+    fn a_count_is_exact_to_one_in_a_hundred() {
+        assert!(Goal::Exactly(1.0).is_met_by(1.004));
+        assert!(!Goal::Exactly(1.0).is_met_by(1.02));
+        assert!(!Goal::Exactly(1.0).is_met_by(0.98));
+    }
 }

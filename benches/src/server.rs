@@ -51,6 +51,11 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Where it is, on the loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Ends it by SIGKILL.
     pub fn kill(&mut self) {
         drop(self.guard.stdin.take());
