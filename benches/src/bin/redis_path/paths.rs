@@ -1,6 +1,8 @@
 //! The ways to Redis that are compared.
 
+#[cfg(feature = "fred")]
 use std::thread::available_parallelism;
+#[cfg(any(feature = "fred", feature = "rustis"))]
 use std::time::Duration;
 
 #[cfg(feature = "bb8")]
@@ -24,6 +26,7 @@ pub(crate) const VALUE: &str = "twenty bytes of text";
 /// The most connections of a pool, ours included.
 const POOL: u32 = 50;
 /// As a `CacheConn` and the redis crate have by default, and fred and rustis have not.
+#[cfg(any(feature = "fred", feature = "rustis"))]
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Rivals that this build contains.

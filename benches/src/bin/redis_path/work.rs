@@ -36,7 +36,7 @@ impl Work {
     }
 
     pub(crate) fn pipelines(tasks: usize, commands: usize) -> Self {
-        Self { tasks, each: 12, pipeline: Some(commands) }
+        Self { tasks, each: 40, pipeline: Some(commands) }
     }
 
     pub(crate) fn count(self) -> usize {
