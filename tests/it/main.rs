@@ -31,6 +31,8 @@ mod faults;
 #[cfg(feature = "cache")]
 mod first_lines;
 #[cfg(feature = "cache")]
+mod handshakes;
+#[cfg(feature = "cache")]
 mod messages;
 mod names;
 #[cfg(feature = "cache")]

@@ -3,7 +3,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use ::redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
+use ::redis::{ConnectionAddr, IntoConnectionInfo};
 
 /// Where an endpoint is, and the login for it. Shows neither user nor password.
 #[derive(Clone)]
@@ -170,20 +170,13 @@ impl Address {
         Self::Unix { path: path.into(), is_private: true, login: Login::default() }
     }
 
-    /// The login as the redis crate takes it; `password` takes precedence over that of the URL.
-    pub(crate) fn login(&self, password: Option<&str>) -> RedisConnectionInfo {
+    /// The login, with `password` in place of that of the URL.
+    pub(crate) fn login(&self, password: Option<String>) -> Login {
         let login = match self {
-            Self::Tcp { login, .. } | Self::Unix { login, .. } => login,
-            Self::Embedded => return RedisConnectionInfo::default(),
+            Self::Tcp { login, .. } | Self::Unix { login, .. } => login.clone(),
+            Self::Embedded => Login::default(),
         };
-        let mut settings = RedisConnectionInfo::default().set_db(login.database);
-        if let Some(password) = password.or(login.password.as_deref()) {
-            settings = settings.set_password(password);
-        }
-        if let Some(user) = &login.user {
-            settings = settings.set_username(user);
-        }
-        settings
+        Login { password: password.or(login.password), ..login }
     }
 
     pub(crate) fn is_tls(&self) -> bool {
@@ -236,6 +229,22 @@ impl fmt::Debug for Address {
 }
 
 impl Login {
+    /// The user and password to log in with; `None` if both are empty. A user alone logs in with the empty password: the
+    /// server decides whether that is enough.
+    pub(crate) fn credentials(&self) -> Option<(Option<&str>, &str)> {
+        let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+        let password = self.password.as_deref().unwrap_or_default();
+        match (given(&self.user), given(&self.password)) {
+            (true, _) => Some((self.user.as_deref(), password)),
+            (false, true) => Some((None, password)),
+            (false, false) => None,
+        }
+    }
+
+    pub(crate) fn database(&self) -> i64 {
+        self.database
+    }
+
     /// Stands for the login without showing it.
     fn mask(&self) -> &'static str {
         if self.password.is_some() || self.user.is_some() { "***@" } else { "" }

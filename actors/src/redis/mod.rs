@@ -43,4 +43,6 @@ pub(crate) use lanes::SilentLane;
 pub use leases::{Generation, Reason};
 pub use socket::CloseReason;
 pub(crate) use status::RETRY_AFTER;
-pub use status::{Breaker, Cause, ConfigFile, Error, Health, Mark, ServerState, Verdict};
+pub use status::{
+    Breaker, Cause, ConfigFile, Error, Health, Mark, ServerState, Unreadable, Verdict,
+};

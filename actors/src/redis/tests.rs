@@ -105,6 +105,40 @@ mod addresses {
         }
     }
 
+    #[test]
+    fn a_login_that_was_asked_for_is_made_and_no_other() {
+        let of = |url: &str, file: Option<&str>| {
+            let login = Address::parse(url).unwrap().login(file.map(str::to_owned));
+            let owned = |(user, password): (Option<&str>, &str)| {
+                (user.map(str::to_owned), password.to_owned())
+            };
+            login.credentials().map(owned)
+        };
+        let some = |user: Option<&str>, password: &str| {
+            Some((user.map(str::to_owned), password.to_owned()))
+        };
+        for (url, file, login) in [
+            ("redis://h", None, None),
+            ("redis://@h", None, None),
+            ("redis://:@h", None, None),
+            ("redis://me@h", None, some(Some("me"), "")),
+            ("redis://me:@h", None, some(Some("me"), "")),
+            ("redis://:pass@h", None, some(None, "pass")),
+            ("redis://me:pass@h", None, some(Some("me"), "pass")),
+            ("redis://m%65:p%20s@h", None, some(Some("me"), "p s")),
+            ("redis://me:pass@h", Some("file"), some(Some("me"), "file")),
+            ("redis://me@h", Some("file"), some(Some("me"), "file")),
+            ("redis://h", Some("file"), some(None, "file")),
+            ("unix:///r.sock", None, None),
+            ("unix:///r.sock?user=me", None, some(Some("me"), "")),
+            ("unix:///r.sock?pass=pass", None, some(None, "pass")),
+            ("unix:///r.sock?user=me&pass=pass", Some("file"), some(Some("me"), "file")),
+            ("embedded", None, None),
+        ] {
+            assert_eq!(of(url, file), login, "{url} {file:?}");
+        }
+    }
+
     // redis R23
     #[test]
     fn no_secret_is_shown_by_any_message() {

@@ -3,6 +3,7 @@
 mod replies;
 mod service;
 mod silence;
+mod wire;
 mod wrong_answers;
 
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use mainstay_actors::redis::{CacheConn, Config, Endpoint};
 
-use crate::support::{Keeper, Proxy, Server, endpoint, eventually, field};
+use crate::support::{Keeper, Proxy, Server, Way, Weather, endpoint, eventually, field};
 
 /// What a machine that is busy with other tests may add to a bound.
 const SLACK: Duration = Duration::from_secs(1);

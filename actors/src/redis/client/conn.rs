@@ -3,7 +3,6 @@ use std::ops::{Deref, DerefMut};
 use ::redis::aio::ConnectionLike;
 use ::redis::{
     Cmd, FromRedisValue, Pipeline, RedisError, RedisFuture, ToRedisArgs, ToSingleRedisArg, Value,
-    cmd,
 };
 
 use futures_util::future::BoxFuture;
@@ -46,7 +45,7 @@ impl CacheConn {
         &mut self,
         key: K,
     ) -> Result<RV, Error> {
-        self.ask(&Plan::READ, cmd("GET").arg(key)).await
+        self.ask(&Plan::READ, sized("GET", 2).arg(key)).await
     }
 
     /// Sets `key` to `value`, without a time to live. Goes to Redis.
@@ -58,7 +57,7 @@ impl CacheConn {
         key: K,
         value: V,
     ) -> Result<(), Error> {
-        self.ask(&Plan::WRITE, cmd("SET").arg(key).arg(value)).await
+        self.ask(&Plan::WRITE, sized("SET", 3).arg(key).arg(value)).await
     }
 
     /// Sets `key` to `value` with the time to live `ttl`: seconds, or a `Duration`. Goes to Redis.
@@ -72,7 +71,7 @@ impl CacheConn {
         V: ToSingleRedisArg,
     {
         let millis = ttl.millis()?;
-        self.ask(&Plan::WRITE, cmd("SET").arg(key).arg(value).arg("PX").arg(millis)).await
+        self.ask(&Plan::WRITE, sized("SET", 5).arg(key).arg(value).arg("PX").arg(millis)).await
     }
 
     /// Deletes one key or several, and returns how many existed. Goes to Redis.
@@ -80,7 +79,7 @@ impl CacheConn {
     /// # Errors
     /// [`Error`]. *Cancel safety*: when dropped, the keys may or may not be deleted.
     pub async fn del<K: ToRedisArgs>(&mut self, key: K) -> Result<usize, Error> {
-        self.ask(&Plan::WRITE, cmd("DEL").arg(key)).await
+        self.ask(&Plan::WRITE, sized("DEL", 2).arg(key)).await
     }
 
     /// Whether `key` exists. Goes to Redis.
@@ -88,7 +87,7 @@ impl CacheConn {
     /// # Errors
     /// [`Error`]. Cancel safe.
     pub async fn exists<K: ToSingleRedisArg>(&mut self, key: K) -> Result<bool, Error> {
-        self.ask(&Plan::READ, cmd("EXISTS").arg(key)).await
+        self.ask(&Plan::READ, sized("EXISTS", 2).arg(key)).await
     }
 
     /// Sets the time to live of `key` to `ttl`, and returns whether the key exists. Goes to Redis.
@@ -102,7 +101,7 @@ impl CacheConn {
         ttl: impl Ttl,
     ) -> Result<bool, Error> {
         let millis = ttl.millis()?;
-        self.ask(&Plan::WRITE, cmd("PEXPIRE").arg(key).arg(millis)).await
+        self.ask(&Plan::WRITE, sized("PEXPIRE", 3).arg(key).arg(millis)).await
     }
 
     /// Adds the integer `delta` to `key`, and returns the sum. Goes to Redis.
@@ -115,7 +114,7 @@ impl CacheConn {
         D: ToSingleRedisArg,
         RV: FromRedisValue,
     {
-        self.ask(&Plan::WRITE, cmd("INCRBY").arg(key).arg(delta)).await
+        self.ask(&Plan::WRITE, sized("INCRBY", 3).arg(key).arg(delta)).await
     }
 
     /// Takes a dedicated connection for all further commands, as the first command that needs one does: `WATCH`,
@@ -224,3 +223,12 @@ impl ConnectionLike for CacheConn {
         self.session.get_db()
     }
 }
+
+/// A command with room for so many arguments of ordinary size, its name among them.
+fn sized(name: &str, arguments: usize) -> Cmd {
+    let mut command = Cmd::with_capacity(arguments, LEN_BYTES);
+    command.arg(name);
+    command
+}
+
+const LEN_BYTES: usize = 64;

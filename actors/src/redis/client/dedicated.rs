@@ -10,8 +10,7 @@ use crate::redis::command::{Block, Plan, Reply, Request};
 use crate::redis::connect::{Connector, Exchanged, Failure, Lifecycle, Limit, exchange};
 use crate::redis::leases::{Lease, PooledConnection};
 use crate::redis::status::{
-    Cause, Error, Health, Meaning, cause_of, is_discarded_for_earlier, is_queued, of_server,
-    server_error,
+    Cause, Error, Health, Meaning, is_discarded_for_earlier, is_queued, of_server, server_error,
 };
 
 /// A lease as one caller uses it: a connection that it has to itself.
@@ -51,7 +50,7 @@ impl DedicatedConnection {
         let is_bound = self.is_bound;
         let pooled = self.lease.pooled_mut();
         let cut = (plan.blocks != Block::NONE).then_some(&*pooled.generation);
-        match exchange(&mut pooled.connection.wire, request, Limit { until, cut }).await {
+        match exchange(&pooled.connection.wire, request, Limit { until, cut }).await {
             Exchanged::Replied(reply, meaning) => {
                 self.answered(connector, health, meaning);
                 if is_bound {
@@ -61,13 +60,16 @@ impl DedicatedConnection {
                 }
                 Ok((reply, meaning))
             }
+            Exchanged::Unreadable(why) => {
+                self.answered(connector, health, Meaning::default());
+                Err(Error::Unreadable { why }.into())
+            }
             Exchanged::NotSent(error) => {
                 self.is_state_unknown = false;
                 self.lease.pooled_mut().is_doubtful = self.is_bound;
-                Err(error)
+                Err(error.into())
             }
-            Exchanged::Lost(error) => {
-                let cause = cause_of(&error);
+            Exchanged::Lost(cause) => {
                 if std::mem::take(&mut self.lease.pooled_mut().is_new) {
                     connector.backoff().failed(cause, Failure::Unanswered);
                 }

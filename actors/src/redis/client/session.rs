@@ -137,7 +137,7 @@ impl Session {
     /// Moves to the lane for large values, unless the session has a dedicated connection.
     pub(super) async fn move_to_bulk(&mut self) -> Result<(), Error> {
         if let Mode::Shared(shared) = &mut self.mode
-            && shared.load() != Load::Bulk
+            && shared.wanted() != Load::Bulk
         {
             shared.settle(self.endpoint.config().command_timeout).await?;
             let lane = self.endpoint.lanes().take(Load::Bulk).await?;
@@ -279,7 +279,7 @@ impl ConnectionLike for Session {
                 return Err(MISCOUNTED.into());
             }
             if pipeline.is_transaction() {
-                let atomic = Atomic::new(pipeline);
+                let atomic = Atomic(pipeline);
                 let plan = self.plan(&atomic).await?;
                 let has_script = pipeline.cmd_iter().any(is_script);
                 let executed = executed(self.ask(&plan, &atomic).await?, has_script)?;

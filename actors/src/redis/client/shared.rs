@@ -5,29 +5,33 @@ use ::redis::{RedisError, RedisResult};
 use tokio::time::{Instant, timeout_at};
 
 use crate::deadline;
-use crate::redis::command::{Plan, Reply, Request, len_bytes};
+use crate::redis::command::{Plan, Reply, Request};
 use crate::redis::connect::{Exchanged, Lifecycle, Limit, exchange, ping};
 use crate::redis::lanes::{Lane, Lanes};
 use crate::redis::socket::{CloseReason, Load, Wire};
-use crate::redis::status::{Cause, Error, Health, Meaning, cause_of};
+use crate::redis::status::{Cause, Error, Health, Meaning};
 
 /// A lane as one caller uses it. The caller keeps one lane while it serves, so that its commands are executed in the
 /// order in which they were sent.
 #[derive(Debug)]
 pub(super) struct SharedConnection {
     lane: Arc<Lane>,
+    /// What `lane` is for.
     load: Load,
+    /// What the caller has asked for.
+    wanted: Load,
     /// A write was sent, and neither it nor a later command has had a reply: it may still be executed.
     is_in_doubt: bool,
 }
 
 impl SharedConnection {
     pub(super) fn new(lane: Arc<Lane>, load: Load) -> Self {
-        Self { lane, load, is_in_doubt: false }
+        Self { lane, load, wanted: load, is_in_doubt: false }
     }
 
-    pub(super) fn load(&self) -> Load {
-        self.load
+    /// What the caller has asked for.
+    pub(super) fn wanted(&self) -> Load {
+        self.wanted
     }
 
     pub(super) fn lifecycle(&self) -> &Arc<Lifecycle> {
@@ -44,7 +48,12 @@ impl SharedConnection {
         if let Some(error) = lanes.health.opened() {
             return Err(error.into());
         }
-        let mut wire = match self.lane.wire() {
+        let len_bytes = request.len_bytes();
+        let load = if len_bytes > LARGE { Load::Bulk } else { self.wanted };
+        if load != self.load {
+            self.change_to(load, lanes);
+        }
+        let wire = match self.lane.wire() {
             Some(wire) => wire,
             None => Box::pin(self.move_on(lanes)).await?,
         };
@@ -54,30 +63,29 @@ impl SharedConnection {
         if until <= begun {
             return Err(Error::Deadline { waited: Duration::ZERO }.into());
         }
-        if wire.in_flight() >= MOST_IN_FLIGHT {
-            return Err(Error::Crowded { in_flight: MOST_IN_FLIGHT }.into());
-        }
         let was_in_doubt = self.is_in_doubt;
         // Stays set if this future is dropped before the reply.
         self.is_in_doubt |= plan.writes;
-        match exchange(&mut wire, request, Limit::until(until)).await {
+        match exchange(&wire, request, Limit::until(until)).await {
             Exchanged::Replied(reply, meaning) => {
                 self.answered(lanes.health, meaning);
                 if meaning.is_queued {
                     return Err(plan.lost(Cause::Protocol).into());
                 }
-                if self.load == Load::Ordinary
-                    && len_bytes(request.commands()).max(reply.len_bytes()) > LARGE
-                {
+                if self.load == Load::Ordinary && len_bytes.max(reply.len_bytes()) > LARGE {
                     lanes.set.saw_large_value(lanes.connector.endpoint());
                 }
                 Ok((reply, meaning))
             }
+            Exchanged::Unreadable(why) => {
+                self.answered(lanes.health, Meaning::default());
+                Err(Error::Unreadable { why }.into())
+            }
             Exchanged::NotSent(error) => {
                 self.is_in_doubt = was_in_doubt;
-                Err(error)
+                Err(error.into())
             }
-            Exchanged::Lost(error) => Err(self.lost(plan, cause_of(&error))),
+            Exchanged::Lost(cause) => Err(self.lost(plan, cause)),
             Exchanged::TimedOut => Err(plan.timed_out(begun.elapsed()).into()),
             Exchanged::Cut => Err(self.lost(plan, Cause::Replaced)),
         }
@@ -91,14 +99,23 @@ impl SharedConnection {
             return Ok(());
         }
         let unknown = |cause| Error::OutcomeUnknown { cause };
-        let mut wire = self.lane.last_wire().ok_or(unknown(Cause::InDoubt))?;
-        match timeout_at(deadline::at_most(limit), ping(&mut wire, limit)).await {
+        let wire = self.lane.last_wire().ok_or(unknown(Cause::InDoubt))?;
+        match timeout_at(deadline::at_most(limit), ping(&wire, limit)).await {
             Ok(Ok(())) => {}
             Ok(Err(cause)) if cause.will_pass() => {}
             Ok(Err(_)) | Err(_) => return Err(unknown(Cause::InDoubt)),
         }
         self.is_in_doubt = false;
         Ok(())
+    }
+
+    /// Changes to a lane for `load`, if one serves and no earlier command may still be executed.
+    fn change_to(&mut self, load: Load, lanes: Lanes<'_>) {
+        if !self.is_in_doubt
+            && let Some(lane) = lanes.set.serving(load)
+        {
+            (self.lane, self.load) = (lane, load);
+        }
     }
 
     /// Moves to another lane, after this one has stopped serving.
@@ -136,7 +153,5 @@ impl SharedConnection {
 
 /// A lane may be lost between being found and being used.
 const LANES_TRIED: usize = 3;
-/// A server that keeps up has fewer requests than this to answer at a time.
-const MOST_IN_FLIGHT: usize = 16_384;
 /// A larger value takes longer to transfer than to answer, so it delays the small ones behind it.
 const LARGE: usize = 64 * 1024;

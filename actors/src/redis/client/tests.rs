@@ -1,7 +1,13 @@
 use std::time::Duration;
 
-use super::Ttl;
+use super::{CacheConn, Ttl};
 use crate::redis::status::Error;
+
+/// Ten thousand that wait for their next command are 240 KB.
+#[test]
+fn an_idle_connection_of_a_caller_is_24_bytes() {
+    assert_eq!(size_of::<CacheConn>(), 24);
+}
 
 #[test]
 fn whole_seconds_of_every_type_are_taken() {

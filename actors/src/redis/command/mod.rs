@@ -11,6 +11,6 @@ mod table;
 mod tests;
 
 pub(crate) use learned::LearnedCommands;
-pub(crate) use plan::{Block, Plan, Reading, len_bytes};
+pub(crate) use plan::{Block, Plan, Reading};
 pub(crate) use request::{Atomic, Batch, Reply, Request, is_script};
 pub(crate) use scripts::{ScriptText, ScriptTexts};

@@ -129,7 +129,7 @@ impl Plan {
             Behaviour::Reads => Self::READ,
             Behaviour::Writes => Self::WRITE,
             Behaviour::Binds => Self::BIND,
-            Behaviour::Executes => Self { writes: true, ..Self::BIND },
+            Behaviour::Executes | Behaviour::Miscounts => Self { writes: true, ..Self::BIND },
             Behaviour::BlocksByFirst => Self::WRITE.blocking(arguments.next(), SECONDS),
             Behaviour::BlocksByLast => Self::WRITE.blocking(arguments.last(), SECONDS),
             Behaviour::Waits => Self { waits_for_earlier: true, ..Self::READ }

@@ -1,21 +1,14 @@
-use std::future::Future;
+use ::redis::{Arg, Cmd, Pipeline, Value};
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{Arg, Cmd, Pipeline, RedisResult, Value, cmd};
-
-use super::plan::reply_len_bytes;
+use super::plan::{len_bytes, reply_len_bytes};
+use crate::redis::socket::{Expected, Form, Pack, Replies};
 use crate::redis::status::{Meaning, has_ended, is_queued};
 
 /// A command or a pipeline, sent as one.
-pub(crate) trait Request: Sync {
+pub(crate) trait Request: Pack {
     type Reply: Reply;
 
     fn commands(&self) -> impl Iterator<Item = &Cmd> + Send;
-
-    fn send(
-        &self,
-        wire: &mut MultiplexedConnection,
-    ) -> impl Future<Output = RedisResult<Self::Reply>> + Send;
 
     /// Whether LOADING as the answer proves that nothing was executed. It does not for a script, which may answer so
     /// itself, nor for a pipeline, of which some commands may have been executed.
@@ -27,6 +20,8 @@ pub(crate) trait Request: Sync {
 
 /// The reply to a [`Request`].
 pub(crate) trait Reply: Send {
+    fn from_replies(replies: Replies) -> Self;
+
     fn values(&self) -> impl Iterator<Item = &Value>;
 
     fn len_bytes(&self) -> usize {
@@ -38,21 +33,51 @@ pub(crate) trait Reply: Send {
 pub(crate) struct Batch<'a>(pub(crate) &'a Pipeline);
 
 /// A transaction that is sent as one. All replies are read, because only together they tell whether it has ended.
-pub(crate) struct Atomic<'a> {
-    commands: &'a Pipeline,
-    /// The same between `MULTI` and `EXEC`.
-    sent: Pipeline,
+pub(crate) struct Atomic<'a>(pub(crate) &'a Pipeline);
+
+impl Pack for Cmd {
+    fn pack(&self, buffer: &mut Vec<u8>) {
+        self.write_packed_command(buffer);
+    }
+
+    fn len_bytes(&self) -> usize {
+        len_bytes([self])
+    }
+
+    fn expected(&self) -> Expected {
+        Expected::ONE
+    }
 }
 
-impl<'a> Atomic<'a> {
-    pub(crate) fn new(commands: &'a Pipeline) -> Self {
-        let mut sent = Pipeline::with_capacity(commands.len() + 2);
-        sent.add_command(cmd("MULTI"));
-        for command in commands.cmd_iter() {
-            sent.add_command(command.clone());
+impl Pack for Batch<'_> {
+    fn pack(&self, buffer: &mut Vec<u8>) {
+        for command in self.0.cmd_iter() {
+            command.write_packed_command(buffer);
         }
-        sent.add_command(cmd("EXEC"));
-        Self { commands, sent }
+    }
+
+    fn len_bytes(&self) -> usize {
+        len_bytes(self.0.cmd_iter())
+    }
+
+    fn expected(&self) -> Expected {
+        Expected { replies: self.0.len(), form: Form::Each }
+    }
+}
+
+impl Pack for Atomic<'_> {
+    fn pack(&self, buffer: &mut Vec<u8>) {
+        buffer.extend_from_slice(MULTI);
+        Batch(self.0).pack(buffer);
+        buffer.extend_from_slice(EXEC);
+    }
+
+    fn len_bytes(&self) -> usize {
+        Batch(self.0).len_bytes()
+    }
+
+    fn expected(&self) -> Expected {
+        Expected { replies: self.0.len() + 2, form: Form::Transaction }
     }
 }
 
@@ -61,13 +86,6 @@ impl Request for Cmd {
 
     fn commands(&self) -> impl Iterator<Item = &Cmd> + Send {
         std::iter::once(self)
-    }
-
-    fn send(
-        &self,
-        wire: &mut MultiplexedConnection,
-    ) -> impl Future<Output = RedisResult<Value>> + Send {
-        wire.send_packed_command(self)
     }
 
     fn may_come_early(&self) -> bool {
@@ -86,13 +104,6 @@ impl Request for Batch<'_> {
         self.0.cmd_iter()
     }
 
-    fn send(
-        &self,
-        wire: &mut MultiplexedConnection,
-    ) -> impl Future<Output = RedisResult<Vec<Value>>> + Send {
-        wire.send_packed_commands(self.0, 0, self.0.len())
-    }
-
     fn may_come_early(&self) -> bool {
         false
     }
@@ -106,14 +117,7 @@ impl Request for Atomic<'_> {
     type Reply = Vec<Value>;
 
     fn commands(&self) -> impl Iterator<Item = &Cmd> + Send {
-        self.commands.cmd_iter()
-    }
-
-    fn send(
-        &self,
-        wire: &mut MultiplexedConnection,
-    ) -> impl Future<Output = RedisResult<Vec<Value>>> + Send {
-        wire.send_packed_commands(&self.sent, 0, self.sent.len())
+        self.0.cmd_iter()
     }
 
     fn may_come_early(&self) -> bool {
@@ -122,10 +126,10 @@ impl Request for Atomic<'_> {
 
     fn meaning(&self, replies: &Vec<Value>) -> Meaning {
         let meaning = match replies.as_slice() {
-            [.., Value::Array(executed)] => meaning_of_each(self.commands, executed),
+            [.., Value::Array(executed)] => meaning_of_each(self.0, executed),
             // Without `MULTI` the commands were executed, so a script among them speaks for itself here, too.
             [begin, each @ .., end] => {
-                Meaning::of([begin, end].into_iter()).and(meaning_of_each(self.commands, each))
+                Meaning::of([begin, end].into_iter()).and(meaning_of_each(self.0, each))
             }
             _ => Meaning::default(),
         };
@@ -134,12 +138,20 @@ impl Request for Atomic<'_> {
 }
 
 impl Reply for Value {
+    fn from_replies(replies: Replies) -> Self {
+        replies.into_one()
+    }
+
     fn values(&self) -> impl Iterator<Item = &Value> {
         std::iter::once(self)
     }
 }
 
 impl Reply for Vec<Value> {
+    fn from_replies(replies: Replies) -> Self {
+        replies.into_each()
+    }
+
     fn values(&self) -> impl Iterator<Item = &Value> {
         // A transaction's replies come as one array.
         self.iter().flat_map(|value| match value {
@@ -172,4 +184,6 @@ pub(crate) fn is_script(command: &Cmd) -> bool {
     matches!(name, Some(Arg::Simple(name)) if SCRIPTS.iter().any(|one| name.eq_ignore_ascii_case(one)))
 }
 
+const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 const SCRIPTS: [&[u8]; 6] = [b"EVAL", b"EVALSHA", b"EVALSHA_RO", b"EVAL_RO", b"FCALL", b"FCALL_RO"];

@@ -44,14 +44,12 @@ impl ScriptTexts {
         });
     }
 
-    /// The pipeline that loads all of them; `None` if there are none.
-    pub(crate) fn loading(&self) -> Option<::redis::Pipeline> {
-        let known = self.known.load();
-        let mut pipeline = ::redis::pipe();
-        for script in known.iter() {
-            pipeline.cmd("SCRIPT").arg("LOAD").arg(script.as_str()).ignore();
-        }
-        (!known.is_empty()).then_some(pipeline)
+    /// The commands that load all of them.
+    pub(crate) fn loading(&self) -> Vec<::redis::Cmd> {
+        let load = |script: &Arc<ScriptText>| {
+            ::redis::cmd("SCRIPT").arg("LOAD").arg(script.as_str()).take()
+        };
+        self.known.load().iter().map(load).collect()
     }
 }
 

@@ -9,6 +9,8 @@ pub(super) enum Behaviour {
     Binds,
     /// It executes what was queued on its connection.
     Executes,
+    /// The server may answer more or fewer times than once.
+    Miscounts,
     /// It blocks, and its first argument says for how many seconds.
     BlocksByFirst,
     /// It blocks, and its last argument says for how many seconds.
@@ -89,6 +91,7 @@ pub(super) const COMMANDS: &[(Behaviour, &[&str])] = &[
     (Behaviour::Writes, WRITES),
     (Behaviour::Binds, &["ASKING", "DISCARD", "MULTI", "READONLY", "READWRITE", "SELECT", "UNWATCH", "WATCH"]),
     (Behaviour::Executes, &["EXEC"]),
+    (Behaviour::Miscounts, &["DEBUG"]),
     (Behaviour::BlocksByFirst, &["BLMPOP", "BZMPOP"]),
     (Behaviour::BlocksByLast, &["BLMOVE", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZPOPMAX", "BZPOPMIN"]),
     (Behaviour::Waits, &["WAIT", "WAITAOF"]),
@@ -136,7 +139,7 @@ const READS: &[&str] = &[
 ];
 #[rustfmt::skip]
 const WRITES: &[&str] = &[
-    "ACL", "APPEND", "BGREWRITEAOF", "BGSAVE", "BITFIELD", "BITOP", "CLUSTER", "COPY", "DEBUG", "DECR", "DECRBY", "DEL",
+    "ACL", "APPEND", "BGREWRITEAOF", "BGSAVE", "BITFIELD", "BITOP", "CLUSTER", "COPY", "DECR", "DECRBY", "DEL",
     "DELEX", "EVAL", "EVALSHA", "EXPIRE", "EXPIREAT", "FAILOVER", "FCALL", "FLUSHALL", "FLUSHDB", "GEOADD", "GEORADIUS",
     "GEORADIUSBYMEMBER", "GEOSEARCHSTORE", "GETDEL", "GETEX", "GETSET", "HDEL", "HEXPIRE", "HEXPIREAT", "HGETDEL",
     "HGETEX", "HINCRBY", "HINCRBYFLOAT", "HMSET", "HPERSIST", "HPEXPIRE", "HPEXPIREAT", "HSET", "HSETEX", "HSETNX",

@@ -5,9 +5,10 @@ use proptest::prelude::*;
 
 use super::learned::{COMMANDS_MAX, Class, NAMES_PER_QUESTION, Unlearned};
 use super::name::{LEN_BYTES_MAX, Name};
+use super::plan::len_bytes;
 use super::plan::reply_len_bytes;
 use super::table::{self, COMMANDS, REFUSED_OF_CLIENT};
-use super::{Block, LearnedCommands, Plan, Reading, len_bytes};
+use super::{Block, LearnedCommands, Plan, Reading};
 use crate::redis::Error;
 
 fn command(words: &[&str]) -> Cmd {
@@ -87,7 +88,6 @@ mod classes {
             "SCRIPT LOAD x",
             "FUNCTION FLUSH",
             "SORT k STORE d",
-            "DEBUG SLEEP 0",
         ] {
             assert_eq!(plan(&split(line)), Plan::WRITE, "{line}");
         }
@@ -108,7 +108,9 @@ mod classes {
         ] {
             assert_eq!(plan(&split(line)), Plan::BIND, "{line}");
         }
-        assert!(plan(&["EXEC"]).writes && plan(&["EXEC"]).binds);
+        for line in ["EXEC", "DEBUG SLEEP 0", "debug protocol push"] {
+            assert_eq!(plan(&split(line)), Plan { writes: true, ..Plan::BIND }, "{line}");
+        }
     }
 
     #[test]
@@ -599,14 +601,14 @@ mod against_a_server {
         // They may run whatever the script does.
         ("WRITE", "eval evalsha fcall"),
         // They change the server, not its data, or may.
-        ("WRITE", "acl|* bgrewriteaof bgsave save cluster|* config|* debug failover latency|*"),
+        ("WRITE", "acl|* bgrewriteaof bgsave save cluster|* config|* failover latency|*"),
         ("WRITE", "module|* replicaof slaveof slowlog|* shutdown publish spublish"),
         ("WRITE", "client|kill client|pause client|unpause client|unblock"),
         ("WRITE", "function|* script|* xgroup|help"),
         // They work on another connection than the one that is stuck.
         ("PIN", "function|kill script|kill"),
         ("BIND", "asking discard multi readonly readwrite select unwatch watch"),
-        ("UNKNOWN", "exec"),
+        ("UNKNOWN", "debug exec"),
     ];
 
     fn expected_without_flags(name: &str) -> Option<Plan> {

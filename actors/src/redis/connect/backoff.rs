@@ -147,7 +147,9 @@ pub(crate) fn pause(failures: u32, cause: Cause, chance: f64) -> Duration {
 
 fn is_login(cause: Cause) -> bool {
     match cause {
-        Cause::Auth | Cause::NoPassword | Cause::PasswordFile | Cause::Denied => true,
+        Cause::Auth | Cause::NoPassword | Cause::NoUsers | Cause::PasswordFile | Cause::Denied => {
+            true
+        }
         Cause::FileUnreadable { file, .. } | Cause::FileTimeout(file) => {
             file == ConfigFile::Password
         }

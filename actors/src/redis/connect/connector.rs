@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::pace::{Pace, ServerPace};
 use crate::redis::address::Address;
 use crate::redis::command::ScriptTexts;
 use crate::redis::config::Config;
-use crate::redis::socket::{Budget, Load, Permit, PreferredAddress, Purpose};
+use crate::redis::socket::{Budget, Load, Permit, PreferredAddress, Progress, Purpose};
 use crate::redis::status::{Cause, Error};
 
 /// Makes connections to one address, and times the attempts.
@@ -38,9 +39,10 @@ impl Connector {
         config: Arc<Config>,
         pace: Arc<Pace>,
     ) -> Self {
+        let pace = pace.of(&address);
         Self {
-            pace: pace.of(&address),
-            handshake: Handshake::new(endpoint, address, config),
+            handshake: Handshake::new(endpoint, address, config, pace.clone()),
+            pace,
             turn: Semaphore::new(1),
             at_once: Semaphore::new(AT_ONCE),
             backoff: Backoff::default(),
@@ -181,7 +183,9 @@ impl Connector {
     }
 
     async fn connect_once(&self, purpose: Purpose, permit: Permit) -> Result<Connection, Cause> {
-        self.once(purpose, self.handshake.connection(purpose, permit)).await
+        let progress = Progress::default();
+        let opening = self.handshake.connection(purpose, permit, None, &progress);
+        self.once(purpose, &progress, opening).await
     }
 
     /// Makes one attempt now, within `connect_timeout`. Every failure, including a panic, becomes a cause.
@@ -189,16 +193,19 @@ impl Connector {
     pub(crate) async fn once<T>(
         &self,
         purpose: Purpose,
+        progress: &Progress,
         handshake: impl Future<Output = Result<T, Cause>>,
     ) -> Result<T, Cause> {
-        let attempt = AssertUnwindSafe(handshake).catch_unwind();
+        // It is dropped after it was asked how far it has come.
+        let mut attempt = pin!(AssertUnwindSafe(handshake).catch_unwind());
         let (begun, limit) = (Instant::now(), self.config().connect_timeout);
-        let made = match timeout(limit, attempt).await {
+        let made = match timeout(limit, &mut attempt).await {
             Ok(Ok(made)) => made,
             Ok(Err(_panic)) => Err(Cause::Defect),
+            // What one address has said counts, also where this process was too late to hear another.
             Err(_elapsed) => match silence(begun, limit) {
-                Cause::HeldUp => Err(Cause::HeldUp),
-                _ => Err(self.handshake.overdue()),
+                Cause::HeldUp if !progress.is_told() => Err(Cause::HeldUp),
+                _ => Err(self.handshake.overdue(progress)),
             },
         };
         // A successful handshake does not end the streak: a proxy may shake hands for a server that is away.

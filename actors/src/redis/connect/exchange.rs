@@ -1,27 +1,26 @@
 //! The one function that sends a request to Redis, over whatever connection.
 
-use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use ::redis::{RedisError, RedisResult};
-use futures_util::FutureExt;
-use tokio::task::yield_now;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use ::redis::{Cmd, Value};
+use tokio::time::Instant;
 
 use super::lifecycle::Lifecycle;
 use crate::redis::command::{Reply, Request};
-use crate::redis::socket::Wire;
-use crate::redis::status::{Cause, Error, Meaning, cause_of, is_unsent};
+use crate::redis::socket::{Answer, Expected, MOST_IN_FLIGHT, Pack, Refusal, Wire};
+use crate::redis::status::{Cause, Error, Meaning, Unreadable};
 
 /// What became of a request.
 #[derive(Debug)]
 pub(crate) enum Exchanged<T> {
     /// The reply arrived. It may hold errors.
     Replied(T, Meaning),
-    /// The redis crate refused to send it. Nothing was executed.
-    NotSent(RedisError),
+    /// The reply arrived, and cannot be read. The request was executed.
+    Unreadable(Unreadable),
+    /// It was not sent. Nothing was executed.
+    NotSent(Error),
     /// The connection broke. The request may or may not have been executed.
-    Lost(RedisError),
+    Lost(Cause),
     /// No reply came in time. The request may or may not have been executed.
     TimedOut,
     /// The generation was cut. The request may or may not have been executed.
@@ -50,64 +49,99 @@ impl Limit<'_> {
 ///
 /// When dropped, the connection still reads the reply and throws it away; the request may or may not be executed.
 pub(crate) async fn exchange<R: Request>(
-    wire: &mut Wire,
+    wire: &Wire,
     request: &R,
     limit: Limit<'_>,
 ) -> Exchanged<R::Reply> {
-    let (connection, _in_flight) = wire.begin();
-    let mut reply = pin!(request.send(connection));
-    match limit {
-        Limit { until: Some(until), cut: None } => match timeout_at(until, &mut reply).await {
-            Ok(reply) => Exchanged::of(request, reply),
-            Err(_) => {
-                late(reply).await.map_or(Exchanged::TimedOut, |reply| Exchanged::of(request, reply))
-            }
-        },
-        Limit { until: None, cut: None } => Exchanged::of(request, reply.await),
-        Limit { until, cut: Some(lifecycle) } => tokio::select! {
+    let answer = wire.ask(request, limit.until);
+    let answered = match limit.cut {
+        None => answer.await,
+        Some(lifecycle) => tokio::select! {
             biased;
-            reply = &mut reply => Exchanged::of(request, reply),
-            () = reached(until) => Exchanged::TimedOut,
-            () = lifecycle.was_cut() => Exchanged::Cut,
+            answered = answer => answered,
+            () = lifecycle.was_cut() => return Exchanged::Cut,
         },
+    };
+    match answered {
+        Ok(Answer::Replied(Ok(replies))) => {
+            let reply = R::Reply::from_replies(replies);
+            let meaning = request.meaning(&reply);
+            Exchanged::Replied(reply, meaning)
+        }
+        Ok(Answer::Replied(Err(why))) => Exchanged::Unreadable(why),
+        Ok(Answer::TimedOut) => Exchanged::TimedOut,
+        Ok(Answer::Lost { cause, was_sent: true }) => Exchanged::Lost(cause),
+        Ok(Answer::Lost { cause, was_sent: false }) | Err(Refusal::Ended(cause)) => {
+            Exchanged::NotSent(Error::unavailable(cause))
+        }
+        Err(Refusal::Crowded) => Exchanged::NotSent(Error::Crowded { in_flight: MOST_IN_FLIGHT }),
     }
 }
 
 /// Sends one `PING`. Every answer means that the server serves, except those that say "not now".
-pub(crate) async fn ping(wire: &mut Wire, limit: Duration) -> Result<(), Cause> {
+pub(crate) async fn ping(wire: &Wire, limit: Duration) -> Result<(), Cause> {
     ping_within(wire, Limit::until(Instant::now() + limit)).await
 }
 
 /// Sends one `PING`, and waits for its answer for as long as the connection lives.
-pub(crate) async fn ping_patiently(wire: &mut Wire) -> Result<(), Cause> {
+pub(crate) async fn ping_patiently(wire: &Wire) -> Result<(), Cause> {
     ping_within(wire, Limit::NONE).await
 }
 
-async fn ping_within(wire: &mut Wire, limit: Limit<'_>) -> Result<(), Cause> {
-    match exchange(wire, &::redis::cmd("PING"), limit).await {
+async fn ping_within(wire: &Wire, limit: Limit<'_>) -> Result<(), Cause> {
+    match exchange(wire, &Ping, limit).await {
         Exchanged::Replied(_, meaning) => meaning.objection.map_or(Ok(()), Err),
-        failed => failed.into_result().map(drop).map_err(|error| cause_of(&error)),
+        failed => failed.into_result().map(drop),
+    }
+}
+
+/// A `PING`, which tests the connection.
+struct Ping;
+
+impl Pack for Ping {
+    fn pack(&self, buffer: &mut Vec<u8>) {
+        buffer.extend_from_slice(PING);
+    }
+
+    fn len_bytes(&self) -> usize {
+        PING.len()
+    }
+
+    fn expected(&self) -> Expected {
+        Expected::ONE
+    }
+
+    fn is_test(&self) -> bool {
+        true
+    }
+}
+
+impl Request for Ping {
+    type Reply = Value;
+
+    fn commands(&self) -> impl Iterator<Item = &Cmd> + Send {
+        std::iter::empty()
+    }
+
+    fn may_come_early(&self) -> bool {
+        false
+    }
+
+    fn meaning(&self, reply: &Value) -> Meaning {
+        Meaning::of(reply.values())
     }
 }
 
 impl<T: Reply> Exchanged<T> {
-    fn of<R: Request<Reply = T>>(request: &R, reply: RedisResult<T>) -> Self {
-        match reply {
-            Ok(reply) => {
-                let meaning = request.meaning(&reply);
-                Self::Replied(reply, meaning)
-            }
-            Err(error) if is_unsent(&error) => Self::NotSent(error),
-            Err(error) => Self::Lost(error),
-        }
-    }
-
-    /// The reply, or one error for all ways to fail.
-    pub(super) fn into_result(self) -> RedisResult<T> {
+    /// The reply, or one cause for all ways to fail.
+    pub(super) fn into_result(self) -> Result<T, Cause> {
         match self {
             Self::Replied(reply, _) => Ok(reply),
-            Self::NotSent(error) | Self::Lost(error) => Err(error),
-            Self::TimedOut | Self::Cut => Err(Error::unavailable(Cause::Timeout).into()),
+            Self::Unreadable(_) => Err(Cause::Protocol),
+            // There was no room for it, so it has no answer.
+            Self::NotSent(error) => Err(error.cause().unwrap_or(Cause::Timeout)),
+            Self::Lost(cause) => Err(cause),
+            Self::TimedOut | Self::Cut => Err(Cause::Timeout),
         }
     }
 }
@@ -117,25 +151,6 @@ pub(crate) fn silence(sent: Instant, limit: Duration) -> Cause {
     if sent.elapsed() > limit + LATE { Cause::HeldUp } else { Cause::Timeout }
 }
 
-/// A reply that has arrived, but has not been read yet because this process was held up.
-async fn late<F: Future>(mut reply: Pin<&mut F>) -> Option<F::Output> {
-    for _ in 0..LOOKS {
-        yield_now().await;
-        if let Some(reply) = reply.as_mut().now_or_never() {
-            return Some(reply);
-        }
-    }
-    None
-}
-
-async fn reached(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// A timer that is looked at later than this shows that this process was held up.
 const LATE: Duration = Duration::from_millis(50);
-/// One for the socket to be read, one for the reply to be handed over, and one to spare.
-const LOOKS: usize = 3;
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";

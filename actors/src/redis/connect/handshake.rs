@@ -1,22 +1,22 @@
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
 
-use ::redis::{ProtocolVersion, RedisConnectionInfo, RedisError};
+use ::redis::PushInfo;
+use tokio::time::{Instant, timeout};
 
 use super::capability::{MissingCapabilities, MissingCapability};
 use super::connection::Connection;
-use super::exchange::{Limit, exchange};
-use crate::redis::address::Address;
-use crate::redis::command::{Batch, ScriptTexts};
+use super::greeting::{Greeting, Unusable};
+use super::pace::ServerPace;
+use crate::redis::address::{Address, Login};
+use crate::redis::command::ScriptTexts;
 use crate::redis::config::Config;
 use crate::redis::socket::{
-    Budget, CloseSignal, Permit, PreferredAddress, Purpose, Socket, Wire, is_being_read,
-    open_stream, overdue, read_file,
+    Budget, CloseSignal, Permit, PreferredAddress, Progress, Purpose, Pushed, Route, Socket, Wire,
+    awaited, is_being_read, race, read_file, routes,
 };
-use crate::redis::status::{
-    Cause, ConfigFile, Error, cause_of_handshake, cause_of_login, is_refusal, knows_no_resp3,
-};
+use crate::redis::status::{Cause, ConfigFile};
 
 /// Opens connections to one address: socket, protocol version, login and name.
 pub(crate) struct Handshake {
@@ -26,23 +26,38 @@ pub(crate) struct Handshake {
     budget: Budget,
     scripts: ScriptTexts,
     preferred: PreferredAddress,
-    cluster_hangups: AtomicU8,
-    speaks_resp2: AtomicBool,
     missing: MissingCapabilities,
+    pace: ServerPace,
+}
+
+/// Takes the push messages of a connection. It is called in the task that reads the connection, so it must not block.
+pub(super) type Listener = Arc<dyn Fn(PushInfo) + Send + Sync>;
+
+/// What a connection is wanted for, and what is needed to open it.
+struct Order<'a> {
+    purpose: Purpose,
+    permit: Permit,
+    login: Login,
+    listener: Option<Listener>,
+    progress: &'a Progress,
 }
 
 impl Handshake {
-    pub(super) fn new(endpoint: &str, address: Address, config: Arc<Config>) -> Self {
+    pub(super) fn new(
+        endpoint: &str,
+        address: Address,
+        config: Arc<Config>,
+        pace: ServerPace,
+    ) -> Self {
         Self {
             endpoint: endpoint.into(),
             address,
             budget: Budget::new(&config),
+            missing: MissingCapabilities::new(config.recycle_timeout),
             config,
             scripts: ScriptTexts::default(),
             preferred: PreferredAddress::default(),
-            cluster_hangups: AtomicU8::new(0),
-            speaks_resp2: AtomicBool::new(false),
-            missing: MissingCapabilities::default(),
+            pace,
         }
     }
 
@@ -72,121 +87,152 @@ impl Handshake {
         &self.preferred
     }
 
-    /// Notes that the server hung up at `CLUSTER NODES`: once may be an accident.
-    pub(super) fn note_cluster_hangup(&self) {
-        if self.cluster_hangups.fetch_add(1, Ordering::Relaxed) > 0 {
-            self.note_missing(MissingCapability::ClusterNodes);
-        }
+    /// What the servers at its addresses lack.
+    pub(super) fn missing(&self) -> &MissingCapabilities {
+        &self.missing
     }
 
-    /// Notes that the server answered `CLUSTER NODES`.
-    pub(super) fn note_cluster_answer(&self) {
-        self.cluster_hangups.store(0, Ordering::Relaxed);
-    }
-
-    /// Whether the server was seen to lack a capability.
-    pub(super) fn is_missing(&self, missing: MissingCapability) -> bool {
-        self.missing.has(missing)
+    /// Notes that the server hung up at `CLUSTER NODES`, which was sent at `sent`.
+    pub(super) fn note_cluster_hangup(&self, sent: Instant) {
+        self.missing.hung_up(&self.endpoint, MissingCapability::ClusterNodes, None, sent);
     }
 
     /// Notes that the server lacks a capability.
     pub(super) fn note_missing(&self, missing: MissingCapability) {
-        self.missing.note(&self.endpoint, missing);
+        self.missing.log(&self.endpoint, missing);
     }
 
+    /// Opens a connection at the first of the server's addresses that is ready for commands.
     pub(super) async fn connection(
         &self,
         purpose: Purpose,
         permit: Permit,
+        listener: Option<Listener>,
+        progress: &Progress,
     ) -> Result<Connection, Cause> {
         let login = self.login().await?;
-        let closing = Arc::new(CloseSignal::default());
-        let is_shared = matches!(purpose, Purpose::Lane(_));
-        let open = async |login: &RedisConnectionInfo, permit| {
-            let socket = self.socket(permit).await?;
-            let peer = socket.peer();
-            Ok((Wire::open(socket, login, is_shared, None, &closing).await?, peer))
+        let order = Order { purpose, permit, login, listener, progress };
+        let routes = routes(&self.address, &self.config.tls, &self.preferred).await?;
+        let (wire, closing, peer) = {
+            let order = &order;
+            let at = move |route| async move {
+                let (wire, closing) = self.shake_hands(&route, order).await?;
+                Ok((wire, closing, route.peer()))
+            };
+            race(routes, order.progress, at).await?
         };
-        let opened = if self.speaks_resp2() {
-            open(&login, permit).await
-        } else {
-            match open(&in_resp3(&login), permit).await {
-                failed if self.falls_back(&failed) => {
-                    open(&login, self.budget.of(purpose).take().await).await
-                }
-                opened => opened,
-            }
-        };
-        let (mut wire, peer) = opened.map_err(|error| cause_of_handshake(&error))?;
-        self.name(&mut wire, purpose).await?;
-        if matches!(purpose, Purpose::Lane(_)) {
-            self.load_scripts(&mut wire).await?;
-        }
         if let Some(peer) = peer {
             self.preferred.answered(peer);
         }
         Ok(Connection::new(wire, closing, self.budget.of(purpose).count()))
     }
 
+    /// Opens a connection at one address. A server that does not know something which we can do without gets a new
+    /// connection, on which it is not asked for that.
+    async fn shake_hands(
+        &self,
+        route: &Route<'_>,
+        order: &Order<'_>,
+    ) -> Result<(Wire, Arc<CloseSignal>), Cause> {
+        let (begun, peer) = (Instant::now(), route.peer());
+        let (mut lacking, mut hung_up) = (Vec::new(), Vec::new());
+        loop {
+            let is_asked = |capability| {
+                !self.missing.has(capability, peer)
+                    && !lacking.contains(&capability)
+                    && !hung_up.contains(&capability)
+            };
+            let greeting = self.greeting(order, is_asked);
+            let closing = Arc::new(CloseSignal::default());
+            let stream = route.open(order.progress).await?;
+            let socket = Socket::new(stream, Arc::clone(&order.permit));
+            let is_shared = matches!(order.purpose, Purpose::Lane(_));
+            let pushed = order
+                .listener
+                .clone()
+                .map(|listener| -> Pushed { Box::new(move |push| listener(push)) });
+            let wire = Wire::open(socket, is_shared, pushed, &closing);
+            match greeting.say(&wire).await {
+                Ok(answers) => {
+                    for capability in answers.answered {
+                        self.missing.answered(capability, peer);
+                    }
+                    for capability in answers.refused {
+                        if capability != MissingCapability::ClientSetinfo {
+                            self.missing.log(&self.endpoint, capability);
+                        }
+                    }
+                    for capability in lacking {
+                        self.missing.refused(&self.endpoint, capability, peer);
+                    }
+                    for capability in hung_up {
+                        self.missing.hung_up(&self.endpoint, capability, peer, begun);
+                    }
+                    return Ok((wire, closing));
+                }
+                Err(Unusable::Failed(cause)) => return Err(cause),
+                Err(Unusable::NoResp3) => lacking.push(MissingCapability::Resp3),
+                Err(Unusable::HungUp(capability)) => {
+                    order.progress.failed(Cause::HandshakeClosed);
+                    hung_up.push(capability);
+                    drop(wire);
+                    self.pause_after_hangup().await;
+                }
+            }
+        }
+    }
+
+    /// Keeps the pace of the server, which may hang up at everybody.
+    async fn pause_after_hangup(&self) {
+        let (pause, part) = (self.pace.wait_again(), self.config.connect_timeout / 4);
+        if part < SHORT {
+            // The pace alone would take all of the attempt's time, again and again.
+            timeout(part, pause).await.ok();
+        } else {
+            pause.await;
+        }
+    }
+
+    /// What is said to a new connection; of what we can do without, that which is asked.
+    fn greeting(
+        &self,
+        order: &Order<'_>,
+        is_asked: impl Fn(MissingCapability) -> bool,
+    ) -> Greeting {
+        let mut greeting = if is_asked(MissingCapability::Resp3) {
+            Greeting::in_resp3(&order.login)
+        } else {
+            Greeting::in_resp2(&order.login)
+        };
+        if is_asked(MissingCapability::ClientSetname) {
+            greeting = greeting.name(&self.client_name(order.purpose));
+        }
+        if is_asked(MissingCapability::ClientSetinfo) {
+            greeting = greeting.library();
+        }
+        let is_lane = matches!(order.purpose, Purpose::Lane(_));
+        if is_lane && is_asked(MissingCapability::ScriptLoad) {
+            greeting = greeting.scripts(&self.scripts);
+        }
+        greeting
+    }
+
     /// What an attempt was waiting for when its time was up.
-    pub(super) fn overdue(&self) -> Cause {
+    pub(super) fn overdue(&self, progress: &Progress) -> Cause {
         let password_file = self.config.password_file.as_deref();
         if password_file.is_some_and(|path| is_being_read(path, LARGEST_PASSWORD)) {
             return Cause::FileTimeout(ConfigFile::Password);
         }
-        overdue(&self.address, &self.config.tls)
+        awaited(&self.address, &self.config.tls).unwrap_or_else(|| progress.overdue())
     }
 
     /// The login, with the password that the file holds now.
-    pub(super) async fn login(&self) -> Result<RedisConnectionInfo, Cause> {
+    async fn login(&self) -> Result<Login, Cause> {
         let password = match &self.config.password_file {
             Some(path) => Some(password_in(path).await?),
             None => None,
         };
-        Ok(self.address.login(password.as_deref()))
-    }
-
-    pub(super) async fn socket(&self, permit: Permit) -> Result<Socket, RedisError> {
-        let opened = open_stream(&self.address, &self.config.tls, &self.preferred).await;
-        let (stream, peer) = opened.map_err(Error::unavailable)?;
-        Ok(Socket::new(stream, peer, permit))
-    }
-
-    /// Tells the server what the connection is for.
-    pub(super) async fn name(&self, wire: &mut Wire, purpose: Purpose) -> Result<(), Cause> {
-        let name = ::redis::cmd("CLIENT").arg("SETNAME").arg(self.client_name(purpose)).take();
-        let named = exchange(wire, &name, Limit::NONE).await.into_result();
-        let named = named.map_err(|error| cause_of_handshake(&error))?;
-        // Without permission for CLIENT our connections have no names.
-        if is_refusal(&named) {
-            self.note_missing(MissingCapability::ClientSetname);
-        }
-        cause_of_login(&named).map_or(Ok(()), Err)
-    }
-
-    pub(super) fn speaks_resp2(&self) -> bool {
-        self.speaks_resp2.load(Ordering::Relaxed)
-    }
-
-    /// Whether an attempt failed only because the server does not speak RESP3. Then RESP2 is spoken from now on.
-    pub(super) fn falls_back<T>(&self, opened: &Result<T, RedisError>) -> bool {
-        let falls_back = opened.as_ref().is_err_and(knows_no_resp3);
-        if falls_back {
-            self.speaks_resp2.store(true, Ordering::Relaxed);
-            self.note_missing(MissingCapability::Resp3);
-        }
-        falls_back
-    }
-
-    async fn load_scripts(&self, wire: &mut Wire) -> Result<(), Cause> {
-        let Some(loading) = self.scripts.loading() else { return Ok(()) };
-        let loaded = exchange(wire, &Batch(&loading), Limit::NONE).await.into_result();
-        let loaded = loaded.map_err(|error| cause_of_handshake(&error))?;
-        // The user may lack permission for SCRIPT, or a script may not compile: calling it returns the error.
-        if loaded.iter().any(is_refusal) {
-            self.note_missing(MissingCapability::ScriptLoad);
-        }
-        Ok(())
+        Ok(self.address.login(password))
     }
 
     fn client_name(&self, purpose: Purpose) -> String {
@@ -201,10 +247,6 @@ impl Handshake {
     }
 }
 
-pub(super) fn in_resp3(login: &RedisConnectionInfo) -> RedisConnectionInfo {
-    login.clone().set_protocol(ProtocolVersion::RESP3)
-}
-
 /// The password in a file, without a line end.
 async fn password_in(path: &Path) -> Result<String, Cause> {
     let bytes = read_file(ConfigFile::Password, path, LARGEST_PASSWORD).await?;
@@ -214,3 +256,5 @@ async fn password_in(path: &Path) -> Result<String, Cause> {
 }
 
 const LARGEST_PASSWORD: u64 = 4096;
+/// A quarter of `connect_timeout` below which the pace of a server is not waited for in full.
+const SHORT: Duration = Duration::from_millis(100);

@@ -5,6 +5,7 @@ mod capability;
 mod connection;
 mod connector;
 mod exchange;
+mod greeting;
 mod handshake;
 mod lifecycle;
 mod pace;

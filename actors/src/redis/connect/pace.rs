@@ -16,7 +16,7 @@ pub struct Pace {
 }
 
 /// The pace of connecting to one server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ServerPace {
     pace: Arc<Pace>,
     server: Arc<Spacing>,
@@ -44,17 +44,25 @@ impl Pace {
 impl ServerPace {
     /// Waits until the next attempt after a failed one may be made.
     pub(super) async fn wait(&self) {
-        sleep_until(self.server.take(SERVER_SPACING)).await;
-        sleep_until(self.pace.overall.take(OVERALL_SPACING)).await;
+        self.wait_from(Instant::now()).await;
+    }
+
+    /// Waits until the next socket may be opened to a server that has just hung up.
+    pub(super) async fn wait_again(&self) {
+        self.wait_from(Instant::now() + SERVER_SPACING).await;
+    }
+
+    async fn wait_from(&self, earliest: Instant) {
+        sleep_until(self.server.take(earliest, SERVER_SPACING)).await;
+        sleep_until(self.pace.overall.take(Instant::now(), OVERALL_SPACING)).await;
     }
 }
 
 impl Spacing {
-    /// The next free moment.
-    fn take(&self, spacing: Duration) -> Instant {
+    /// The next free moment that is not before `earliest`.
+    fn take(&self, earliest: Instant, spacing: Duration) -> Instant {
         let mut next = locked(&self.next);
-        let now = Instant::now();
-        let moment = next.map_or(now, |next| next.max(now));
+        let moment = next.map_or(earliest, |next| next.max(earliest));
         *next = Some(moment + spacing);
         moment
     }

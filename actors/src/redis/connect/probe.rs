@@ -25,7 +25,8 @@ impl Probe {
     pub(crate) async fn connect(connector: &Arc<Connector>) -> Result<Self, Cause> {
         let connection = connector.connect_probe().await?;
         let limit = connector.config().probe_timeout;
-        let may_ask = !connector.handshake().is_missing(MissingCapability::ClusterNodes);
+        let missing = connector.handshake().missing();
+        let may_ask = !missing.has(MissingCapability::ClusterNodes, None);
         let has_foreign_slots = if may_ask { None } else { Some(false) };
         let connector = Arc::clone(connector);
         Ok(Self { connection, limit, connector, is_new: true, has_foreign_slots })
@@ -42,7 +43,7 @@ impl Probe {
     /// The cause; the probe should be dropped then.
     pub async fn ping(&mut self) -> Result<Duration, Cause> {
         let sent = Instant::now();
-        match ping(&mut self.connection.wire, self.limit).await {
+        match ping(&self.connection.wire, self.limit).await {
             Err(Cause::Timeout) => Err(silence(sent, self.limit)),
             Err(cause) => Err(cause),
             Ok(()) => {
@@ -66,20 +67,20 @@ impl Probe {
         let sent = Instant::now();
         let limit = Limit::until(sent + self.limit);
         let question = cmd("CLUSTER").arg("NODES").take();
-        let has_foreign_slots = match exchange(&mut self.connection.wire, &question, limit).await {
+        let has_foreign_slots = match exchange(&self.connection.wire, &question, limit).await {
             Exchanged::Replied(Value::BulkString(nodes), _) => {
                 has_foreign_slots(&String::from_utf8_lossy(&nodes))
             }
             Exchanged::Replied(Value::VerbatimString { text, .. }, _) => has_foreign_slots(&text),
-            Exchanged::Replied(..) => false,
+            Exchanged::Replied(..) | Exchanged::Unreadable(_) => false,
             Exchanged::TimedOut => return Err(silence(sent, self.limit)),
             Exchanged::NotSent(_) | Exchanged::Lost(_) | Exchanged::Cut => {
                 // Some proxies hang up at what they do not know.
-                self.connector.handshake().note_cluster_hangup();
+                self.connector.handshake().note_cluster_hangup(sent);
                 return Err(Cause::Closed);
             }
         };
-        self.connector.handshake().note_cluster_answer();
+        self.connector.handshake().missing().answered(MissingCapability::ClusterNodes, None);
         self.has_foreign_slots = Some(has_foreign_slots);
         Ok(has_foreign_slots)
     }

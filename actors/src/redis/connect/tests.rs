@@ -9,7 +9,7 @@ use super::pace::ServerPace;
 use super::{Connector, Failure, Pace, jittered, pause};
 use crate::redis::address::Address;
 use crate::redis::config::Config;
-use crate::redis::socket::{Load, Purpose};
+use crate::redis::socket::{Load, Progress, Purpose};
 use crate::redis::status::Cause;
 
 const LANE: Purpose = Purpose::Lane(Load::Ordinary);
@@ -92,9 +92,34 @@ async fn a_panic_while_connecting_is_an_attempt_that_failed_and_leaves_its_permi
             let _permit = permit;
             panic!("on purpose");
         };
-        assert_eq!(connector.once::<()>(LANE, panics).await, Err(Cause::Defect));
+        assert_eq!(
+            connector.once::<()>(LANE, &Progress::default(), panics).await,
+            Err(Cause::Defect)
+        );
     }
     assert_eq!(connector.backoff().cause(), Some(Cause::Defect));
+}
+
+#[tokio::test]
+async fn what_one_address_has_said_counts_though_this_process_was_held_up() {
+    let held_up = async |progress: &Progress| {
+        let config = Config { connect_timeout: Duration::from_millis(1), ..Config::default() };
+        let pace = Arc::new(Pace::new());
+        let address = Address::unix("/run/r.sock");
+        let connector = Connector::new("main", address, Arc::new(config), pace);
+        let mut is_first = true;
+        let blocks = std::future::poll_fn(|_| {
+            if std::mem::take(&mut is_first) {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            std::task::Poll::<Result<(), Cause>>::Pending
+        });
+        connector.once(LANE, progress, blocks).await.unwrap_err()
+    };
+    let progress = Progress::default();
+    assert_eq!(held_up(&progress).await, Cause::HeldUp);
+    progress.failed(Cause::NoPassword);
+    assert_eq!(held_up(&progress).await, Cause::NoPassword);
 }
 
 #[tokio::test(start_paused = true)]

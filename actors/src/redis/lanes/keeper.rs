@@ -158,11 +158,10 @@ impl Lanes<'_> {
                 continue;
             }
             let purpose = Purpose::Lane(load);
-            let Ok(mut made) = self.connector.connect_until(purpose, lifecycle.closed()).await
-            else {
+            let Ok(made) = self.connector.connect_until(purpose, lifecycle.closed()).await else {
                 continue;
             };
-            let found = ping(&mut made.wire, config.command_timeout).await;
+            let found = ping(&made.wire, config.command_timeout).await;
             match found {
                 Err(cause) if !cause.will_pass() => {
                     self.connector.backoff().failed(cause, Failure::Unanswered);

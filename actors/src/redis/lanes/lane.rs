@@ -122,12 +122,12 @@ impl Lane {
             if self.heartbeat().beat(heard, Instant::now()) == Beat::Rest {
                 continue;
             }
-            let Some(mut wire) = self.wire() else { continue };
+            let Some(wire) = self.wire() else { continue };
             let stalls = stalls(wire.clone(), command_timeout);
             tokio::select! {
                 biased;
                 reason = self.closing.fired() => return reason,
-                found = ping_patiently(&mut wire) => match Pinged::of(found) {
+                found = ping_patiently(&wire) => match Pinged::of(found) {
                     Pinged::Close(reason) => self.close(reason),
                     Pinged::Replied(objection) => {
                         self.replied(objection);
@@ -143,9 +143,9 @@ impl Lane {
 
     /// How many bytes had arrived, if nothing more arrives within `limit` after a `PING`.
     pub(super) async fn silent_since(&self, limit: Duration) -> Option<u64> {
-        let (mut wire, sent) = (self.wire()?, Instant::now());
+        let (wire, sent) = (self.wire()?, Instant::now());
         let heard = wire.heard();
-        let is_silent = ping(&mut wire, limit).await == Err(Cause::Timeout)
+        let is_silent = ping(&wire, limit).await == Err(Cause::Timeout)
             && silence(sent, limit) == Cause::Timeout
             && wire.heard() == heard;
         is_silent.then_some(heard)

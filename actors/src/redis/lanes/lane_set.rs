@@ -112,7 +112,7 @@ impl LaneSet {
     }
 
     /// A lane that serves. Each thread prefers its own lane, so that threads share little; any that is heard is better.
-    pub(super) fn serving(&self, load: Load) -> Option<Arc<Lane>> {
+    pub(crate) fn serving(&self, load: Load) -> Option<Arc<Lane>> {
         let serving = |slot: &ArcSwapOption<Lane>, stalled| {
             let lane = slot.load();
             let may_serve = |lane: &&Arc<Lane>| lane.is_serving() && lane.is_stalled() == stalled;

@@ -45,7 +45,7 @@ impl Lease {
         let pooled = self.pooled_mut();
         // Stays set if this future is dropped before the answer.
         pooled.is_doubtful = true;
-        match timeout_at(deadline, ping(&mut pooled.connection.wire, limit)).await {
+        match timeout_at(deadline, ping(&pooled.connection.wire, limit)).await {
             Ok(Ok(())) if pooled.generation.is_closed() => {}
             Ok(Ok(())) => health.succeeded(),
             // Any answer is enough here: the command gets the same error.

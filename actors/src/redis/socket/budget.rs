@@ -42,8 +42,9 @@ pub(crate) struct Quota {
     open: Arc<AtomicUsize>,
 }
 
-/// The right to have a socket open. It is given back when the socket is closed, a moment after its last user drops it.
-pub(crate) type Permit = OwnedSemaphorePermit;
+/// The right to have a socket open, and a second one while it is not known which of the two will be used. It is given back
+/// when they are closed, a moment after their last user drops them.
+pub(crate) type Permit = Arc<OwnedSemaphorePermit>;
 
 /// Counts one connection for as long as it is open.
 #[derive(Debug)]
@@ -72,7 +73,8 @@ impl Quota {
 
     /// Waits for the right to open a connection.
     pub(crate) async fn take(&self) -> Permit {
-        Arc::clone(&self.free).acquire_owned().await.expect("nobody closes this semaphore")
+        let permit = Arc::clone(&self.free).acquire_owned().await;
+        Arc::new(permit.expect("nobody closes this semaphore"))
     }
 
     /// Waits for the right to open a connection, for at most `limit`.

@@ -12,6 +12,8 @@ pub enum CloseReason {
     Stalled,
     /// It did not answer a `PING` when the server was reached again after an outage.
     Silent,
+    /// What arrived on it was not the Redis protocol, or was no reply to anything that was asked.
+    Protocol,
     /// The server no longer accepts its login.
     Unauthenticated,
     /// It may be inside a transaction, in which commands are queued instead of executed.
@@ -62,7 +64,11 @@ impl CloseReason {
     /// of use before its successor is made.
     pub(crate) fn is_sudden(self) -> bool {
         match self {
-            Self::Closed | Self::Silent | Self::Unauthenticated | Self::InTransaction => true,
+            Self::Closed
+            | Self::Silent
+            | Self::Protocol
+            | Self::Unauthenticated
+            | Self::InTransaction => true,
             // The server may answer after all.
             Self::Stalled | Self::Aged | Self::Replaced => false,
         }
@@ -75,6 +81,7 @@ impl std::fmt::Display for CloseReason {
             Self::Closed => "closed",
             Self::Stalled => "stalled",
             Self::Silent => "silent",
+            Self::Protocol => "out of step",
             Self::Unauthenticated => "unauthenticated",
             Self::InTransaction => "in a transaction",
             Self::Aged => "aged",
@@ -83,10 +90,11 @@ impl std::fmt::Display for CloseReason {
     }
 }
 
-const ALL: [CloseReason; 7] = [
+const ALL: [CloseReason; 8] = [
     CloseReason::Closed,
     CloseReason::Stalled,
     CloseReason::Silent,
+    CloseReason::Protocol,
     CloseReason::Unauthenticated,
     CloseReason::InTransaction,
     CloseReason::Aged,

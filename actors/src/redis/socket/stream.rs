@@ -3,18 +3,18 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::io::tcp::socket2::{SockRef, TcpKeepalive};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
 
 use super::lookup::{is_looked_up, lookup};
 use super::preferred::PreferredAddress;
-use super::tls::{encrypt, file_being_read};
+use super::race::Progress;
+use super::tls::{Encryption, file_being_read};
 use crate::redis::address::Address;
 use crate::redis::config::Tls;
 use crate::redis::status::Cause;
@@ -26,27 +26,61 @@ pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// Connects, with TLS if the address says so. A host name is looked up each time.
+/// One address at which a server may be, and how it is reached there.
+pub(crate) enum Route<'a> {
+    Tcp { address: SocketAddr, encryption: Option<Arc<Encryption>> },
+    Unix { path: &'a Path, is_private: bool },
+}
+
+/// The routes to `address`, the preferred one first. A host name is looked up, and the files for TLS are read, each time.
+///
+/// # Errors
+/// Why there is none.
 // redis R25
-pub(crate) async fn open(
-    address: &Address,
+pub(crate) async fn routes<'a>(
+    address: &'a Address,
     tls: &Tls,
     preferred: &PreferredAddress,
-) -> Result<(Stream, Option<SocketAddr>), Cause> {
+) -> Result<Vec<Route<'a>>, Cause> {
     match address {
         Address::Tcp { host, port, is_tls, .. } => {
-            let (stream, peer) = open_tcp(host, *port, preferred).await?;
-            let stream: Stream = if *is_tls {
-                Box::new(encrypt(stream, host, tls).await?)
-            } else {
-                Box::new(stream)
+            let encryption = match is_tls {
+                true => Some(Arc::new(Encryption::to(host, tls).await?)),
+                false => None,
             };
-            Ok((stream, Some(peer)))
+            let mut found = lookup(host, *port).await?;
+            preferred.sort(&mut found);
+            let route =
+                |address| Route::Tcp { address, encryption: encryption.as_ref().map(Arc::clone) };
+            Ok(found.into_iter().map(route).collect())
         }
         Address::Unix { path, is_private, .. } => {
-            Ok((Box::new(open_unix(path, *is_private).await?), None))
+            Ok(vec![Route::Unix { path, is_private: *is_private }])
         }
         Address::Embedded => Err(Cause::Refused),
+    }
+}
+
+impl Route<'_> {
+    /// The address that it leads to, if that is one of TCP.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp { address, .. } => Some(*address),
+            Self::Unix { .. } => None,
+        }
+    }
+
+    /// Connects, with TLS if the address says so.
+    pub(crate) async fn open(&self, progress: &Progress) -> Result<Stream, Cause> {
+        match self {
+            Self::Tcp { address, encryption: None } => Ok(Box::new(open_tcp(*address).await?)),
+            Self::Tcp { address, encryption: Some(encryption) } => {
+                let stream = open_tcp(*address).await?;
+                let _encrypting = progress.encrypting();
+                Ok(Box::new(encryption.over(stream).await?))
+            }
+            Self::Unix { path, is_private } => Ok(Box::new(open_unix(path, *is_private).await?)),
+        }
     }
 }
 
@@ -79,48 +113,17 @@ fn cause_at(path: &Path, error: &io::Error) -> Cause {
     }
 }
 
-/// What [`open`] was waiting for when its time was up.
-pub(crate) fn overdue(address: &Address, tls: &Tls) -> Cause {
+/// What [`routes`] waits for, if it does: for the resolver, or for a file.
+pub(crate) fn awaited(address: &Address, tls: &Tls) -> Option<Cause> {
     match address {
-        Address::Tcp { host, .. } if is_looked_up(host) => Cause::DnsTimeout,
-        Address::Tcp { is_tls: true, .. } => file_being_read(tls).unwrap_or(Cause::TlsTimeout),
-        Address::Tcp { .. } | Address::Unix { .. } | Address::Embedded => Cause::Timeout,
-    }
-}
-
-/// Tries the addresses of a name, the preferred one first, and takes the first that answers. The next one is tried after
-/// [`HEAD_START`] or at the failure of one before it, and no more than two at a time (RFC 8305, 5).
-async fn open_tcp(
-    host: &str,
-    port: u16,
-    preferred: &PreferredAddress,
-) -> Result<(TcpStream, SocketAddr), Cause> {
-    let mut found = lookup(host, port).await?;
-    preferred.sort(&mut found);
-    let mut next = found.into_iter();
-    let mut attempts = FuturesUnordered::new();
-    let mut failure = Cause::Dns;
-    loop {
-        if attempts.len() < AT_ONCE
-            && let Some(address) = next.next()
-        {
-            attempts.push(async move { open_one(address).await.map(|stream| (stream, address)) });
-        }
-        let has_next = attempts.len() < AT_ONCE && next.len() > 0;
-        tokio::select! {
-            biased;
-            opened = attempts.next() => match opened {
-                Some(Ok(opened)) => return Ok(opened),
-                Some(Err(cause)) => failure = cause,
-                None => return Err(failure),
-            },
-            () = sleep(HEAD_START), if has_next => {}
-        }
+        Address::Tcp { host, .. } if is_looked_up(host) => Some(Cause::DnsTimeout),
+        Address::Tcp { is_tls: true, .. } => file_being_read(tls),
+        Address::Tcp { .. } | Address::Unix { .. } | Address::Embedded => None,
     }
 }
 
 // redis R17
-async fn open_one(address: SocketAddr) -> Result<TcpStream, Cause> {
+async fn open_tcp(address: SocketAddr) -> Result<TcpStream, Cause> {
     let stream = TcpStream::connect(address).await.map_err(|error| cause_to(address, &error))?;
     // macOS refuses the options of a socket whose other side has closed it.
     set_options(&stream).map_err(|_| Cause::HandshakeClosed)?;
@@ -154,10 +157,6 @@ fn cause_to(address: SocketAddr, error: &io::Error) -> Cause {
     }
 }
 
-/// How many addresses of a name are tried at once.
-const AT_ONCE: usize = 2;
-/// How long an attempt has to itself.
-const HEAD_START: Duration = Duration::from_millis(250);
 /// How long until a full queue is tried again.
 const FULL_QUEUE: Duration = Duration::from_millis(10);
 /// A silent peer is probed after 15 s and then each 5 s; data that is not acknowledged within 5 s ends the connection
@@ -210,8 +209,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_written_to_a_socket_of_ours_is_sent_at_once() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (stream, _) = open_tcp("localhost", port, &PreferredAddress::default()).await.unwrap();
+        let stream = open_tcp(listener.local_addr().unwrap()).await.unwrap();
         assert!(stream.nodelay().unwrap());
         let socket = SockRef::from(&stream);
         assert!(socket.keepalive().unwrap());

@@ -1,5 +1,5 @@
 #[cfg(feature = "tls")]
-pub(super) use rustls_side::{encrypt, file_being_read};
+pub(super) use rustls_side::{Encryption, file_being_read};
 #[cfg(not(feature = "tls"))]
 use std::future::{Ready, ready};
 
@@ -12,8 +12,17 @@ use crate::redis::config::Tls;
 use crate::redis::status::Cause;
 
 #[cfg(not(feature = "tls"))]
-pub(super) fn encrypt(_: TcpStream, _: &str, _: &Tls) -> Ready<Result<TcpStream, Cause>> {
-    ready(Err(Cause::Tls))
+pub(crate) enum Encryption {}
+
+#[cfg(not(feature = "tls"))]
+impl Encryption {
+    pub(super) fn to(_: &str, _: &Tls) -> Ready<Result<Self, Cause>> {
+        ready(Err(Cause::Tls))
+    }
+
+    pub(super) fn over(&self, _: TcpStream) -> Ready<Result<TcpStream, Cause>> {
+        match *self {}
+    }
 }
 
 #[cfg(not(feature = "tls"))]
@@ -38,19 +47,31 @@ mod rustls_side {
     use crate::redis::socket::file;
     use crate::redis::status::{Cause, ConfigFile};
 
-    /// Shakes hands with `host` over `stream`, with the certificates that the files hold now.
-    pub(crate) async fn encrypt(
-        stream: TcpStream,
-        host: &str,
-        tls: &Tls,
-    ) -> Result<TlsStream<TcpStream>, Cause> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| Cause::Tls)?;
-        let connector = TlsConnector::from(Arc::new(client_config(tls).await?));
-        connector.connect(name, stream).await.map_err(|error| {
-            // `Cause::Tls` names several things to check; rustls says which, and nothing secret.
-            tracing::debug!(host, %error, "tls failed");
-            Cause::of_io(&error)
-        })
+    /// How to encrypt connections to a host.
+    pub(crate) struct Encryption {
+        connector: TlsConnector,
+        name: ServerName<'static>,
+    }
+
+    impl Encryption {
+        /// For `host`, with the certificates that the files hold now.
+        pub(crate) async fn to(host: &str, tls: &Tls) -> Result<Self, Cause> {
+            let name = ServerName::try_from(host.to_owned()).map_err(|_| Cause::Tls)?;
+            let connector = TlsConnector::from(Arc::new(client_config(tls).await?));
+            Ok(Self { connector, name })
+        }
+
+        /// Shakes hands over `stream`.
+        pub(crate) async fn over(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Cause> {
+            self.connector.connect(self.name.clone(), stream).await.map_err(|error| {
+                // `Cause::Tls` names several things to check; rustls says which, and nothing secret.
+                tracing::debug!(host = %self.name.to_str(), %error, "tls failed");
+                match Cause::of_io(&error) {
+                    Cause::Closed => Cause::HandshakeClosed,
+                    cause => cause,
+                }
+            })
+        }
     }
 
     /// The cause that names the first of the files that is being read.

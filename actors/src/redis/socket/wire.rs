@@ -1,214 +1,197 @@
-use std::io;
-use std::net::SocketAddr;
+use std::fmt;
+use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, PushInfo, RedisConnectionInfo, RedisResult};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::budget::{OpenCount, Permit};
-use super::close_reason::{CloseReason, CloseSignal};
+use super::close_reason::CloseSignal;
+use super::driver::{Accepted, Answer, Driver, Pack, Pushed, Refusal, Shared};
 use super::stream::Stream;
 
 /// A connection that carries any number of requests at once. All clones are the same connection; dropping the last one
 /// closes it.
 #[derive(Clone)]
 pub(crate) struct Wire {
-    mux: MultiplexedConnection,
-    driver: Arc<Driver>,
+    inner: Arc<Inner>,
 }
 
-/// Takes push messages. It is called in the task that reads the connection, so it must not block.
-pub(crate) type Pushed = Box<dyn Fn(PushInfo) + Send + Sync>;
-
-/// The task that writes and reads.
-struct Driver {
-    task: AbortHandle,
-    in_flight: Arc<AtomicUsize>,
-    heard: Arc<AtomicU64>,
+struct Inner {
+    shared: Arc<Shared>,
+    driver: AbortHandle,
     open: OnceLock<OpenCount>,
 }
 
+/// The bytes of a connection, for as long as it is open.
+pub(crate) struct Socket {
+    stream: Stream,
+    permit: Permit,
+}
+
+/// A request on its way.
+///
+/// It is sent when this is polled for the first time. When this is dropped later, the replies are still read, and thrown
+/// away; the request may or may not be executed.
+#[must_use = "nothing is sent before it is polled"]
+pub(crate) struct Asking<'a, P> {
+    wire: &'a Wire,
+    request: &'a P,
+    until: Option<Instant>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Leaves to `Sent`, or to `Over` if it is refused.
+    New,
+    /// Leaves to `Over` with the answer.
+    Sent {
+        key: usize,
+    },
+    Over,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: Stream, permit: Permit) -> Self {
+        Self { stream, permit }
+    }
+}
+
 impl Wire {
-    /// Shakes hands over `socket`. Push messages go to `pushed`, and `closing` fires when the server closes the
-    /// connection.
-    pub(crate) async fn open(
+    /// A connection over `socket`. `is_shared`: many callers use it. Push messages go to `pushed`, and `closing` fires
+    /// when the connection has ended.
+    pub(crate) fn open(
         socket: Socket,
-        login: &RedisConnectionInfo,
         is_shared: bool,
         pushed: Option<Pushed>,
         closing: &Arc<CloseSignal>,
-    ) -> RedisResult<Self> {
-        // Each request has its own deadline. A second clock would contradict it.
-        let mut config =
-            AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        if is_shared {
-            config = config
-                .set_pipeline_buffer_size(GATHERED)
-                .set_write_backpressure_boundary(GATHERED_BYTES);
-        }
-        if let Some(pushed) = pushed {
-            config = config.set_push_sender(move |push| {
-                pushed(push);
-                Ok::<(), ::redis::aio::SendError>(())
-            });
-        }
-        let (in_flight, heard) = (Arc::clone(&socket.in_flight), socket.heard());
-        let (mux, driving) = MultiplexedConnection::new_with_config(login, socket, config).await?;
-        let fire = FireAtEnd(Arc::clone(closing));
+    ) -> Self {
         #[expect(
             clippy::disallowed_methods,
             reason = "a wire outlives the actor that opened it: it ends with its last user"
         )]
-        let task = tokio::spawn(async move {
-            let _fire = fire;
-            driving.await;
-        });
-        let driver = Driver { task: task.abort_handle(), in_flight, heard, open: OnceLock::new() };
-        Ok(Self { mux, driver: Arc::new(driver) })
+        let run = |driver| tokio::spawn(driver).abort_handle();
+        Self::open_by(run, socket, is_shared, pushed, closing)
+    }
+
+    /// The same, with a driver that `run` runs.
+    pub(super) fn open_by(
+        run: impl FnOnce(Driver) -> AbortHandle,
+        socket: Socket,
+        is_shared: bool,
+        pushed: Option<Pushed>,
+        closing: &Arc<CloseSignal>,
+    ) -> Self {
+        let Socket { stream, permit } = socket;
+        let shared = Arc::new(Shared::new(is_shared));
+        let closing = Arc::clone(closing);
+        let driver = run(Driver::new(Arc::clone(&shared), stream, permit, closing, pushed));
+        Self { inner: Arc::new(Inner { shared, driver, open: OnceLock::new() }) }
     }
 
     /// Keeps `open` until the connection is closed, which may be after the caller has dropped it.
     pub(crate) fn count_by(&self, open: OpenCount) {
-        self.driver.open.set(open).expect("a wire is counted once");
+        self.inner.open.set(open).expect("a wire is counted once");
     }
 
-    /// The connection to send one request on. The request counts as in flight until the guard is dropped.
-    pub(crate) fn begin(&mut self) -> (&mut MultiplexedConnection, InFlight<'_>) {
-        let in_flight = InFlight::count(&self.driver.in_flight);
-        (&mut self.mux, in_flight)
-    }
-
-    /// The connection of the redis crate, for subscriptions. It ends with the wire.
-    pub(crate) fn mux(&self) -> MultiplexedConnection {
-        self.mux.clone()
+    /// Sends `request`, and waits for the replies until `until`.
+    pub(crate) fn ask<'a, P: Pack>(
+        &'a self,
+        request: &'a P,
+        until: Option<Instant>,
+    ) -> Asking<'a, P> {
+        Asking { wire: self, request, until, stage: Stage::New }
     }
 
     /// How many bytes have arrived.
     pub(crate) fn heard(&self) -> u64 {
-        self.driver.heard.load(Ordering::Relaxed)
-    }
-
-    /// How many requests wait for a reply.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.driver.in_flight.load(Ordering::Relaxed)
+        self.inner.shared.heard()
     }
 }
 
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.task.abort();
+impl<P: Pack> Asking<'_, P> {
+    fn send(&mut self, cx: &Context<'_>) -> Result<(), Refusal> {
+        let (request, until, caller) = (self.request, self.until, cx.waker().clone());
+        let shared = &self.wire.inner.shared;
+        let mut chunk = Vec::new();
+        if request.len_bytes() > COPIED_BYTES {
+            if let Some(refusal) = shared.state().refusal(request.is_test()) {
+                return Err(refusal);
+            }
+            request.pack(&mut chunk);
+        }
+        let mut state = shared.state();
+        if let Some(refusal) = state.refusal(request.is_test()) {
+            // Before the waker and the chunk are dropped.
+            drop(state);
+            return Err(refusal);
+        }
+        let Accepted { key, driver } = state.send(request.expected(), until, caller, |unsent| {
+            if chunk.is_empty() {
+                unsent.add(|buffer| request.pack(buffer));
+            } else {
+                unsent.add_chunk(chunk);
+            }
+        });
+        drop(state);
+        self.stage = Stage::Sent { key };
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        Ok(())
     }
 }
 
-/// Counts one request for as long as it waits for its reply.
-pub(crate) struct InFlight<'a>(&'a AtomicUsize);
+impl<P: Pack> Future for Asking<'_, P> {
+    type Output = Result<Answer, Refusal>;
 
-impl<'a> InFlight<'a> {
-    fn count(counter: &'a AtomicUsize) -> Self {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Self(counter)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Fires the signal, however the task ends.
-struct FireAtEnd(Arc<CloseSignal>);
-
-impl Drop for FireAtEnd {
-    fn drop(&mut self) {
-        self.0.fire(CloseReason::Closed);
-    }
-}
-
-/// The bytes of a connection, for as long as it is open.
-///
-/// Gathers the commands of all tasks that are ready to send into one write: while other requests are in flight, a write
-/// yields once to the other ready tasks. A request that is alone never waits.
-pub(crate) struct Socket {
-    // Dropped first: the permit is given back after the socket is closed.
-    stream: Stream,
-    in_flight: Arc<AtomicUsize>,
-    has_waited: bool,
-    /// Counts the bytes that arrive.
-    heard: Arc<AtomicU64>,
-    peer: Option<SocketAddr>,
-    _permit: Permit,
-}
-
-impl Socket {
-    pub(crate) fn new(stream: Stream, peer: Option<SocketAddr>, permit: Permit) -> Self {
-        Self {
-            stream,
-            in_flight: Arc::default(),
-            has_waited: false,
-            heard: Arc::default(),
-            peer,
-            _permit: permit,
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.stage {
+            Stage::New => match self.send(cx) {
+                Ok(()) => Poll::Pending,
+                Err(refusal) => {
+                    self.stage = Stage::Over;
+                    Poll::Ready(Err(refusal))
+                }
+            },
+            Stage::Sent { key } => {
+                let polled = self.wire.inner.shared.state().poll(key, cx.waker());
+                match polled {
+                    Ok(answer) => {
+                        self.stage = Stage::Over;
+                        Poll::Ready(Ok(answer))
+                    }
+                    Err(_former_waker) => Poll::Pending,
+                }
+            }
+            Stage::Over => unreachable!("it is not polled after its answer"),
         }
     }
-
-    /// The address that it leads to, if that is one of TCP.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.peer
-    }
-
-    /// How many bytes have arrived.
-    pub(crate) fn heard(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.heard)
-    }
 }
 
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let is_worth_it = bytes.len() < ENOUGH_BYTES && self.in_flight.load(Ordering::Relaxed) > 1;
-        if is_worth_it && !self.has_waited {
-            self.has_waited = true;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+impl<P> Drop for Asking<'_, P> {
+    fn drop(&mut self) {
+        if let Stage::Sent { key } = self.stage {
+            let left = self.wire.inner.shared.state().abandon(key);
+            // Not before the lock is released.
+            drop(left);
         }
-        self.has_waited = false;
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let len_bytes = buffer.filled().len().saturating_sub(before);
-        self.heard.fetch_add(u64::try_from(len_bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
-        read
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.driver.abort();
     }
 }
 
-/// How many commands and bytes one write of a shared wire may carry.
-const GATHERED: usize = 1024;
-const GATHERED_BYTES: usize = 64 * 1024;
-/// A write of this size is not delayed to gather more.
-const ENOUGH_BYTES: usize = 8 * 1024;
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.shared.fmt(f)
+    }
+}
+
+/// A request of more bytes has a buffer of its own, which is written as it is.
+const COPIED_BYTES: usize = 64 * 1024;

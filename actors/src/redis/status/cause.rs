@@ -61,6 +61,11 @@ pub enum Cause {
         "no answer to the tls handshake in time; check that the port of the url is the server's port for tls, the server's load and the network"
     )]
     TlsTimeout,
+    /// The server is older than users (Redis 6), and there is one in the url. Nobody else is logged in as instead.
+    #[error(
+        "the server knows no users, since it is older than Redis 6; give the password alone in the url, redis://:password@host"
+    )]
+    NoUsers,
     /// A file that is read for each connection cannot be read. The number is the system's own (errno).
     #[error(
         "{file} cannot be read: {}; check its path, permissions and mount", io::Error::from_raw_os_error(*.errno)
@@ -291,6 +296,48 @@ impl Cause {
 
     fn of_shortage(errno: i32) -> Option<Self> {
         [ENFILE, EMFILE].contains(&errno).then_some(Self::NoDescriptors)
+    }
+
+    /// The more telling of two reasons why one attempt failed at different addresses: the one that got further. Of two
+    /// that got as far, this one.
+    pub(crate) fn or_more_telling(self, other: Self) -> Self {
+        if other.reach() > self.reach() { other } else { self }
+    }
+
+    fn reach(self) -> u8 {
+        match self {
+            Self::Dns | Self::DnsTimeout | Self::HeldUp => 0,
+            Self::Timeout | Self::TlsTimeout => 1,
+            Self::Refused | Self::Unreachable => 2,
+            // Of this machine, which no other address mends.
+            Self::Blocked
+            | Self::SocketPath
+            | Self::NoDescriptors
+            | Self::NoPorts
+            | Self::System(_)
+            | Self::FileUnreadable { .. }
+            | Self::FileTimeout(_)
+            | Self::PasswordFile
+            | Self::CaFile
+            | Self::CertFile
+            | Self::KeyFile => 3,
+            Self::HandshakeClosed | Self::Closed | Self::InDoubt | Self::Replaced => 4,
+            Self::Tls | Self::NotTls => 5,
+            Self::Auth
+            | Self::NoPassword
+            | Self::NoUsers
+            | Self::Denied
+            | Self::Database
+            | Self::TooManyClients
+            | Self::Loading
+            | Self::Busy
+            | Self::ReadOnly
+            | Self::Down
+            | Self::ClusterNode
+            | Self::NoLane
+            | Self::Protocol
+            | Self::Defect => 6,
+        }
     }
 
     /// Whether a server that answers so still works: it may serve soon, or serves other callers.

@@ -74,13 +74,8 @@ pub(crate) fn is_answer(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
-/// Whether the redis crate declined to send the request.
-pub(crate) fn is_unsent(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Client
-}
-
 /// The cause of an error while connecting or waiting for a reply.
-pub(crate) fn cause_of(error: &RedisError) -> Cause {
+fn cause_of(error: &RedisError) -> Cause {
     if let Some(cause) = typed(error).and_then(Error::cause) {
         return cause;
     }
@@ -90,50 +85,7 @@ pub(crate) fn cause_of(error: &RedisError) -> Cause {
     match error.kind() {
         ErrorKind::AuthenticationFailed => Cause::Auth,
         ErrorKind::Io => io_error(error).map_or(Cause::Closed, Cause::of_io),
-        // The redis crate gives these two no kind of their own, so their texts tell.
-        ErrorKind::Server(ServerErrorKind::ResponseError)
-            if error.to_string().starts_with("Redis server refused to switch database") =>
-        {
-            Cause::Database
-        }
-        ErrorKind::Server(ServerErrorKind::ResponseError)
-            if error.detail().is_some_and(|detail| detail.starts_with("max number of clients")) =>
-        {
-            Cause::TooManyClients
-        }
         _ => Cause::Protocol,
-    }
-}
-
-/// The cause of an error during the handshake.
-pub(crate) fn cause_of_handshake(error: &RedisError) -> Cause {
-    match cause_of(error) {
-        Cause::Closed => Cause::HandshakeClosed,
-        Cause::Auth => error.code().and_then(code::cause_of_login).unwrap_or(Cause::Auth),
-        cause => cause,
-    }
-}
-
-/// Why the login failed, if `reply` says so.
-pub(crate) fn cause_of_login(reply: &Value) -> Option<Cause> {
-    match reply {
-        Value::ServerError(error) => code::cause_of_login(error.code()),
-        _ => None,
-    }
-}
-
-/// Whether the server does not speak RESP3. Servers before 6.0 do not know HELLO; some servers that imitate Redis know
-/// HELLO but not version 3, and proxies refuse it in words of their own.
-pub(crate) fn knows_no_resp3(error: &RedisError) -> bool {
-    let says = |words: &str| {
-        error.detail().is_some_and(|detail| detail.to_ascii_lowercase().contains(words))
-    };
-    match error.code() {
-        _ if error.kind() == ErrorKind::RESP3NotSupported => true,
-        Some("NOPROTO") => true,
-        // The handshake sends other commands, too.
-        Some("NOPERM") => says("hello"),
-        _ => ["unknown command", "unsupported", "not supported"].into_iter().any(says),
     }
 }
 

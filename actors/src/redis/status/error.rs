@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::cause::Cause;
 use super::code;
 use super::server_state::ServerState;
+use super::unreadable::Unreadable;
 use crate::Outcome;
 use crate::redis::{address, config};
 
@@ -74,6 +75,14 @@ pub enum Error {
     /// The command was executed, and its reply has another type than was asked for.
     #[error("the reply has another type than was asked for")]
     Value,
+    /// The server answered, so the command was executed, but the reply cannot be read. Other callers of the connection
+    /// are not affected.
+    #[error("redis answered, but the reply cannot be read")]
+    Unreadable {
+        /// Why not.
+        #[source]
+        why: Unreadable,
+    },
     /// A command that would harm the connection it shares. It was not sent.
     #[error("{command} is not available here: {instead}")]
     Refused {
@@ -135,7 +144,9 @@ impl Error {
                 Some(ServerState::ReadOnly | ServerState::ClusterNode) | None => Outcome::Bug,
             },
             Self::Refused { .. } | Self::Ttl { .. } => Outcome::Refused,
-            Self::Value | Self::Address(_) | Self::Config(_) => Outcome::Bug,
+            Self::Value | Self::Unreadable { .. } | Self::Address(_) | Self::Config(_) => {
+                Outcome::Bug
+            }
         }
     }
 
