@@ -184,6 +184,35 @@ async fn each_deadline_is_kept_to_ten_milliseconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deadline_that_has_passed_already_is_not_put_off() {
+    let (wire, _other) = open(1024, true);
+    let begun = Instant::now();
+    for since_millis in [0, 1, 9, 10, 11, 1000] {
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let until = Instant::now() - Duration::from_millis(since_millis);
+        let answer = timeout(LONG, wire.ask(&Ping, Some(until))).await;
+        assert_eq!(answer, Ok(Ok(Answer::TimedOut)), "{since_millis} ms ago");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(13), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn others_who_look_in_between_put_no_deadline_off() {
+    let (wire, mut other) = open(1 << 20, true);
+    let mut late = Box::pin(wire.ask(&Ping, Some(Instant::now())));
+    assert!((&mut late).now_or_never().is_none());
+    let begun = Instant::now();
+    while (&mut late).now_or_never().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        // They come more often than deadlines are looked at.
+        tokio::time::advance(Duration::from_millis(2)).await;
+        assert!(wire.ask(&Ping, Some(after(60_000))).now_or_never().is_none());
+        yield_now().await;
+    }
+    other.takes(PING).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn deadlines_are_kept_while_a_write_is_blocked() {
     let (wire, _other) = open(8, true);
     let begun = Instant::now();

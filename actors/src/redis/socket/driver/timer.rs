@@ -18,8 +18,7 @@ impl Timer {
         Self { sleep: Box::pin(sleep_until(Instant::now())), armed: None }
     }
 
-    /// Ready when `earliest` has passed, and perhaps before. It is polled each time: that a timer has not elapsed does not
-    /// say that it will wake anyone.
+    /// Ready when `earliest` has passed, and perhaps before.
     pub(super) fn poll(&mut self, earliest: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(earliest) = earliest else {
             self.armed = None;
@@ -27,7 +26,7 @@ impl Timer {
         };
         if self.armed.is_none_or(|armed| armed > earliest + COARSE) {
             let at = earliest.max(Instant::now() + COARSE);
-            // What is due soon is not put off by whoever looks in between.
+            // A deadline that has passed already would otherwise be put off at each look.
             if self.armed.is_none_or(|armed| armed > at) {
                 self.armed = Some(at);
                 self.sleep.as_mut().reset(at);
